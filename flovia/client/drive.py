@@ -1,0 +1,261 @@
+"""The drivers of the payment flow: where its steps are performed, blocking or under asyncio and trio.
+
+What talks HTTP is an exchange, one per call, made by :mod:`flovia.client.httpx` and
+:mod:`flovia.client.httpx2`; everything else is here. The wallet's own flow runs on the drivers of
+:mod:`flovia.runtime`.
+"""
+
+import time
+import zlib
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
+
+import attrs
+
+from flovia import entropy
+from flovia.client.budget import Budget
+from flovia.client.errors import OutcomeUnknown
+from flovia.client.flow import Commit, Forget, Head, Keep, Pay, ReadBody, Refund, Reserve, Send, Step, Steps
+from flovia.client.pending import PendingFiles
+from flovia.client.policy import Policy
+from flovia.client.wallet import Wallet
+from flovia.core.effects import Now, Sleep, Token
+from flovia.core.errors import CallerError, WiringError
+from flovia.runtime import World, arun, run
+
+T = TypeVar("T")
+
+MAX_ERROR_BODY: Final = 64 * 1024
+"""Most bytes of a 402, or of an error after paying, that are read (and that it may inflate to)."""
+
+ERROR_BODY_S: Final = 5.0
+"""Seconds after which no further part of such a body is waited for."""
+
+_PAYMENT_FIELDS: Final = ("authorization", "payment-authorization")
+
+
+class _NoLedger:
+    """A wallet runs on the agent's side, where there is no ledger."""
+
+    direct = True
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise CallerError(f"a wallet may ask for HTTP calls, time, tokens and sleep, not for a ledger's {name!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Services:
+    """What a call is made with. ``clock`` gives Unix seconds, ``tokens`` 22 characters of base64url."""
+
+    wallet: Wallet
+    budget: Budget
+    policy: Policy
+    pending: PendingFiles
+    clock: Callable[[], float] = time.time
+    tokens: Callable[[], str] = entropy.token
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.budget, Budget):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped programs
+            raise WiringError("a paying transport needs a budget: budget=Budget('5.00 SGD') is the most it may spend")
+
+    def world(self) -> World:
+        """The world of the wallet's flow."""
+        return World(ledger=cast(Any, _NoLedger()), clock=self.clock, tokens=self.tokens)
+
+    def bookkeeping(self, step: Step) -> None:
+        """Perform a step on the budget or on the files; blocks."""
+        match step:
+            case Reserve():
+                self.budget.reserve(step.reference, step.host, step.price)
+            case Commit():
+                self.budget.commit(step.reference)
+            case Refund():
+                self.budget.refund(step.reference)
+            case Keep():
+                self.pending.keep(step.pending)
+            case Forget():
+                self.pending.forget(step.reference)
+            case _:
+                raise TypeError(f"{type(step).__name__} is not bookkeeping")
+
+
+class Exchange(Protocol):
+    """The HTTP side of one call, blocking."""
+
+    def send(self, step: Send) -> Head:
+        """Send the request; the body of the answer waits."""
+        ...
+
+    def read_body(self) -> bytes:
+        """Read the waiting body with :func:`read_bounded` and end the response."""
+        ...
+
+    def mark(self, reference: str) -> None:
+        """Note on the program's request that it is being paid for."""
+        ...
+
+
+class AsyncExchange(Protocol):
+    """The HTTP side of one call, for asyncio and trio."""
+
+    async def send(self, step: Send) -> Head:
+        """Send the request; the body of the answer waits."""
+        ...
+
+    async def read_body(self) -> bytes:
+        """Read the waiting body with :func:`aread_bounded` and end the response."""
+        ...
+
+    def mark(self, reference: str) -> None:
+        """Note on the program's request that it is being paid for."""
+        ...
+
+
+def drive(steps: Steps[T], exchange: Exchange, services: Services) -> T:
+    """Go through the steps, blocking."""
+    try:
+        step = steps.send(None)
+        while True:
+            try:
+                result = _perform(step, exchange, services)
+            except BaseException as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+    finally:
+        steps.close()
+
+
+def _perform(step: Step, exchange: Exchange, services: Services) -> object:
+    match step:
+        case Send():
+            return exchange.send(step)
+        case ReadBody():
+            return exchange.read_body()
+        case Pay():
+            return run(services.wallet.pay(step.challenge, step.context), services.world())
+        case Now():
+            return services.clock()
+        case Token():
+            return services.tokens()
+        case Sleep():
+            return time.sleep(step.seconds)
+        case Keep():
+            exchange.mark(step.pending.reference)
+            return services.bookkeeping(step)
+        case _:
+            return services.bookkeeping(step)
+
+
+async def adrive(steps: Steps[T], exchange: AsyncExchange, services: Services) -> T:
+    """Go through the steps under asyncio or trio."""
+    try:
+        step = steps.send(None)
+        while True:
+            try:
+                result = await _aperform(step, exchange, services)
+            except BaseException as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+    finally:
+        steps.close()
+
+
+async def _aperform(step: Step, exchange: AsyncExchange, services: Services) -> object:
+    import anyio
+
+    match step:
+        case Send():
+            return await exchange.send(step)
+        case ReadBody():
+            return await exchange.read_body()
+        case Pay():
+            return await arun(services.wallet.pay(step.challenge, step.context), services.world())
+        case Now():
+            return services.clock()
+        case Token():
+            return services.tokens()
+        case Sleep():
+            return await anyio.sleep(step.seconds)
+        case Keep():
+            exchange.mark(step.pending.reference)
+            return await abookkeeping(step, services)
+        case _:
+            return await abookkeeping(step, services)
+
+
+async def abookkeeping(step: Step, services: Services) -> None:
+    """Bookkeeping that a cancelled call still completes: what was paid must be on the disk."""
+    import anyio
+    from anyio import to_thread
+
+    if not isinstance(step, Keep | Forget) and not services.budget.blocking:
+        services.bookkeeping(step)
+        return
+    with anyio.CancelScope(shield=True):
+        await to_thread.run_sync(services.bookkeeping, step)
+
+
+# --- reading what a server nobody vouched for sends -------------------------------------------------------------
+
+
+def read_bounded(chunks: Iterable[bytes], monotonic: Callable[[], float] = time.monotonic) -> bytes:
+    """The first :data:`MAX_ERROR_BODY` bytes, or what arrived when :data:`ERROR_BODY_S` are over."""
+    body = bytearray()
+    until = monotonic() + ERROR_BODY_S
+    for chunk in chunks:
+        body += chunk
+        if len(body) >= MAX_ERROR_BODY or monotonic() > until:
+            break
+    return bytes(body[:MAX_ERROR_BODY])
+
+
+async def aread_bounded(chunks: AsyncIterable[bytes]) -> bytes:
+    """As :func:`read_bounded`."""
+    import anyio
+
+    body = bytearray()
+    with anyio.move_on_after(ERROR_BODY_S):
+        async for chunk in chunks:
+            body += chunk
+            if len(body) >= MAX_ERROR_BODY:
+                break
+    return bytes(body[:MAX_ERROR_BODY])
+
+
+def inflate(body: bytes, encoding: str) -> bytes:
+    """Undo gzip or deflate up to :data:`MAX_ERROR_BODY` bytes; empty for every other coding but identity."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        return b""
+    try:
+        # 32: gzip or zlib by their own header.
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MAX_ERROR_BODY)
+    except zlib.error:
+        return b""
+
+
+def interrupted(reference: str, error: Exception) -> OutcomeUnknown:
+    """What a program gets when a paid answer breaks off."""
+    return OutcomeUnknown(
+        f"the paid answer broke off ({type(error).__name__}): the server may count it as delivered or not. Do not pay"
+        f" again: the credential is kept as {reference}, resume(reference) sends the same one",
+        reference=reference,
+    )
+
+
+def has_credential(fields: Iterable[tuple[str, str]]) -> bool:
+    """Whether a request already carries a Payment credential of the program's own."""
+    for name, value in fields:
+        if name == "payment-authorization" or (
+            name in _PAYMENT_FIELDS and value.strip()[:8].lower() in ("payment", "payment ")
+        ):
+            return True
+    return False

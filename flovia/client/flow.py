@@ -1,0 +1,474 @@
+"""The payment flow: one HTTP call with at most one payment in it, written once for every HTTP client.
+
+A generator that yields *steps* and is resumed with their results. It does no I/O: :mod:`flovia.client.drive`
+performs the steps for httpx and httpx2, sync and async, and a test can do it by hand. The order is what makes
+it safe:
+
+1. send the request; anything but a 402 with a Payment challenge is the program's own business
+2. check channel, challenges and policy; choose the first challenge that passes
+3. set the money aside in the budget; make the file that will hold the credential
+4. ask the wallet to pay
+5. put the credential into the file; only then send it
+6. present that same credential again as long as the server says "later"; never make another payment
+"""
+
+import logging
+from collections.abc import Generator
+from email.utils import parsedate_to_datetime
+from hashlib import sha256
+from typing import Any, Final, NoReturn, TypeVar, cast
+
+import attrs
+
+from flovia.client.budget import Budget
+from flovia.client.errors import (
+    BudgetExceeded,
+    CannotResume,
+    OutcomeUnknown,
+    PaymentDeclined,
+    PaymentError,
+    PaymentRefused,
+    PolicyViolation,
+    RedirectAfterPayment,
+)
+from flovia.client.pending import MAX_BODY, Pending, kept_headers
+from flovia.client.policy import Ask, Policy, Terms, check_challenge, check_channel
+from flovia.client.wallet import Declined, Payment, PaymentContext, Wallet, WalletVerdict
+from flovia.core.challenge import Challenge, read_challenges
+from flovia.core.credential import Credential, format_credential
+from flovia.core.effects import Now, Sleep, Token
+from flovia.core.encoding import loads_object
+from flovia.core.errors import FloviaError, HttpError, ParseError
+from flovia.core.fields import printable
+from flovia.core.http import Headers
+from flovia.core.money import Price
+from flovia.core.receipt import Receipt, parse_receipt
+
+T = TypeVar("T")
+log: Final = logging.getLogger("flovia.client")
+
+CREDENTIAL_FIELDS: Final = ("Authorization", "Payment-Authorization")
+"""The only fields a credential may travel in (C10)."""
+
+UNPAYABLE: Final = frozenset({"HEAD", "OPTIONS", "TRACE"})
+"""Their 402 is handed on: a server describes with it what a GET would cost, and delivers nothing for a payment."""
+
+# --- steps: what the flow asks of the world ----------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Head:
+    """The head of a response; its body waits until it is read, dropped, or handed to the program."""
+
+    status: int
+    headers: Headers
+
+
+@attrs.frozen(kw_only=True)
+class Send:
+    """Send a copy of the program's request with the fields in ``add`` set. The result is a :class:`Head`.
+
+    ``paid``: one of them is a credential; then every failure of the transport is an
+    :class:`~flovia.core.errors.HttpError`. Otherwise it is the HTTP client's own exception and none of the
+    flow's business.
+    """
+
+    add: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    paid: bool = False
+
+
+@attrs.frozen
+class ReadBody:
+    """Read the waiting body, bounded in size and time, and end the response. The result is bytes."""
+
+
+@attrs.frozen(kw_only=True)
+class Reserve:
+    """Set money aside (:meth:`flovia.client.budget.Budget.reserve`)."""
+
+    reference: str
+    host: str
+    price: Price
+
+
+@attrs.frozen
+class Commit:
+    """Note in the budget that the payment was made."""
+
+    reference: str
+
+
+@attrs.frozen
+class Refund:
+    """Give the money back to the budget: certainly nothing was paid."""
+
+    reference: str
+
+
+@attrs.frozen
+class Keep:
+    """Write the credential's file, durably."""
+
+    pending: Pending
+
+
+@attrs.frozen
+class Forget:
+    """Remove the credential's file."""
+
+    reference: str
+
+
+@attrs.frozen
+class Pay:
+    """Ask the wallet. The result is its verdict; an exception means that nobody knows."""
+
+    challenge: Challenge
+    context: PaymentContext
+
+
+Step = Send | ReadBody | Reserve | Commit | Refund | Keep | Forget | Pay | Now | Token | Sleep
+Steps = Generator[Step, Any, T]
+
+# --- results -------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class PaymentInfo:
+    """What was paid for a response; it is in ``response.extensions["flovia"]``.
+
+    ``receipt`` is the server's, or None; then ``receipt_problem`` says why (a receipt is never a condition:
+    the payment was made either way). ``tries``: how often the credential was presented in this call.
+    ``reference``: as long as the answer has not been read to its end, ``resume(reference)`` asks for it again.
+    """
+
+    reference: str
+    challenge_id: str
+    origin: str
+    realm: str
+    method: str
+    price: Price
+    recipient: str | None
+    tries: int
+    resumed: bool
+    receipt: Receipt | None = attrs.field(default=None, repr=False)
+    receipt_problem: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """What the program gets: the waiting response, or ``body`` in its place if the flow has read it.
+
+    ``payment`` is None if nothing was paid. ``complete``: reading the response to its end completes the
+    delivery, so the credential's file can go.
+    """
+
+    payment: PaymentInfo | None = None
+    body: bytes | None = attrs.field(default=None, repr=False)
+    complete: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class _Choice:
+    challenge: Challenge
+    terms: Terms
+    reference: str
+
+
+# --- the flow ------------------------------------------------------------------------------------------------
+
+
+def paying(ask: Ask, *, wallet: Wallet, budget: Budget, policy: Policy) -> Steps[Answer]:
+    """Make one HTTP call and pay for it if the server asks, once, within policy and budget.
+
+    Raises:
+        PolicyViolation, BudgetExceeded, PaymentDeclined, WiringError: nothing was paid.
+        PaymentRefused, RedirectAfterPayment, OutcomeUnknown: something may have been paid.
+    """
+    accept: tuple[tuple[str, str], ...] = ()
+    if wallet.methods and policy.allows(ask.origin) and ask.headers.get("accept-payment") is None:
+        accept = (("Accept-Payment", ", ".join(wallet.methods)),)
+    head: Head = yield Send(add=accept)
+    if head.status != 402 or ask.http_method in UNPAYABLE:
+        return Answer()
+    found = read_challenges(head.headers.get_all("www-authenticate"))
+    body: bytes = yield ReadBody()
+    if not found:
+        return Answer(body=body)
+    if ask.paid_reference is not None:
+        raise PaymentRefused(
+            f"{ask.origin} asks for another payment, but this request was already paid for once, and one call pays"
+            " at most once. Build a new request if you mean to pay again",
+            problem=None,
+            status=402,
+            reference=ask.paid_reference,
+        )
+    check_channel(ask, policy)
+    choice = yield from _choose(ask, found, wallet, budget, policy)
+    pending = yield from _pay(ask, choice)
+    return (yield from _present(ask, pending, policy, resumed=False))
+
+
+def resuming(ask: Ask, pending: Pending, *, policy: Policy) -> Steps[Answer]:
+    """Present a kept credential again, for the same request. Never pays.
+
+    Raises:
+        CannotResume: the request is not the one that was paid for; nothing was sent.
+        PolicyViolation: the channel is not allowed (any more); nothing was sent.
+        PaymentRefused, RedirectAfterPayment, OutcomeUnknown: as :func:`paying`.
+    """
+    if pending.credential is None:
+        raise CannotResume(
+            "the wallet never answered this payment, so there is no credential to send: ask the wallet what became"
+            f" of reference {pending.reference}",
+            may_have_paid=True,
+            reference=pending.reference,
+        )
+    if ask.body is None or sha256(ask.body).hexdigest() != pending.body_sha256:
+        raise CannotResume(
+            "the body is not the one that was paid for, or was too long to be kept: give the same bytes again,"
+            " resume(reference, content=…)",
+            may_have_paid=True,
+            reference=pending.reference,
+        )
+    check_channel(ask, policy)
+    return (yield from _present(ask, pending, policy, resumed=True))
+
+
+def _choose(
+    ask: Ask, found: list[Challenge | ParseError], wallet: Wallet, budget: Budget, policy: Policy
+) -> Steps[_Choice]:
+    """The first challenge that the wallet, the policy and the budget allow, with its money set aside (C08)."""
+    now: float = yield Now()
+    reference: str = yield Token()
+    refusals: list[PaymentError] = []
+    for challenge in found:
+        try:
+            if isinstance(challenge, ParseError):
+                raise PolicyViolation(
+                    f"{ask.origin} sent an unusable challenge, which was not paid: {challenge}", rule="challenge"
+                )
+            if not wallet.can_pay(challenge):
+                raise PolicyViolation(
+                    f"{ask.origin} asks for a payment by {challenge.method[:40]}/{challenge.intent[:40]}, which the wallet"
+                    f" cannot make ({', '.join(wallet.methods)}): nothing was paid",
+                    rule="wallet",
+                )
+            terms = check_challenge(ask, challenge, policy, now)
+            budget.check(terms.price)
+            yield Reserve(reference=reference, host=ask.host, price=terms.price)
+        except PaymentError as refusal:
+            refusals.append(refusal)
+        else:
+            return _Choice(challenge=challenge, terms=terms, reference=reference)
+    # The one that came furthest is the most useful to know: a bad neighbour explains less than a small budget.
+    best = next((error for error in refusals if isinstance(error, BudgetExceeded)), None) or next(
+        (error for error in refusals if isinstance(error, PolicyViolation) and error.rule not in _UNFIT), refusals[0]
+    )
+    for other in refusals:
+        if other is not best:
+            best.add_note(str(other))
+    raise best
+
+
+_UNFIT: Final = ("challenge", "wallet", "intent")
+
+
+def _pay(ask: Ask, choice: _Choice) -> Steps[Pending]:
+    """Let the wallet pay the chosen challenge; returns the kept credential."""
+    challenge, terms, reference = choice.challenge, choice.terms, choice.reference
+    body = ask.body or b""
+    created_at: float = yield Now()
+    pending = Pending(
+        reference=reference,
+        created_at=created_at,
+        http_method=ask.http_method,
+        origin=ask.origin,
+        host=ask.host,
+        target=ask.target,
+        headers=kept_headers(ask),
+        body=body if len(body) <= MAX_BODY else None,
+        body_sha256=sha256(body).hexdigest(),
+        challenge_id=challenge.id,
+        realm=challenge.realm,
+        method=challenge.method,
+        price=terms.price,
+        recipient=terms.recipient,
+        field=CREDENTIAL_FIELDS[challenge.header is not None],
+    )
+    try:
+        yield Keep(pending)
+    except FloviaError:
+        yield from _quietly(Refund(reference))
+        raise
+    context = PaymentContext(
+        reference=reference,
+        http_method=ask.http_method,
+        origin=ask.origin,
+        realm=challenge.realm,
+        price=terms.price,
+        recipient=terms.recipient,
+        expires_at=terms.expires_at,
+    )
+    try:
+        verdict: WalletVerdict = yield Pay(challenge, context)
+    except Exception as error:
+        raise _wallet_unknown(reference, f"failed ({type(error).__name__})") from error
+    if isinstance(verdict, Declined):
+        yield from _quietly(Refund(reference))
+        yield from _quietly(Forget(reference))
+        raise PaymentDeclined(
+            f"the wallet did not pay {terms.price} to {ask.origin} (realm {printable(challenge.realm[:80])!r}):"
+            f" {verdict.reason}. Nothing was paid"
+        )
+    if not isinstance(verdict, Payment):
+        raise _wallet_unknown(reference, "does not know whether it paid")
+    yield from _quietly(Commit(reference))
+    try:
+        credential = format_credential(
+            Credential(challenge=challenge, payload=verdict.payload, source=verdict.source)
+        )
+    except ParseError as error:
+        raise _wallet_unknown(reference, "made a proof that cannot be sent") from error
+    pending = attrs.evolve(pending, credential=credential)
+    # Money has moved. If the disk fails only now, sending the credential is still better than losing it.
+    yield from _quietly(Keep(pending))
+    return pending
+
+
+def _wallet_unknown(reference: str, what: str) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"the wallet {what}; the amount stays reserved in the budget and nothing was sent. Ask the wallet about"
+        f" reference {reference} before paying again",
+        reference=reference,
+    )
+
+
+def _quietly(step: Step) -> Steps[None]:
+    """A bookkeeping step that must not lose what is already decided; a failure is logged.
+
+    Safe because each failure errs on the side of caution: money stays reserved, a file stays behind.
+    """
+    try:
+        yield step
+    except FloviaError as error:
+        log.warning("%s: %s", type(step).__name__, error)
+
+
+def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool) -> Steps[Answer]:
+    """Present the credential until the server says something final, within the policy's patience (C14)."""
+    reference, credential = pending.reference, cast(str, pending.credential)
+    started: float = yield Now()
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            head: Head = yield Send(add=((pending.field, credential),), paid=True)
+        except HttpError as error:
+            raise _unknown(ask, reference, f"gave no answer to the paid request ({error})") from error
+        status = head.status
+        if 200 <= status < 300 or status == 304:
+            return Answer(payment=_info(head, pending, tries, resumed), complete=True)
+        if 300 <= status < 400:
+            yield ReadBody()
+            raise RedirectAfterPayment(
+                f"{ask.origin} answered the paid request with a redirect ({status}); a credential follows none."
+                f" Tell the server's operator; the credential is kept as {reference}, resume(reference) sends it again",
+                status=status,
+                reference=reference,
+            )
+        now: float = yield Now()
+        wait = _retry_after(head.headers.get("retry-after"), now)
+        if status == 402:
+            body: bytes = yield ReadBody()
+            challenges = read_challenges(head.headers.get_all("www-authenticate"))
+            same = any(isinstance(c, Challenge) and c.id == pending.challenge_id for c in challenges)
+            if wait is None or not same:
+                _refused(ask, reference, body)
+        elif status >= 500 or (status in (409, 429) and wait is not None):
+            yield ReadBody()
+        else:
+            # The program's own kind of answer (404, 403 …). It got no delivery, so the credential stays.
+            return Answer(payment=_info(head, pending, tries, resumed))
+        if wait is None:
+            raise _unknown(ask, reference, f"answered the paid request with {status}", status)
+        if tries >= policy.max_tries or now + wait > started + policy.max_wait_s:
+            raise _unknown(ask, reference, f"still answers {status}, 'later', after {tries} tries", status)
+        yield Sleep(wait)
+
+
+def _unknown(ask: Ask, reference: str, what: str, status: int | None = None) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"{ask.origin} {what}: nobody knows whether the payment was taken. Do not pay again: the credential is kept as"
+        f" {reference}, resume(reference) sends the same one",
+        reference=reference,
+        status=status,
+    )
+
+
+def _refused(ask: Ask, reference: str, body: bytes) -> NoReturn:
+    problem = _problem(body)
+    raise PaymentRefused(
+        f"{ask.origin} does not accept the payment ({problem or 'it gave no reason'}); flovia does not pay a second"
+        f" time in one call. The credential is kept as {reference}: take it up with the server's operator, or"
+        " resume(reference) if the payment arrived later",
+        problem=problem,
+        status=402,
+        reference=reference,
+    )
+
+
+def _problem(body: bytes) -> str | None:
+    """The code of a problem type, the last part of its URI, if it looks like one."""
+    try:
+        uri = loads_object(body).get("type")
+    except ParseError:
+        return None
+    if not isinstance(uri, str):
+        return None
+    code = uri.rpartition("/")[2].rpartition(":")[2]
+    return code if 0 < len(code) <= 64 and code.isascii() and code.replace("-", "").isalnum() else None
+
+
+def _retry_after(value: str | None, now: float) -> float | None:
+    """Seconds to wait: delay-seconds or an HTTP date (RFC 9110 section 10.2.3); None if absent or unreadable."""
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdecimal():
+        return float(value[:12])
+    try:
+        return max(parsedate_to_datetime(value).timestamp() - now, 0.0)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
+def _info(head: Head, pending: Pending, tries: int, resumed: bool) -> PaymentInfo:
+    receipt, problem = _receipt(head.headers.get_all("payment-receipt"), pending)
+    return PaymentInfo(
+        reference=pending.reference,
+        challenge_id=pending.challenge_id,
+        origin=pending.origin,
+        realm=pending.realm,
+        method=pending.method,
+        price=pending.price,
+        recipient=pending.recipient,
+        tries=tries,
+        resumed=resumed,
+        receipt=receipt,
+        receipt_problem=problem,
+    )
+
+
+def _receipt(values: list[str], pending: Pending) -> tuple[Receipt | None, str | None]:
+    if not values:
+        return None, "the server sent no receipt"
+    if len(values) > 1:
+        return None, "the server sent more than one receipt"
+    try:
+        receipt = parse_receipt(values[0])
+    except ParseError as error:
+        return None, f"the server's receipt cannot be read: {error}"
+    if receipt.method != pending.method:
+        return receipt, f"the receipt is for another payment method, {receipt.method[:40]}"
+    return receipt, None

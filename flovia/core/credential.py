@@ -1,0 +1,148 @@
+"""The credential: ``Authorization: Payment <base64url>``, the echo of a challenge and the proof that it was paid.
+
+The echo's ``request`` and ``opaque`` stay the texts from the wire, undecoded: the issuer's MAC over them
+is what makes them trustworthy, and it is checked before anything reads them.
+"""
+
+from json.encoder import encode_basestring
+from typing import Final
+
+import attrs
+
+from flovia.core.challenge import Challenge
+from flovia.core.encoding import (
+    JsonObject,
+    JsonValue,
+    b64url_decode,
+    b64url_encode,
+    canonical_text,
+    loads_object,
+)
+from flovia.core.errors import ParseError
+from flovia.core.fields import payment_credentials
+
+MAX_TOKEN: Final = 16384
+"""Longest credential token we read, in characters (S34)."""
+
+
+@attrs.frozen(kw_only=True)
+class Credential:
+    """What a payer presents. ``challenge`` is the echo, unverified until its id is authenticated.
+
+    ``payload`` is the payment method's proof, a secret: it is in no repr. ``source`` names the payer
+    (a DID, say), only if the payer chose to; nobody has verified it.
+    """
+
+    challenge: Challenge
+    payload: JsonObject = attrs.field(repr=False)
+    source: str | None = None
+
+
+def parse_credential(value: str) -> Credential:
+    """Read an ``Authorization`` value that holds exactly one Payment credential (other schemes may stand beside).
+
+    Raises:
+        ParseError: none, more than one, or a malformed one.
+    """
+    found = payment_credentials((value,))
+    if len(found) != 1:
+        raise ParseError(f"{len(found)} Payment credentials where one was expected")
+    return parse_token(found[0])
+
+
+def parse_token(token: str) -> Credential:
+    """Read the token68 of a Payment credential.
+
+    Members we do not know are ignored, at the top and in the echo: the MAC does not cover them, so nothing
+    may depend on them. Known members have to be text (``payload`` an object); null is not absent.
+
+    Raises:
+        ParseError: longer than 16 KiB, not base64url, not strict JSON, a member missing or of the wrong type.
+    """
+    if len(token) > MAX_TOKEN:
+        raise ParseError(f"credential longer than {MAX_TOKEN} characters")
+    members = loads_object(b64url_decode(token))
+    echo, payload = members.get("challenge"), members.get("payload")
+    if not isinstance(echo, dict) or not isinstance(payload, dict):
+        raise ParseError("credential without a challenge object and a payload object")
+    get = echo.get
+    ident, realm, method, intent, request = (
+        get("id"),
+        get("realm"),
+        get("method"),
+        get("intent"),
+        get("request"),
+    )
+    if not (
+        ident
+        and isinstance(ident, str)
+        and isinstance(realm, str)
+        and isinstance(method, str)
+        and isinstance(intent, str)
+        and isinstance(request, str)
+    ):
+        raise ParseError(
+            "credential whose challenge lacks one of the texts id, realm, method, intent, request"
+        )
+    challenge = Challenge(
+        id=ident,
+        realm=realm,
+        method=method,
+        intent=intent,
+        request=request,
+        expires=_text(echo, "expires"),
+        digest=_text(echo, "digest"),
+        opaque=_text(echo, "opaque"),
+        description=_text(echo, "description"),
+        header=_text(echo, "header"),
+    )
+    return Credential(challenge=challenge, payload=payload, source=_text(members, "source"))
+
+
+read_token = parse_token
+"""The same under the name the gate uses: one strictness for everyone."""
+
+
+def _text(members: JsonObject, name: str) -> str | None:
+    """An optional text member."""
+    if name not in members:
+        return None
+    value: JsonValue = members[name]
+    if isinstance(value, str):
+        return value
+    raise ParseError(f"credential whose {name} is not text: leave it out instead of sending null")
+
+
+def format_credential(credential: Credential) -> str:
+    """The credential as an ``Authorization`` value; the challenge is echoed as received (C03).
+
+    Raises:
+        ParseError: of kind ``format_error``: the payload is not JSON.
+    """
+    c = credential.challenge
+    quote = encode_basestring
+    parts = [f'"id":{quote(c.id)},"intent":{quote(c.intent)},"method":{quote(c.method)}']
+    if c.opaque is not None:
+        parts.append(f'"opaque":{quote(c.opaque)}')
+    parts.append(f'"realm":{quote(c.realm)},"request":{quote(c.request)}')
+    # Members in JCS order, so that equal credentials are equal texts.
+    before = [
+        f'"{name}":{quote(text)},'
+        for name, text in (
+            ("description", c.description),
+            ("digest", c.digest),
+            ("expires", c.expires),
+            ("header", c.header),
+        )
+        if text is not None
+    ]
+    payload = canonical_text(credential.payload)[0]
+    source = "" if credential.source is None else f',"source":{quote(credential.source)}'
+    text = f'{{"challenge":{{{"".join(before)}{",".join(parts)}}},"payload":{payload}{source}}}'
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        raw = None
+    if raw is None:
+        raise ParseError("credential not emitted: its texts have to be well-formed Unicode", "format_error")
+    return f"Payment {b64url_encode(raw)}"

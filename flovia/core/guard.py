@@ -1,0 +1,110 @@
+"""What a Gate and an Observer have in common: settings, request ids, and the writing of events."""
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+import attrs
+
+from flovia.core.binding import Keyring
+from flovia.core.effects import ClaimResult, PaymentView, SettleResult
+from flovia.core.events import EventRow, declared_workflow
+from flovia.core.http import HttpRequest
+from flovia.core.limiter import Limiter
+from flovia.core.origin import Origin
+from flovia.core.passage import Trace
+
+DAY_S: Final = 86400.0
+
+
+class LedgerVerbs(Protocol):
+    """What a guard uses of a ledger; the whole contract is :class:`flovia.ledger.base.Ledger`."""
+
+    @property
+    def direct(self) -> bool: ...
+    @property
+    def shared(self) -> bool: ...
+    @property
+    def available(self) -> bool: ...
+    def claim(
+        self,
+        key: str,
+        fingerprint: str,
+        expired: bool,
+        lease_s: float,
+        deliver_s: float,
+        keep_until: float,
+        max_deliveries: int,
+        /,
+    ) -> ClaimResult: ...
+    def settle(
+        self,
+        key: str,
+        fence: int,
+        proof: str,
+        payment_id: str,
+        amount: int,
+        currency: str,
+        record: str,
+        deliver_s: float,
+        keep_until: float,
+        refund_due: bool,
+        events: tuple[EventRow, ...],
+        /,
+    ) -> SettleResult: ...
+    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...], /) -> bool: ...
+    def fail(self, key: str, fence: int, events: tuple[EventRow, ...], /) -> bool: ...
+    def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...], /) -> bool: ...
+    def renew(self, key: str, fence: int, deliver_s: float, /) -> bool: ...
+    def find(self, key: str, /) -> PaymentView | None: ...
+    def append(self, events: Iterable[EventRow], /) -> None: ...
+
+
+@attrs.frozen(kw_only=True)
+class Services:
+    """What every guard of one app shares.
+
+    ``clock`` gives Unix seconds, ``monotonic`` seconds for durations, ``tokens`` 22 characters of base64url
+    each time (128 random bits). ``known_methods`` is filled by the guards: a credential for a method in it
+    belongs to another route of the app, one that is not in it to nobody here.
+    """
+
+    ledger: LedgerVerbs
+    clock: Callable[[], float]
+    monotonic: Callable[[], float]
+    tokens: Callable[[], str]
+    realm: str
+    keyring: Keyring | None = None
+    origin: Origin | None = None
+    limiter: Limiter | None = None
+    client_of: Callable[[HttpRequest], str] | None = None
+    known_methods: set[str] = attrs.field(factory=set[str])
+
+
+class Guard:
+    """Base of Gate and Observer."""
+
+    def __init__(self, services: Services, *, rail: str, name: str | None) -> None:
+        self.services = services
+        self.rail = rail
+        self.name = name
+        self._tokens = services.tokens
+        self._clock = services.clock
+        self._monotonic = services.monotonic
+        self._ledger = services.ledger
+
+    def _trace(self, request: HttpRequest) -> Trace:
+        return Trace(
+            request.request_id or "req_" + self._tokens(),
+            self.name or request.route or request.path,
+            request.http_method,
+            self.rail,
+            self._monotonic(),
+            declared_workflow(request.headers),
+        )
+
+    def _latency_ms(self, trace: Trace) -> float:
+        return round((self._monotonic() - trace.started) * 1000.0, 3)
+
+    def _client(self, request: HttpRequest) -> str:
+        client_of = self.services.client_of
+        return client_of(request) if client_of else request.client

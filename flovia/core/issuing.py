@@ -1,0 +1,203 @@
+"""The 402: which offers, which challenges, which problem."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from flovia.core import events as ev
+from flovia.core.binding import Keyring
+from flovia.core.challenge import Challenge, format_challenge, format_expires
+from flovia.core.effects import Flow
+from flovia.core.encoding import JsonValue, canonical, encode_param, loads_object
+from flovia.core.errors import HttpError, LedgerError, WiringError
+from flovia.core.fields import format_digest
+from flovia.core.guard import Guard, Services
+from flovia.core.http import BodyState, HttpRequest, HttpResponse
+from flovia.core.negotiation import rank
+from flovia.core.offers import MAX_CHALLENGE, Issued, Offer, OfferPlan
+from flovia.core.origin import from_this_machine
+from flovia.core.passage import Trace, problem_response
+from flovia.core.problems import PROBLEMS, problem_body
+from flovia.core.provider import Quote
+from flovia.core.scope import Scopes, opaque_param
+
+_log = logging.getLogger("flovia")
+_PROBLEM_JSON: Final = ("content-type", "application/problem+json")
+_NO_STORE: Final = ("cache-control", "no-store")
+
+
+class Issuer(Guard):
+    """Makes challenges for one route. The Gate builds on it."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        offers: Sequence[Offer],
+        rail: str,
+        name: str | None,
+        ttl_s: int,
+        use_payment_authorization: Callable[[HttpRequest], bool] | bool,
+    ) -> None:
+        super().__init__(services, rail=rail, name=name)
+        if services.keyring is None:
+            raise WiringError("a gate needs a secret; set FLOVIA_SECRET")
+        self._keyring: Keyring = services.keyring
+        self._realm = services.realm
+        self.plans = tuple(OfferPlan(offer, realm=services.realm, keyring=services.keyring) for offer in offers)
+        self._names = [plan.name for plan in self.plans]
+        self._only = self.plans[0] if len(self.plans) == 1 else None
+        self._ttl_s = ttl_s
+        self._select = use_payment_authorization
+        self._scopes = Scopes()
+        self._expires_at = 0
+        self._expires = ""
+        origin = services.origin
+        self._anywhere = origin is not None and origin.public
+        services.known_methods.update(plan.method for plan in self.plans)
+
+    # --- who may be asked -----------------------------------------------------------------------------
+
+    def _stranger(self, request: HttpRequest) -> bool:
+        """Whether this request came to a name that is not ours, or over a wire we must not use."""
+        return not self._anywhere and not from_this_machine(request)
+
+    def _wants_header(self, request: HttpRequest) -> bool:
+        select = self._select
+        return select if isinstance(select, bool) else select(request)
+
+    # --- the challenge ----------------------------------------------------------------------------------
+
+    def _issue(self, request: HttpRequest, trace: Trace) -> Flow[list[Issued]]:
+        """A fresh challenge for every offer that the client accepts."""
+        now = int(self._clock())
+        if now + self._ttl_s != self._expires_at:
+            self._expires_at = now + self._ttl_s
+            self._expires = format_expires(self._expires_at)
+        body = request.body
+        digest = format_digest(body.sha256) if body.state is BodyState.READ else None
+        scope = self._scopes.of(request)
+        header = self._select is not False and self._wants_header(request)
+        plan = self._only
+        if plan is not None and plan.fixed_request is not None and plan.price is not None:
+            opaque = opaque_param(self._tokens(), scope, {})
+            issued = [plan.render(plan.fixed_request, plan.price, self._expires, digest, opaque, header)]
+        else:
+            issued = []
+            for chosen in self._chosen(request):
+                issued.append((yield from self._issue_one(chosen, request, digest, scope, header)))
+        for one in issued:
+            if len(one.field) > MAX_CHALLENGE:
+                raise WiringError(
+                    f"the challenge of {one.offer.name} has {len(one.field)} characters, more than {MAX_CHALLENGE};"
+                    " shorten the description or what the provider adds"
+                )
+            self._note_issued(trace, one)
+        return issued
+
+    def _chosen(self, request: HttpRequest) -> Sequence[OfferPlan]:
+        if self._only is not None:
+            return self.plans
+        order = rank(request.headers.get("accept-payment"), self._names)
+        return [self.plans[i] for i in order] or self.plans
+
+    def _issue_one(
+        self, plan: OfferPlan, request: HttpRequest, digest: str | None, scope: str, header: bool
+    ) -> Flow[Issued]:
+        price = plan.price_for(request)
+        nonce = self._tokens()
+        if plan.provider.fixed_terms:
+            opaque = opaque_param(nonce, scope, {})
+            return plan.render(plan.encoded(price), price, self._expires, digest, opaque, header)
+        terms = yield from plan.provider.quote(
+            Quote(
+                price=price,
+                description=plan.offer.description,
+                realm=self._realm,
+                request=request,
+                nonce=nonce,
+                expires_at=float(self._expires_at),
+            )
+        )
+        expires = self._expires
+        if terms.expires_at is not None and terms.expires_at < self._expires_at:
+            expires = format_expires(int(terms.expires_at))
+        opaque = opaque_param(nonce, scope, terms.opaque)
+        issued = plan.render(encode_param(terms.request), price, expires, digest, opaque, header)
+        return Issued(issued.id, issued.field, price, plan, terms)
+
+    def _note_issued(self, trace: Trace, issued: Issued) -> None:
+        trace.provider = issued.offer.provider.name
+        trace.offer_amount = issued.price.amount
+        trace.offer_currency = issued.price.currency
+        trace.challenge_id = issued.id
+        trace.note(ev.CHALLENGE_ISSUED, self._clock())
+
+    # --- the response -----------------------------------------------------------------------------------
+
+    def _challenge(
+        self,
+        request: HttpRequest,
+        trace: Trace,
+        problem: str = "payment-required",
+        retry_after_s: int | None = None,
+        same: Challenge | None = None,
+    ) -> Flow[HttpResponse]:
+        """The 402 with this problem and a fresh challenge, or with the ``same`` one again.
+
+        Whatever keeps a challenge from being made ends without one, and so without a 402.
+        """
+        if not self._ledger.available:
+            # Whoever pays now could not be let in.
+            return self._refuse(request, trace, "ledger-unavailable", 1)
+        if same is not None:
+            fields, first_id, extra, members = [format_challenge(same)], same.id, (), None
+        else:
+            try:
+                issued = yield from self._issue(request, trace)
+            except HttpError as error:
+                _log.warning("no challenge for %s: the provider does not answer (%s)", trace.endpoint, error)
+                return self._refuse(request, trace, "provider-unavailable", 2)
+            except LedgerError as error:
+                _log.warning("no challenge for %s: the ledger does not answer (%s)", trace.endpoint, error)
+                return self._refuse(request, trace, "ledger-unavailable", 1)
+            except Exception:
+                _log.exception("no challenge for %s: a price function or provider raised", trace.endpoint)
+                return self._refuse(request, trace, "internal-payment-error")
+            fields = [one.field for one in issued]
+            first_id = issued[0].id
+            extra = tuple(pair for one in issued if one.terms for pair in one.terms.headers)
+            members = {name: value for one in issued if one.terms for name, value in one.terms.body.items()} or None
+        body = problem_body(problem, first_id)
+        if members:
+            body = _with_members(body, members)
+        headers = [("www-authenticate", field) for field in fields]
+        headers += (_PROBLEM_JSON, ("content-length", str(len(body))), _NO_STORE)
+        if retry_after_s is not None:
+            headers.append(("retry-after", str(retry_after_s)))
+        status = PROBLEMS[problem].status
+        trace.note(ev.REQUEST_COMPLETED, self._clock(), status, self._latency_ms(trace), problem)
+        self._ledger.append(trace.take())
+        if request.http_method == "HEAD":
+            body = b""
+        return HttpResponse(status, (*headers, *extra), body)
+
+    def _refuse(
+        self, request: HttpRequest, trace: Trace, problem: str, retry_after_s: int | None = None
+    ) -> HttpResponse:
+        """A refusal without a challenge."""
+        response = problem_response(
+            problem,
+            challenge_id=trace.challenge_id,
+            head=request.http_method == "HEAD",
+            retry_after_s=retry_after_s,
+        )
+        type_ = ev.REQUEST_FAILED if response.status >= 500 else ev.REQUEST_COMPLETED
+        trace.note(type_, self._clock(), response.status, self._latency_ms(trace), problem)
+        self._ledger.append(trace.take())
+        return response
+
+
+def _with_members(body: bytes, members: dict[str, JsonValue]) -> bytes:
+    """The problem with a provider's own members; the problem's win where both have one."""
+    return canonical({**members, **loads_object(body)})

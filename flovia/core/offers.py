@@ -1,0 +1,144 @@
+"""What a route asks for: one offer or several, each a provider with a price, and how each becomes a challenge.
+
+A fixed price with fixed terms is encoded once, when the route is set up; a 402 then costs one MAC. Whatever
+is assembled here from prepared pieces is, by test, what :func:`flovia.core.challenge.format_challenge` writes.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from flovia.core.binding import Keyring, slots
+from flovia.core.encoding import JsonObject, encode_param
+from flovia.core.errors import WiringError
+from flovia.core.fields import quote
+from flovia.core.http import Headers, HttpRequest
+from flovia.core.money import Price
+from flovia.core.provider import Provider, Quote, Terms
+
+PriceFunction = Callable[[HttpRequest], "Price | str"]
+HEADER_FIELD: Final = "Payment-Authorization"
+MAX_CHALLENGE: Final = 4096
+"""Characters of one challenge: a credential echoes it in base64, and servers cap a request's head at 8 KB."""
+_CACHED_PRICES: Final = 256
+_NO_REQUEST: Final = HttpRequest("GET", "", "", Headers.of(()))
+
+
+@attrs.frozen(kw_only=True)
+class Offer:
+    """One way to pay for a route.
+
+    ``price`` is fixed, or a function of the request. ``description`` is for people, at most 255 characters.
+    """
+
+    provider: Provider
+    price: Price | PriceFunction
+    description: str | None = None
+
+
+@attrs.frozen
+class Issued:
+    """A challenge that was just made: its id, the WWW-Authenticate value, and what it asks for."""
+
+    id: str
+    field: str
+    price: Price
+    offer: "OfferPlan"
+    terms: Terms | None = None
+
+
+class OfferPlan:
+    """An offer with everything about it that does not change between requests."""
+
+    def __init__(self, offer: Offer, *, realm: str, keyring: Keyring) -> None:
+        self.offer = offer
+        self.provider = offer.provider
+        self.method = offer.provider.method
+        self.intent = offer.provider.intent
+        self.price = offer.price if isinstance(offer.price, Price) else None
+        self.name = f"{self.method}/{self.intent}"
+        self._realm = realm
+        self._keyring = keyring
+        self._quoted_realm = quote(realm)
+        self._description = "" if offer.description is None else f", description={quote(offer.description)}"
+        self._pieces: dict[str, tuple[bytes, str]] = {}
+        self._fixed: dict[Price, str] = {}
+        self.fixed_request = self.encoded(self.price) if self.price and self.provider.fixed_terms else None
+
+    def price_for(self, request: HttpRequest) -> Price:
+        """Today's price for this request.
+
+        Raises:
+            WiringError: the price function did not return a price.
+        """
+        price = self.offer.price
+        if isinstance(price, Price):
+            return price
+        found = price(request)
+        if isinstance(found, str):
+            return Price.parse(found)
+        if not isinstance(found, Price):
+            raise WiringError(f"the price function returned {type(found).__name__}; return a Price or '1.00 SGD'")
+        return found
+
+    def encoded(self, price: Price) -> str:
+        """The request parameter of a provider with fixed terms."""
+        found = self._fixed.get(price)
+        if found is None:
+            if len(self._fixed) >= _CACHED_PRICES:
+                self._fixed.clear()
+            found = self._fixed[price] = encode_param(self._fixed_terms(price).request)
+        return found
+
+    def _fixed_terms(self, price: Price) -> Terms:
+        flow = self.provider.quote(
+            Quote(
+                price=price,
+                description=self.offer.description,
+                realm=self._realm,
+                request=_NO_REQUEST,
+                nonce="",
+                expires_at=0.0,
+            )
+        )
+        try:
+            flow.send(None)
+        except StopIteration as stop:
+            terms: Terms = stop.value
+            return terms
+        raise WiringError(
+            f"provider {self.provider.name!r} says fixed_terms but its quote() asks for an effect; set fixed_terms=False"
+        )
+
+    def render(
+        self, request: str, price: Price, expires: str, digest: str | None, opaque: str, header: bool
+    ) -> Issued:
+        """Make the challenge: bind it and write the field value. All parameters are safe wire strings."""
+        pieces = self._pieces.get(request)
+        if pieces is None:
+            if len(self._pieces) >= _CACHED_PRICES:
+                self._pieces.clear()
+            bound = slots(self._realm, self.method, self.intent, request, "", None, "", None)
+            # The last three slots are empty: cut their separators off, and what stays does not change.
+            pieces = self._pieces[request] = (
+                bound[:-2],
+                f'Payment method="{self.method}", request="{request}", id="',
+            )
+        if header:
+            message = slots(self._realm, self.method, self.intent, request, expires, digest, opaque, HEADER_FIELD)
+        else:
+            message = pieces[0] + f"{expires}|{digest or ''}|{opaque}".encode()
+        challenge_id = self._keyring.sign(message)
+        digest_param = "" if digest is None else f', digest="{digest}"'
+        header_param = f', header="{HEADER_FIELD}"' if header else ""
+        field = (
+            f'{pieces[1]}{challenge_id}", realm={self._quoted_realm}, intent="{self.intent}", expires="{expires}"'
+            f'{digest_param}{self._description}, opaque="{opaque}"{header_param}'
+        )
+        return Issued(challenge_id, field, price, self)
+
+
+def amount_and_currency(charge: JsonObject) -> tuple[int, str]:
+    """The amount (base units) and currency that an authentic challenge asked for."""
+    return int(str(charge["amount"])), str(charge["currency"])

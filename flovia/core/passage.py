@@ -1,0 +1,247 @@
+"""One request's way through a guard, as an adapter sees it.
+
+An adapter calls ``enter``, sends :attr:`Passage.response` if there is one, else runs the handler, asks
+:meth:`Passage.start` for what to change in the response's head, and reports the end with ``leave``.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from flovia.core.errors import CallerError
+from flovia.core.events import EventRow
+from flovia.core.http import Headers, HttpRequest, HttpResponse
+from flovia.core.problems import PROBLEMS, problem_body
+
+
+@attrs.frozen(kw_only=True)
+class Grant:
+    """What a handler may know about the payment that let the request in.
+
+    ``amount`` in base units of ``currency``. ``redelivery`` is True if an earlier delivery of the same
+    payment did not complete: a handler with side effects can use ``payment_id`` to do them once.
+    """
+
+    request_id: str
+    challenge_id: str
+    payment_id: str
+    method: str
+    amount: int
+    currency: str
+    payer: str | None
+    recipient: str | None
+    redelivery: bool
+
+
+@attrs.frozen
+class Start:
+    """How to change a response's head: send ``replace`` instead, or drop and add header fields."""
+
+    replace: HttpResponse | None = None
+    drop: frozenset[str] = frozenset()
+    add: tuple[tuple[str, str], ...] = ()
+
+    def apply(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The handler's header fields with this change made."""
+        return [pair for pair in headers if pair[0].lower() not in self.drop] + list(self.add)
+
+
+AS_IS: Final = Start()
+DROP: Final = frozenset({"payment-receipt", "cache-control"})
+DROP_RECEIPT: Final = frozenset({"payment-receipt"})
+PRIVATE: Final = ("cache-control", "private")
+
+
+def private_cache_control(value: str | None) -> str:
+    """A Cache-Control with which no shared cache keeps the answer: ``public`` and ``s-maxage`` go, ``private`` comes."""
+    if value is None:
+        return "private"
+    kept = []
+    for directive in value.split(","):
+        directive = directive.strip()
+        name = directive.partition("=")[0].strip().lower()
+        if directive and name not in ("public", "s-maxage", "private"):
+            kept.append(directive)
+    if any(directive.lower() == "no-store" for directive in kept):
+        return ", ".join(kept)
+    return ", ".join(["private", *kept])
+
+
+def problem_response(
+    code: str, *, challenge_id: str | None = None, head: bool = False, retry_after_s: int | None = None
+) -> HttpResponse:
+    """The response that states one problem type and nothing else (no challenge)."""
+    body = problem_body(code, challenge_id)
+    headers = [
+        ("content-type", "application/problem+json"),
+        ("content-length", str(len(body))),
+        ("cache-control", "no-store"),
+    ]
+    if retry_after_s is not None:
+        headers.append(("retry-after", str(retry_after_s)))
+    return HttpResponse(PROBLEMS[code].status, tuple(headers), b"" if head else body)
+
+
+class Trace:
+    """What the events of one request have in common, and the events not yet written."""
+
+    __slots__ = (
+        "challenge_id",
+        "endpoint",
+        "http_method",
+        "offer_amount",
+        "offer_currency",
+        "payer",
+        "payment_id",
+        "provider",
+        "rail",
+        "recipient",
+        "request_id",
+        "rows",
+        "seq",
+        "started",
+        "workflow",
+    )
+
+    def __init__(
+        self, request_id: str, endpoint: str, http_method: str, rail: str, started: float, workflow: str | None
+    ) -> None:
+        self.request_id = request_id
+        self.endpoint = endpoint
+        self.http_method = http_method
+        self.rail = rail
+        self.started = started
+        self.workflow = workflow
+        self.provider: str | None = None
+        self.offer_amount: int | None = None
+        self.offer_currency: str | None = None
+        self.challenge_id: str | None = None
+        self.payment_id: str | None = None
+        self.payer: str | None = None
+        self.recipient: str | None = None
+        self.seq = 0
+        self.rows: list[EventRow] = []
+
+    def note(
+        self,
+        type_: str,
+        at: float,
+        status: int | None = None,
+        latency_ms: float | None = None,
+        problem: str | None = None,
+    ) -> None:
+        """Remember one event."""
+        self.seq += 1
+        self.rows.append(
+            (
+                type_,
+                at,
+                self.request_id,
+                self.seq,
+                self.endpoint,
+                self.http_method,
+                self.provider,
+                self.rail,
+                self.offer_amount,
+                self.offer_currency,
+                self.challenge_id,
+                self.payment_id,
+                self.payer,
+                self.recipient,
+                status,
+                latency_ms,
+                self.workflow,
+                problem,
+            )
+        )
+
+    def take(self) -> tuple[EventRow, ...]:
+        """The events noted since the last call."""
+        rows = tuple(self.rows)
+        self.rows.clear()
+        return rows
+
+
+class Passage:
+    """One request's way through a guard. Made by ``enter``; see the module's text for its life."""
+
+    __slots__ = (
+        "_clock",
+        "_on_start",
+        "fence",
+        "grant",
+        "headers",
+        "key",
+        "problem",
+        "receipt",
+        "renew_at",
+        "request",
+        "response",
+        "state",
+        "status",
+        "trace",
+    )
+
+    def __init__(
+        self,
+        *,
+        request: HttpRequest,
+        state: str,
+        trace: Trace | None = None,
+        response: HttpResponse | None = None,
+        grant: Grant | None = None,
+        on_start: Callable[["Passage", int, Headers], Start] | None = None,
+        clock: Callable[[], float] | None = None,
+        key: str = "",
+        fence: int = 0,
+        receipt: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+        renew_at: float = 0.0,
+    ) -> None:
+        self.request = request
+        self.state = state
+        """The exchange's state, one of :data:`flovia.core.exchange.EXCHANGE`."""
+        self.trace = trace
+        self.response = response
+        self.grant = grant
+        self._on_start = on_start
+        self._clock = clock
+        self.key = key
+        self.fence = fence
+        self.receipt = receipt
+        self.headers = headers
+        self.renew_at = renew_at
+        self.status: int | None = None
+        self.problem: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Passage {self.state} {self.request.http_method} {self.request.route or self.request.path}>"
+
+    def start(self, status: int, headers: Headers) -> Start:
+        """Decide the head of the handler's response: exactly once, before its first byte is sent.
+
+        Raises:
+            CallerError: the guard answered itself, or the response has already started.
+        """
+        if self._on_start is None:
+            raise CallerError("this passage has a response of its own; send passage.response and stop")
+        if self.status is not None:
+            raise CallerError("the response has already started; call start() once")
+        self.status = status
+        return self._on_start(self, status, headers)
+
+    def raised(self) -> HttpResponse:
+        """Report that the handler raised before its response started; returns the 500 to send if nobody else answers.
+
+        The delivery counts as failed even if an error page says otherwise.
+        """
+        self.problem = "delivery-failed" if self.grant else "internal-payment-error"
+        challenge_id = self.grant.challenge_id if self.grant else None
+        return problem_response(self.problem, challenge_id=challenge_id, head=self.request.http_method == "HEAD")
+
+    def renewal_due(self) -> bool:
+        """Whether half of the delivery's lease has passed. Ask at every chunk of a streamed answer."""
+        return self._clock is not None and self._clock() >= self.renew_at
+
+

@@ -1,0 +1,168 @@
+"""What WSGI adapters share: the environ as an :class:`HttpRequest`, and the answer on its way to the server.
+
+PEP 3333 leaves an app much freedom (a late ``start_response``, a second one with ``exc_info``, ``write``,
+iterables with ``close``); :class:`WsgiDelivery` takes all of it, buffers nothing, and reports the end once.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from http.client import responses
+from tempfile import SpooledTemporaryFile
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from flovia.core.errors import CallerError
+from flovia.core.http import (
+    BODY_TOO_LARGE,
+    BODY_UNTERMINATED,
+    NO_BODY,
+    UNREAD_BODY,
+    Body,
+    BodyMeter,
+    Headers,
+    HttpRequest,
+    HttpResponse,
+)
+from flovia.core.passage import Passage
+
+if TYPE_CHECKING:
+    from flovia.api import PaidApi
+
+_log = logging.getLogger("flovia")
+
+_CHUNK: Final = 1 << 16
+_IN_MEMORY: Final = 1 << 20
+_LENGTH_DIGITS: Final = 18
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+
+
+def wsgi_request(
+    environ: WSGIEnvironment, paid: "PaidApi", *, route: str = "", body: Body | None = None
+) -> HttpRequest:
+    """The request in ``environ``; its body is read, and put back, if ``paid`` asks for it.
+
+    ``route`` is the framework's pattern, ``body`` what the framework has read already. The path is
+    SCRIPT_NAME + PATH_INFO as UTF-8; bytes that are not UTF-8 become ``\\xNN`` and so stay distinct.
+    """
+    if body is None:
+        body = wsgi_body(environ, paid.max_body) if paid.reads_body else UNREAD_BODY
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    if not path.isascii():
+        path = path.encode("latin-1").decode("utf-8", "backslashreplace")
+    return HttpRequest(
+        environ["REQUEST_METHOD"].upper(),
+        path,
+        environ.get("QUERY_STRING", ""),
+        Headers.from_environ(environ),
+        route,
+        environ.get("REMOTE_ADDR", ""),
+        environ.get("SERVER_NAME", ""),
+        body,
+        "",
+        bool(environ.get("wsgi.multiprocess")),
+    )
+
+
+def wsgi_body(environ: WSGIEnvironment, limit: int) -> Body:
+    """Read the body, at most ``limit`` bytes, and put it back as ``wsgi.input`` with its CONTENT_LENGTH.
+
+    Chunked input can be read to its end only where the server says that it marks the end
+    (``wsgi.input_terminated``); elsewhere reading on would wait for the client for ever.
+    """
+    length = environ.get("CONTENT_LENGTH", "")
+    terminated = bool(environ.get("wsgi.input_terminated"))
+    if environ.get("HTTP_TRANSFER_ENCODING") and not terminated:
+        return BODY_UNTERMINATED
+    if length:
+        if not (length.isascii() and length.isdecimal()):
+            return BODY_UNTERMINATED
+        if len(length) > _LENGTH_DIGITS or int(length) > limit:
+            return BODY_TOO_LARGE
+        left = int(length)
+    elif terminated:
+        left = limit + 1
+    else:
+        return NO_BODY
+    meter = BodyMeter(limit)
+    spool = SpooledTemporaryFile[bytes](max_size=_IN_MEMORY)  # noqa: SIM115 - the app reads it later
+    source = environ["wsgi.input"]
+    while left and (chunk := source.read(min(left, _CHUNK))):
+        left -= len(chunk)
+        if not meter.feed(chunk):
+            return BODY_TOO_LARGE
+        spool.write(chunk)
+    spool.seek(0)
+    body = meter.body
+    environ["wsgi.input"] = spool
+    environ["wsgi.input_terminated"] = True
+    environ["CONTENT_LENGTH"] = str(body.size)
+    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    return body
+
+
+def wsgi_response(response: HttpResponse, start_response: StartResponse) -> list[bytes]:
+    """Answer with a response of flovia's own."""
+    start_response(f"{response.status} {responses.get(response.status, 'Unknown')}", list(response.headers))
+    return [response.body]
+
+
+class WsgiDelivery:
+    """An admitted answer on its way to the server: what an adapter returns in place of the app's iterable.
+
+    The head is decided at the first byte, because until then an app may still replace it. ``leave`` is
+    called once: as completed when the server comes back after the last chunk, as not completed when the
+    app fails later than its first byte or the server closes early.
+    """
+
+    __slots__ = ("_begun", "_chunks", "_head", "_left", "_paid", "_passage", "_replaced", "_result", "_start", "_write")
+
+    def __init__(self, paid: "PaidApi", passage: Passage, start_response: StartResponse) -> None:
+        self._paid = paid
+        self._passage = passage
+        self._start = start_response
+        self._head: tuple[str, list[tuple[str, str]]] | None = None
+        self._result: Iterable[bytes] = ()
+        self._chunks: Iterator[bytes] = iter(())
+        self._write: Callable[[bytes], object] | None = None
+        self._begun = self._replaced = self._left = False
+
+    def run(self, app: WSGIApplication, environ: WSGIEnvironment) -> Iterable[bytes]:
+        """Call the app; the iterable to return to the server. An app that raises is answered for with a 500."""
+        try:
+            self._result = app(environ, self._start_response)
+            self._chunks = iter(self._result)
+        except BaseException as error:
+            self._chunks = iter([self._failed(error)])
+            return self
+        # A server computes Content-Length for a list of one chunk, so a list must still look like one.
+        return _Sized(self, len(self._result)) if isinstance(self._result, (list, tuple)) else self
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            chunk = None if self._replaced else next(self._chunks, None)
+            while chunk == b"" and not self._begun:
+                chunk = next(self._chunks, None)
+            if not self._begun:
+                chunk = self._begin(chunk)
+            elif chunk is not None and self._passage.renewal_due():
+                self._paid.renew(self._passage)
+        except BaseException as error:
+            chunk = self._failed(error)
+        if chunk is None:
+            self._leave(completed=True)
+            raise StopIteration
+        return chunk
+
+    def close(self) -> None:
+        """Close the app's iterable; before the last chunk it means that the client went away."""
+        try:
+            close = getattr(self._result, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._leave(completed=False)

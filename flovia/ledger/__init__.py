@@ -1,0 +1,1 @@
+"""Where payments are remembered: the :class:`~flovia.ledger.base.Ledger` protocol and its implementations."""

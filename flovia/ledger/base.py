@@ -1,0 +1,137 @@
+"""The ledger: one credential, one delivery.
+
+A ledger keeps the :data:`~flovia.core.exchange.PAYMENT` state of every challenge that was presented, makes
+each proof usable once, and takes the events of a paid call in the same step as the state they report.
+Single use is the gate's property through this protocol, never the provider's.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from flovia.core.effects import ClaimResult, PaymentView, SettleResult
+from flovia.core.events import Event, EventRow
+
+
+class Ledger(Protocol):
+    """What the gate needs of a store. Every method is atomic, across threads and (where it can) processes.
+
+    **Rules for an implementation.** States and steps come from :data:`flovia.core.exchange.PAYMENT`. Every
+    successful ``claim`` gives a fence larger than any before for that key; a write with another fence than
+    the current one changes nothing and says so. Leases use the ledger's own clock. A store that fails, in
+    whatever way, raises :class:`~flovia.core.errors.LedgerError`, within 2 seconds, and the caller treats the
+    outcome of that call as unknown. ``tests`` for authors: ``flovia.testing.ledgers``.
+    """
+
+    direct: bool
+    """True if no method ever waits (memory). Then the gate calls it on the spot, without a driver."""
+
+    shared: bool
+    """True if several processes may use the same store."""
+
+    @property
+    def available(self) -> bool:
+        """False while the store is known to be failing. Never waits. No challenge is issued meanwhile."""
+        ...
+
+    def claim(
+        self,
+        key: str,
+        fingerprint: str,
+        expired: bool,
+        lease_s: float,
+        deliver_s: float,
+        keep_until: float,
+        max_deliveries: int,
+    ) -> ClaimResult:
+        """Take the right to verify one credential, or to redeem it if it is already settled.
+
+        Args:
+            key: ``realm|challenge id``.
+            fingerprint: of the credential's payload; whoever comes later must bring the same one.
+            expired: the challenge's expiry has passed. It keeps a fresh claim out (``expired``) and nothing
+                else: parked, lapsed and settled payments stay reachable.
+            lease_s: how long a verification may take, seconds.
+            deliver_s: how long a delivery may take before another may be tried, seconds.
+            keep_until: Unix seconds until which an unsettled row must be kept.
+            max_deliveries: deliveries that may be begun for one payment.
+        """
+        ...
+
+    def settle(
+        self,
+        key: str,
+        fence: int,
+        proof: str,
+        payment_id: str,
+        amount: int,
+        currency: str,
+        record: str,
+        deliver_s: float,
+        keep_until: float,
+        refund_due: bool,
+        events: tuple[EventRow, ...],
+    ) -> SettleResult:
+        """Record the payment as taken and begin its first delivery; durable when it returns.
+
+        ``proof`` (``method|reference``) is unique for ever among settled payments: ``proof_used`` leaves the
+        claim as it was. With ``refund_due`` the payment is settled but is not to be delivered. ``stale``: the
+        fence is no longer current. Only ``settled`` writes ``events``.
+        """
+        ...
+
+    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
+        """``delivering -> delivered``, with its events. False if the fence is stale."""
+        ...
+
+    def fail(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
+        """``delivering -> settled``, with its events: it can be redeemed again. False if the fence is stale."""
+        ...
+
+    def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...]) -> bool:
+        """``claimed -> issued`` (known not paid) or ``claimed -> parked`` (unknown). False if stale.
+
+        A row that became known not paid may be forgotten once its ``keep_until`` has passed; a parked one is
+        kept, because money may have moved.
+        """
+        ...
+
+    def renew(self, key: str, fence: int, deliver_s: float) -> bool:
+        """Extend the lease of a running delivery by ``deliver_s`` seconds from now. False if stale."""
+        ...
+
+    def find(self, key: str) -> PaymentView | None:
+        """One payment, or None. Reads only."""
+        ...
+
+    def append(self, events: Iterable[EventRow]) -> None:
+        """Take events that belong to no payment (unpaid requests). Never waits, never raises.
+
+        Kept in a bounded buffer and written in the background; what a full buffer drops is counted in
+        :attr:`dropped_events`.
+        """
+        ...
+
+    @property
+    def dropped_events(self) -> int:
+        """Unpaid events lost since start because the buffer was full."""
+        ...
+
+    def flush(self) -> None:
+        """Write what ``append`` buffered, now."""
+        ...
+
+    def read_events(self, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, Event]]:
+        """Events in the order they were written, with their positions, after position ``after``."""
+        ...
+
+    def remember(self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool) -> str:
+        """Keep a short text; see :class:`flovia.core.effects.Remember`."""
+        ...
+
+    def recall(self, namespace: str, key: str) -> str | None:
+        """What was remembered and has not expired, or None."""
+        ...
+
+    def close(self) -> None:
+        """Flush and let go of the store. Closing twice is fine."""
+        ...

@@ -1,0 +1,321 @@
+"""The memory ledger: for one process, for tests and for trying things out.
+
+It forgets everything when the process ends, so a paid but undelivered credential is lost with it. It is
+never a default and refuses to work where it can know that several processes serve the same route.
+"""
+
+import heapq
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+from flovia.core import exchange
+from flovia.core.effects import ClaimResult, PaymentView, SettleResult
+from flovia.core.errors import LedgerError
+from flovia.core.events import Event, EventRow
+from flovia.core.exchange import PAYMENT, step
+
+REFUND_DUE: Final = ClaimResult("refund_due")
+DELIVERED: Final = ClaimResult("delivered")
+EXPIRED: Final = ClaimResult("expired")
+REFUNDED: Final = ClaimResult("refunded")
+EXHAUSTED: Final = ClaimResult("exhausted")
+FOREIGN: Final = ClaimResult("foreign")
+
+UNKNOWN_KEPT_S: Final = 7 * 86400.0
+"""How long a payment with an unknown outcome waits for its credential, seconds."""
+
+
+class _Payment:
+    """One row. ``lease_until`` belongs to claimed and delivering."""
+
+    __slots__ = (
+        "amount",
+        "currency",
+        "deliveries",
+        "fence",
+        "fingerprint",
+        "keep_until",
+        "lease_until",
+        "payment_id",
+        "proof",
+        "record",
+        "refund_due",
+        "state",
+    )
+
+    def __init__(self, fingerprint: str, keep_until: float) -> None:
+        self.state = exchange.ISSUED
+        self.fence = 0
+        self.fingerprint = fingerprint
+        self.keep_until = keep_until
+        self.lease_until = 0.0
+        self.deliveries = 0
+        self.proof: str | None = None
+        self.payment_id: str | None = None
+        self.amount: int | None = None
+        self.currency: str | None = None
+        self.record: str | None = None
+        self.refund_due = False
+
+
+class MemoryLedger:
+    """A :class:`~flovia.ledger.base.Ledger` in this process's memory.
+
+    Args:
+        clock: Unix seconds, for leases and for forgetting.
+        max_payments: above that, new claims are refused with LedgerError (503) rather than old ones forgotten.
+        max_events: the newest events kept; older ones are dropped and not counted as lost, nobody awaits them.
+    """
+
+    direct = True
+    shared = False
+    available = True
+    dropped_events = 0
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        max_payments: int = 1_000_000,
+        max_events: int = 100_000,
+    ) -> None:
+        self._clock = clock
+        self._max_payments = max_payments
+        self._payments: dict[str, _Payment] = {}
+        self._proofs: dict[str, str] = {}
+        self._ends: list[tuple[float, str]] = []
+        self._events: deque[EventRow] = deque(maxlen=max_events)
+        self._written = 0
+        self._texts: dict[tuple[str, str], tuple[float, str]] = {}
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    # --- payments --------------------------------------------------------------------------------------
+
+    def claim(
+        self,
+        key: str,
+        fingerprint: str,
+        expired: bool,
+        lease_s: float,
+        deliver_s: float,
+        keep_until: float,
+        max_deliveries: int,
+    ) -> ClaimResult:
+        """See :meth:`flovia.ledger.base.Ledger.claim`."""
+        now = self._clock()
+        with self._lock:
+            if self._ends and self._ends[0][0] <= now:
+                self._forget(now)
+            payment = self._payments.get(key)
+            if payment is None:
+                if expired:
+                    return EXPIRED
+                payment = self._new(key, fingerprint, keep_until)
+            state = payment.state
+            if state == exchange.ISSUED:
+                if expired:
+                    return EXPIRED
+                payment.fingerprint = fingerprint
+            elif state in (exchange.CLAIMED, exchange.DELIVERING) and payment.lease_until > now:
+                return ClaimResult("busy", retry_after_s=self._wait(payment, now))
+            elif state == exchange.DELIVERED:
+                return DELIVERED
+            elif state == exchange.REFUNDED:
+                return REFUNDED
+            elif payment.fingerprint != fingerprint:
+                # Parked or lapsed: money may be moving for another proof, so this one has to wait.
+                return FOREIGN if payment.record is not None else ClaimResult("busy", retry_after_s=2)
+            if payment.record is not None:
+                return self._redeem(payment, now, deliver_s, max_deliveries)
+            payment.state = step(PAYMENT, state, "claim")
+            payment.fence += 1
+            payment.lease_until = now + lease_s
+            return ClaimResult("claimed", payment.fence, attempt=payment.fence)
+
+    def _redeem(self, payment: _Payment, now: float, deliver_s: float, max_deliveries: int) -> ClaimResult:
+        if payment.refund_due:
+            return REFUND_DUE
+        if payment.deliveries >= max_deliveries:
+            return EXHAUSTED
+        payment.state = step(PAYMENT, payment.state, "redeem")
+        payment.fence += 1
+        payment.deliveries += 1
+        payment.lease_until = now + deliver_s
+        return ClaimResult("redeem", payment.fence, payment.record or "", payment.payment_id or "", payment.deliveries)
+
+    def settle(
+        self,
+        key: str,
+        fence: int,
+        proof: str,
+        payment_id: str,
+        amount: int,
+        currency: str,
+        record: str,
+        deliver_s: float,
+        keep_until: float,
+        refund_due: bool,
+        events: tuple[EventRow, ...],
+    ) -> SettleResult:
+        """See :meth:`flovia.ledger.base.Ledger.settle`."""
+        with self._lock:
+            payment = self._payments.get(key)
+            if payment is None or payment.fence != fence or payment.state != exchange.CLAIMED:
+                return "stale"
+            if self._proofs.setdefault(proof, key) != key:
+                return "proof_used"
+            payment.state = step(PAYMENT, payment.state, "settle")
+            payment.proof = proof
+            payment.payment_id = payment_id
+            payment.amount = amount
+            payment.currency = currency
+            payment.record = record
+            payment.refund_due = refund_due
+            payment.keep_until = keep_until
+            if not refund_due:
+                payment.state = step(PAYMENT, payment.state, "redeem")
+                payment.deliveries = 1
+                payment.lease_until = self._clock() + deliver_s
+            self._write(events)
+            return "settled"
+
+    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
+        """See :meth:`flovia.ledger.base.Ledger.deliver`."""
+        return self._end(key, fence, exchange.DELIVERING, "deliver", events)
+
+    def fail(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
+        """See :meth:`flovia.ledger.base.Ledger.fail`."""
+        return self._end(key, fence, exchange.DELIVERING, "fail", events)
+
+    def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...]) -> bool:
+        """See :meth:`flovia.ledger.base.Ledger.release`."""
+        return self._end(key, fence, exchange.CLAIMED, "park" if park else "release", events)
+
+    def _end(self, key: str, fence: int, state: str, verb: str, events: tuple[EventRow, ...]) -> bool:
+        with self._lock:
+            payment = self._payments.get(key)
+            if payment is None or payment.fence != fence or payment.state != state:
+                return False
+            payment.state = step(PAYMENT, state, verb)
+            if verb == "park":
+                payment.keep_until = max(payment.keep_until, self._clock() + UNKNOWN_KEPT_S)
+            self._write(events)
+            return True
+
+    def renew(self, key: str, fence: int, deliver_s: float) -> bool:
+        """See :meth:`flovia.ledger.base.Ledger.renew`."""
+        with self._lock:
+            payment = self._payments.get(key)
+            if payment is None or payment.fence != fence or payment.state != exchange.DELIVERING:
+                return False
+            payment.lease_until = self._clock() + deliver_s
+            return True
+
+    def find(self, key: str) -> PaymentView | None:
+        """See :meth:`flovia.ledger.base.Ledger.find`."""
+        with self._lock:
+            payment = self._payments.get(key)
+            if payment is None:
+                return None
+            return PaymentView(
+                key=key,
+                state=payment.state,
+                fence=payment.fence,
+                fingerprint=payment.fingerprint,
+                payment_id=payment.payment_id,
+                amount=payment.amount,
+                currency=payment.currency,
+                record=payment.record,
+                deliveries=payment.deliveries,
+                lease_until=payment.lease_until or None,
+                keep_until=payment.keep_until,
+                refund_due=payment.refund_due,
+            )
+
+    def __len__(self) -> int:
+        """Payments kept at the moment."""
+        return len(self._payments)
+
+    # --- events and short texts -------------------------------------------------------------------------
+
+    def append(self, events: Iterable[EventRow]) -> None:
+        """See :meth:`flovia.ledger.base.Ledger.append`."""
+        with self._lock:
+            self._write(events)
+
+    def flush(self) -> None:
+        """Nothing waits here: every event is readable at once."""
+
+    def read_events(self, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, Event]]:
+        """See :meth:`flovia.ledger.base.Ledger.read_events`."""
+        with self._lock:
+            first = self._written - len(self._events)
+            skip = max(0, after - first)
+            rows = list(islice(self._events, skip, skip + limit))
+        return [(first + skip + i, Event.from_row(row)) for i, row in enumerate(rows, 1)]
+
+    def remember(self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool) -> str:
+        """See :meth:`flovia.ledger.base.Ledger.remember`."""
+        now = self._clock()
+        with self._lock:
+            if len(self._texts) >= 10_000:
+                self._texts = {k: v for k, v in self._texts.items() if v[0] > now}
+            found = self._texts.get((namespace, key))
+            if if_absent and found is not None and found[0] > now:
+                return found[1]
+            self._texts[namespace, key] = (now + ttl_s, value)
+            return value
+
+    def recall(self, namespace: str, key: str) -> str | None:
+        """See :meth:`flovia.ledger.base.Ledger.recall`."""
+        found = self._texts.get((namespace, key))
+        return found[1] if found is not None and found[0] > self._clock() else None
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    # --- inside the lock ----------------------------------------------------------------------------------
+
+    def _new(self, key: str, fingerprint: str, keep_until: float) -> _Payment:
+        if os.getpid() != self._pid:
+            raise LedgerError(
+                "the memory ledger was created in another process and cannot be shared between workers;"
+                " set FLOVIA_LEDGER=sqlite:///… or create the app inside the worker"
+            )
+        if len(self._payments) >= self._max_payments:
+            raise LedgerError(f"the memory ledger is full ({self._max_payments} payments); use a SQL ledger")
+        payment = self._payments[key] = _Payment(fingerprint, keep_until)
+        heapq.heappush(self._ends, (keep_until, key))
+        return payment
+
+    def _write(self, events: Iterable[EventRow]) -> None:
+        rows = tuple(events)
+        self._events.extend(rows)
+        self._written += len(rows)
+
+    def _forget(self, now: float) -> None:
+        """Drop what may be forgotten, oldest first; settling moves ``keep_until``, so look again before dropping."""
+        while self._ends and self._ends[0][0] <= now:
+            _, key = heapq.heappop(self._ends)
+            payment = self._payments[key]
+            if payment.keep_until > now:
+                heapq.heappush(self._ends, (payment.keep_until, key))
+            elif payment.state == exchange.CLAIMED:
+                # Its holder never came back, so nobody knows whether money moved.
+                payment.state = step(PAYMENT, payment.state, "park")
+                payment.keep_until = now + UNKNOWN_KEPT_S
+                heapq.heappush(self._ends, (payment.keep_until, key))
+            else:
+                del self._payments[key]
+                if payment.proof is not None:
+                    del self._proofs[payment.proof]
+
+    @staticmethod
+    def _wait(payment: _Payment, now: float) -> int:
+        return max(1, min(5, round(payment.lease_until - now)))

@@ -1,0 +1,120 @@
+"""Events of unpaid requests on their way to the store: a bounded buffer and the thread that empties it.
+
+A request must not wait for events nobody paid for, and a store that is down must not make memory grow.
+What is lost is counted: rows that found the buffer full, and rows the store can never take.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+from flovia.core.errors import LedgerError
+from flovia.core.events import EventRow
+
+CAPACITY: Final = 10_000
+BATCH: Final = 500
+GATHER_S: Final = 0.25
+"""How long rows may gather before they are written, if no batch is full sooner."""
+RETRY_S: Final = 1.0
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Outbox:
+    """Takes rows at once and hands them to ``write`` in batches, in order, from a daemon thread.
+
+    Args:
+        write: stores rows in one transaction; LedgerError means "again later", anything else "never".
+        capacity: rows that may wait.
+    """
+
+    def __init__(self, write: Callable[[Sequence[EventRow]], None], *, capacity: int = CAPACITY) -> None:
+        self._write = write
+        self._capacity = capacity
+        self.dropped = 0
+        self.after_fork_in_child()
+
+    def after_fork_in_child(self) -> None:
+        """Start empty: what waits in the parent is the parent's to write, and its thread is not here."""
+        self._rows: deque[EventRow] = deque()
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._something = threading.Event()
+        self._enough = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        """Rows that wait."""
+        return len(self._rows)
+
+    def append(self, rows: Iterable[EventRow]) -> None:
+        """Take rows. Never waits, never raises; what finds no room is dropped and counted."""
+        with self._lock:
+            for row in rows:
+                if self._closing.is_set() or len(self._rows) >= self._capacity:
+                    self.dropped += 1
+                else:
+                    self._rows.append(row)
+            waiting = len(self._rows)
+            if self._thread is None and waiting and not self._closing.is_set():
+                self._launch()
+        if waiting >= BATCH:
+            self._enough.set()
+        if waiting and not self._something.is_set():
+            self._something.set()
+
+    def flush(self) -> None:
+        """Write everything that waits, now.
+
+        Raises:
+            LedgerError: the store cannot; the rows stay and are tried again.
+        """
+        with self._writing:
+            while batch := tuple(islice(self._rows, BATCH)):
+                try:
+                    self._write(batch)
+                except LedgerError:
+                    raise
+                except Exception:
+                    # One row that no store can take must not hold up all that follow.
+                    self.dropped += len(batch)
+                    _log.exception("%d events could not be written and are lost", len(batch))
+                for _ in batch:
+                    self._rows.popleft()
+
+    def close(self) -> None:
+        """Take no more rows, write what waits if the store lets us, and end the thread."""
+        self._closing.set()
+        self._enough.set()
+        self._something.set()
+        try:
+            self.flush()
+        except LedgerError as error:
+            self.dropped += len(self._rows)
+            _log.error("%d events of unpaid requests are lost: %s", len(self._rows), error)
+            self._rows.clear()
+
+    def _launch(self) -> None:
+        thread = threading.Thread(target=self._run, name="flovia-events", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return  # no thread to be had (the interpreter is ending): close() writes the rows
+        self._thread = thread
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._something.wait()
+            self._enough.wait(GATHER_S)
+            self._something.clear()
+            self._enough.clear()
+            try:
+                self.flush()
+            except LedgerError:
+                # The one who raised it has said why; rows wait and new ones still find room.
+                self._something.set()
+                self._closing.wait(RETRY_S)

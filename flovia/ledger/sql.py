@@ -1,0 +1,442 @@
+"""The durable ledger: the contract of :mod:`flovia.ledger.base` as SQL transactions.
+
+One verb is one transaction. The condition of every UPDATE is compiled from
+:data:`flovia.core.exchange.PAYMENT`, so the database refuses what the table does not allow. Paid events go
+into the same transaction as the step they report.
+"""
+
+import atexit
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from itertools import count
+from typing import Final, NamedTuple, Protocol
+
+from sqlalchemy import Connection, Table, Update, bindparam, delete, select, tuple_, update
+from sqlalchemy.dialects.sqlite import Insert
+
+from flovia.core.effects import ClaimResult, PaymentView, SettleResult
+from flovia.core.errors import LedgerError
+from flovia.core.events import FIELDS, Event, EventRow
+from flovia.core.exchange import DELIVERED, ISSUED, PAYMENT, sources, step
+from flovia.ledger.forking import ForkAware, watch
+from flovia.ledger.outbox import Outbox
+from flovia.ledger.rules import OVER, judge
+from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, TEXTS
+
+PRUNE_EVERY: Final = 256
+PRUNE_BATCH: Final = 512
+"""Rows of one kind that one round of forgetting removes: more than can be written between two rounds."""
+
+FORGETTABLE: Final = (ISSUED, DELIVERED)
+"""States that end with ``keep_until``: known not paid, and delivered. In all others money may still be owed."""
+
+
+class Database(ForkAware, Protocol):
+    """Where the tables are. Every failure is a LedgerError, within 2 seconds."""
+
+    @property
+    def available(self) -> bool:
+        """False while it is known to fail."""
+        ...
+
+    def upsert(self, table: Table, /) -> Insert:
+        """The dialect's INSERT that knows ON CONFLICT."""
+        ...
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """One durable transaction; what it reads stays true until it ends."""
+        ...
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A connection for one SELECT."""
+        ...
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+
+class _Row(NamedTuple):
+    """What is read of a payment."""
+
+    state: str
+    fence: int
+    fingerprint: str
+    payment_id: str | None
+    amount: str | None
+    currency: str | None
+    record: str | None
+    deliveries: int
+    lease_until: float
+    keep_until: float
+    refund_due: bool
+
+
+def _target(verb: str) -> str:
+    """Where a verb leads that leads to one state only."""
+    (target,) = {step(PAYMENT, state, verb) for state in sources(PAYMENT, verb)}
+    return target
+
+
+def _where(verb: str) -> Update:
+    """The UPDATE of one step: it finds its row only for the holder of the fence, in a state that has the verb."""
+    return update(PAYMENTS).where(
+        PAYMENTS.c.key == bindparam("of_key"),
+        PAYMENTS.c.fence == bindparam("of_fence"),
+        PAYMENTS.c.state.in_(sources(PAYMENT, verb)),
+    )
+
+
+_CLAIMED: Final = _target("claim")
+_DELIVERING: Final = _target("redeem")
+_STEPS: Final = {
+    verb: _where(verb) for verb in ("claim", "redeem", "settle", "deliver", "fail", "release", "park")
+}
+_RENEW: Final = update(PAYMENTS).where(
+    PAYMENTS.c.key == bindparam("of_key"),
+    PAYMENTS.c.fence == bindparam("of_fence"),
+    PAYMENTS.c.state == _DELIVERING,
+)
+_LOOK: Final = select(*(PAYMENTS.c[name] for name in _Row._fields)).where(PAYMENTS.c.key == bindparam("of_key"))
+_LOOK_AND_HOLD: Final = _LOOK.with_for_update()
+_HOLDS: Final = select(PAYMENTS.c.key).where(
+    PAYMENTS.c.key == bindparam("of_key"),
+    PAYMENTS.c.fence == bindparam("of_fence"),
+    PAYMENTS.c.state.in_(sources(PAYMENT, "settle")),
+)
+_READ_EVENTS: Final = (
+    select(EVENTS.c.position, *(EVENTS.c[name] for name in FIELDS))
+    .where(EVENTS.c.position > bindparam("after"))
+    .order_by(EVENTS.c.position)
+    .limit(bindparam("at_most"))
+)
+_RECALL: Final = select(TEXTS.c.value).where(
+    TEXTS.c.namespace == bindparam("of_namespace"), TEXTS.c.key == bindparam("of_key"), TEXTS.c.until > bindparam("now")
+)
+_PRUNE_PAYMENTS: Final = delete(PAYMENTS).where(
+    PAYMENTS.c.key.in_(
+        select(PAYMENTS.c.key)
+        .where(PAYMENTS.c.state.in_(FORGETTABLE), PAYMENTS.c.keep_until <= bindparam("now"))
+        .limit(PRUNE_BATCH)
+    )
+)
+_PRUNE_TEXTS: Final = delete(TEXTS).where(
+    tuple_(TEXTS.c.namespace, TEXTS.c.key).in_(
+        select(TEXTS.c.namespace, TEXTS.c.key).where(TEXTS.c.until <= bindparam("now")).limit(PRUNE_BATCH)
+    )
+)
+_AMOUNT: Final = FIELDS.index("amount")
+
+
+class SqlLedger:
+    """A :class:`~flovia.ledger.base.Ledger` in a SQL database. Made by :func:`flovia.ledger.opening.open_ledger`.
+
+    Safe to call from any number of threads; several processes may use the same database. Close it, or
+    let the interpreter's end do it: then the events that wait are written.
+
+    Args:
+        database: where the tables are.
+        clock: Unix seconds, for leases and for forgetting. Processes that share a database share its idea
+            of time, so their clocks must agree to a second or two.
+    """
+
+    direct = False
+    shared = True
+
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+        self._turns = count(1)
+        self._outbox = Outbox(self._write_events)
+        upsert = database.upsert
+        self._first_claim = upsert(PAYMENTS).on_conflict_do_nothing().returning(PAYMENTS.c.fence)
+        self._use_proof = upsert(PROOFS).on_conflict_do_nothing().returning(PROOFS.c.proof)
+        self._add_event = upsert(EVENTS).on_conflict_do_nothing()
+        text = upsert(TEXTS)
+        replace: dict[str, object] = {"value": text.excluded.value, "until": text.excluded.until}
+        identity = [TEXTS.c.namespace, TEXTS.c.key]
+        self._replace_text = text.on_conflict_do_update(identity, set_=replace).returning(TEXTS.c.value)
+        self._offer_text = text.on_conflict_do_update(
+            identity, set_=replace, where=TEXTS.c.until <= bindparam("now")
+        ).returning(TEXTS.c.value)
+        watch(self)
+        atexit.register(self.close)
+
+    @property
+    def available(self) -> bool:
+        """See :attr:`flovia.ledger.base.Ledger.available`."""
+        return self._database.available
+
+    # --- payments --------------------------------------------------------------------------------------
+
+    def claim(
+        self,
+        key: str,
+        fingerprint: str,
+        expired: bool,
+        lease_s: float,
+        deliver_s: float,
+        keep_until: float,
+        max_deliveries: int,
+    ) -> ClaimResult:
+        """See :meth:`flovia.ledger.base.Ledger.claim`."""
+        now = self._clock()
+        with self._database.write() as connection:
+            if not expired and self._claim_first(connection, key, fingerprint, now, lease_s, keep_until):
+                result = ClaimResult("claimed", 1, attempt=1)
+            else:
+                found = connection.execute(_LOOK_AND_HOLD, {"of_key": key}).first()
+                held = None if found is None else _Row(*found)
+                verdict = OVER if held is None else judge(held, now, fingerprint, expired, max_deliveries)
+                if held is None or isinstance(verdict, ClaimResult):
+                    return verdict if isinstance(verdict, ClaimResult) else OVER
+                fence = held.fence + 1
+                changes: dict[str, object] = {"fence": fence, "updated_at": now}
+                if verdict == "claim":
+                    changes |= {"state": _CLAIMED, "fingerprint": fingerprint, "lease_until": now + lease_s}
+                    result = ClaimResult("claimed", fence, attempt=fence)
+                else:
+                    deliveries = held.deliveries + 1
+                    changes |= {"state": _DELIVERING, "deliveries": deliveries, "lease_until": now + deliver_s}
+                    result = ClaimResult("redeem", fence, held.record or "", held.payment_id or "", deliveries)
+                _take(connection, verdict, key, held.fence, changes)
+        self._take_turn()
+        return result
+
+    def _claim_first(
+        self, connection: Connection, key: str, fingerprint: str, now: float, lease_s: float, keep_until: float
+    ) -> bool:
+        """Claim what was never presented before."""
+        first = connection.execute(
+            self._first_claim,
+            {
+                "key": key,
+                "state": _CLAIMED,
+                "fence": 1,
+                "fingerprint": fingerprint,
+                "deliveries": 0,
+                "lease_until": now + lease_s,
+                "keep_until": keep_until,
+                "refund_due": False,
+                "created_at": now,
+                "updated_at": now,
+            },
+        )
+        return first.first() is not None
+
+    def settle(
+        self,
+        key: str,
+        fence: int,
+        proof: str,
+        payment_id: str,
+        amount: int,
+        currency: str,
+        record: str,
+        deliver_s: float,
+        keep_until: float,
+        refund_due: bool,
+        events: tuple[EventRow, ...],
+    ) -> SettleResult:
+        """See :meth:`flovia.ledger.base.Ledger.settle`."""
+        now = self._clock()
+        settled: dict[str, object] = {
+            "state": _target("settle"),
+            "payment_id": payment_id,
+            "amount": str(amount),
+            "currency": currency,
+            "record": record,
+            "keep_until": keep_until,
+            "refund_due": refund_due,
+            "updated_at": now,
+        }
+        if not refund_due:
+            # Settling begins the first delivery: both steps at once.
+            settled |= {
+                "state": step(PAYMENT, _target("settle"), "redeem"),
+                "deliveries": 1,
+                "lease_until": now + deliver_s,
+            }
+        with self._database.write() as connection:
+            if connection.execute(_HOLDS.with_for_update(), {"of_key": key, "of_fence": fence}).first() is None:
+                return "stale"
+            use = connection.execute(self._use_proof, {"proof": proof, "key": key, "at": now})
+            if use.first() is None:
+                return "proof_used"
+            _take(connection, "settle", key, fence, settled)
+            self._insert_events(connection, events)
+        return "settled"
+
+    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
+        """See :meth:`flovia.ledger.base.Ledger.deliver`."""
+        return self._end("deliver", key, fence, events)
+
+    def fail(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
+        """See :meth:`flovia.ledger.base.Ledger.fail`."""
+        return self._end("fail", key, fence, events)
+
+    def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...]) -> bool:
+        """See :meth:`flovia.ledger.base.Ledger.release`."""
+        return self._end("park" if park else "release", key, fence, events)
+
+    def _end(self, verb: str, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
+        with self._database.write() as connection:
+            if not _take(connection, verb, key, fence, {"state": _target(verb), "updated_at": self._clock()}):
+                return False
+            self._insert_events(connection, events)
+        return True
+
+    def renew(self, key: str, fence: int, deliver_s: float) -> bool:
+        """See :meth:`flovia.ledger.base.Ledger.renew`."""
+        now = self._clock()
+        with self._database.write() as connection:
+            renewed = connection.execute(
+                _RENEW, {"of_key": key, "of_fence": fence, "lease_until": now + deliver_s, "updated_at": now}
+            )
+        return renewed.rowcount == 1
+
+    def find(self, key: str) -> PaymentView | None:
+        """See :meth:`flovia.ledger.base.Ledger.find`."""
+        with self._database.read() as connection:
+            found = connection.execute(_LOOK, {"of_key": key}).first()
+        if found is None:
+            return None
+        row = _Row(*found)
+        return PaymentView(
+            key=key,
+            state=row.state,
+            fence=row.fence,
+            fingerprint=row.fingerprint,
+            payment_id=row.payment_id,
+            amount=None if row.amount is None else int(row.amount),
+            currency=row.currency,
+            record=row.record,
+            deliveries=row.deliveries,
+            lease_until=row.lease_until,
+            keep_until=row.keep_until,
+            refund_due=row.refund_due,
+        )
+
+    # --- events ----------------------------------------------------------------------------------------
+
+    def append(self, events: Iterable[EventRow]) -> None:
+        """See :meth:`flovia.ledger.base.Ledger.append`."""
+        self._outbox.append(events)
+
+    @property
+    def dropped_events(self) -> int:
+        """See :attr:`flovia.ledger.base.Ledger.dropped_events`."""
+        return self._outbox.dropped
+
+    def flush(self) -> None:
+        """See :meth:`flovia.ledger.base.Ledger.flush`.
+
+        Raises:
+            LedgerError: the store cannot; the events stay and are tried again.
+        """
+        self._outbox.flush()
+
+    def read_events(self, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, Event]]:
+        """See :meth:`flovia.ledger.base.Ledger.read_events`."""
+        with self._database.read() as connection:
+            rows = connection.execute(_READ_EVENTS, {"after": after, "at_most": limit}).all()
+        return [(int(row[0]), _event(row[1:])) for row in rows]
+
+    def _write_events(self, rows: Sequence[EventRow]) -> None:
+        values = [_event_values(row) for row in rows]
+        with self._database.write() as connection:
+            connection.execute(self._add_event, values)
+
+    def _insert_events(self, connection: Connection, events: Sequence[EventRow]) -> None:
+        if events:
+            connection.execute(self._add_event, [_event_values(row) for row in events])
+
+    # --- short texts -------------------------------------------------------------------------------------
+
+    def remember(self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool) -> str:
+        """See :meth:`flovia.ledger.base.Ledger.remember`."""
+        now = self._clock()
+        values: dict[str, object] = {"namespace": namespace, "key": key, "value": value, "until": now + ttl_s}
+        with self._database.write() as connection:
+            if if_absent:
+                stands = connection.scalar(self._offer_text, values | {"now": now})
+                if stands is None:
+                    stands = connection.scalar(_RECALL, {"of_namespace": namespace, "of_key": key, "now": now})
+            else:
+                stands = connection.scalar(self._replace_text, values)
+        self._take_turn()
+        return str(stands)
+
+    def recall(self, namespace: str, key: str) -> str | None:
+        """See :meth:`flovia.ledger.base.Ledger.recall`."""
+        with self._database.read() as connection:
+            found: str | None = connection.scalar(
+                _RECALL, {"of_namespace": namespace, "of_key": key, "now": self._clock()}
+            )
+        return found
+
+    # --- keeping house -----------------------------------------------------------------------------------
+
+    def prune(self) -> int:
+        """Forget what has ended and is past its time, a bounded number of rows; returns how many.
+
+        Happens by itself every so many writes. Forgotten are payments known not to be paid, delivered ones
+        after ``keep_until``, and short texts past their time. Kept for ever are used proofs, payments whose
+        outcome is unknown, and paid ones that were never delivered.
+
+        Raises:
+            LedgerError: the store cannot.
+        """
+        now = {"now": self._clock()}
+        with self._database.write() as connection:
+            payments = connection.execute(_PRUNE_PAYMENTS, now).rowcount
+            return payments + connection.execute(_PRUNE_TEXTS, now).rowcount
+
+    def _take_turn(self) -> None:
+        if next(self._turns) % PRUNE_EVERY == 0:
+            # The caller's own write is done; a store that fails now will say so to the next one.
+            with suppress(LedgerError):
+                self.prune()
+
+    def close(self) -> None:
+        """See :meth:`flovia.ledger.base.Ledger.close`."""
+        atexit.unregister(self.close)
+        self._outbox.close()
+        self._database.close()
+
+    def before_fork(self) -> None:
+        """Close what a child must not inherit."""
+        self._database.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._database.after_fork_in_parent()
+
+    def after_fork_in_child(self) -> None:
+        """Start afresh; events that wait in the parent are the parent's to write."""
+        self._database.after_fork_in_child()
+        self._outbox.after_fork_in_child()
+
+
+def _take(connection: Connection, verb: str, key: str, fence: int, changes: Mapping[str, object]) -> bool:
+    """One step of one payment. False if the fence is stale or the table has no such step from where it stands."""
+    return connection.execute(_STEPS[verb], {"of_key": key, "of_fence": fence, **changes}).rowcount == 1
+
+
+def _event_values(row: EventRow) -> dict[str, object]:
+    """The columns of one event. A shorter row leaves the last fields out."""
+    values: dict[str, object] = dict.fromkeys(FIELDS)
+    for name, value in zip(FIELDS, row, strict=False):
+        if isinstance(value, str) and not value.isascii():
+            # Half a surrogate pair is no text to any database, and no reason to lose a paid event.
+            value = value.encode("utf-8", "replace").decode()
+        values[name] = value
+    if values["amount"] is not None:
+        values["amount"] = str(values["amount"])
+    return values
+
+
+def _event(fields: Sequence[str | int | float | None]) -> Event:
+    amount = fields[_AMOUNT]
+    return Event.from_row((*fields[:_AMOUNT], None if amount is None else int(amount), *fields[_AMOUNT + 1 :]))

@@ -1,0 +1,103 @@
+"""The tables of a SQL ledger, one definition for every database.
+
+Amounts are digits in text columns: base units of an 18-decimal token do not fit into 64 bits. Times are
+Unix seconds. Every name starts with ``flovia_``, so the ledger can live in the application's own database.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION: Final = 1
+METADATA: Final = MetaData()
+
+PAYMENTS: Final = Table(
+    "flovia_payments",
+    METADATA,
+    Column("key", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("payment_id", Text),
+    Column("amount", Text),
+    Column("currency", Text),
+    Column("record", Text),
+    Column("deliveries", Integer, nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Column("keep_until", Double, nullable=False),
+    Column("refund_due", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index("flovia_payments_prune", "state", "keep_until"),
+)
+
+# Payments are forgotten one day; that their proofs were used is not.
+PROOFS: Final = Table(
+    "flovia_proofs",
+    METADATA,
+    Column("proof", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+EVENTS: Final = Table(
+    "flovia_events",
+    METADATA,
+    # AUTOINCREMENT: a position is never given twice, even after the newest rows were deleted.
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    # The fields of flovia.core.events.Event, in their order.
+    Column("type", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("http_method", Text, nullable=False),
+    Column("provider", Text),
+    Column("rail", Text),
+    Column("amount", Text),
+    Column("currency", Text),
+    Column("challenge_id", Text),
+    Column("payment_id", Text),
+    Column("payer", Text),
+    Column("recipient", Text),
+    Column("status", Integer),
+    Column("latency_ms", Double),
+    Column("workflow", Text),
+    Column("problem", Text),
+    # Writing an event again changes nothing. Its id alone would not do: a client that sends the same request
+    # id with two requests must not make the second one's events disappear.
+    UniqueConstraint("request_id", "seq", "at", "type"),
+    Index("flovia_events_challenge", "challenge_id"),
+    Index("flovia_events_at", "at"),
+    sqlite_autoincrement=True,
+)
+
+TEXTS: Final = Table(
+    "flovia_texts",
+    METADATA,
+    Column("namespace", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("until", Double, nullable=False),
+    Index("flovia_texts_prune", "until"),
+    sqlite_with_rowid=False,
+)
+
+META: Final = Table(
+    "flovia_meta",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)

@@ -1,0 +1,274 @@
+"""A SQLite file as the database of a ledger.
+
+One connection of the process writes, behind a lock; a small pool reads. SQLite has one writer at a time
+anyway, and threads that queue for a lock wake up at once where SQLite's own waiting polls. Between
+processes the file's lock decides, tried again and again until this call's patience ends: a call that
+cannot be done fails as :class:`~flovia.core.errors.LedgerError` within 2 seconds.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, TypeVar, cast
+
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import SQLAlchemyError
+
+from flovia.core.errors import LedgerError, WiringError
+from flovia.ledger.sql_schema import META, METADATA, SCHEMA_VERSION
+
+PATIENCE_S: Final = 1.3
+"""How long a call waits for its turn: for other threads and for other processes together."""
+COMMIT_PATIENCE_S: Final = 0.4
+"""How much longer a commit may wait for readers, where readers block it (no WAL)."""
+COOL_DOWN_S: Final = 1.0
+"""How long the database counts as unavailable after a failure."""
+POLL_MS: Final = 20
+"""SQLite's own waiting, per try: its pauses grow with the wait, so short tries find a free file sooner."""
+PAUSE_S: Final = 0.001
+READERS: Final = 8
+
+T = TypeVar("T")
+
+# Connections that crossed a fork nobody announced. Closing them in the child could hurt the parent's file.
+_abandoned: list[object] = []
+
+
+def journal_mode(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> str:
+    """``WAL`` if this SQLite can share a WAL between processes, else ``TRUNCATE``.
+
+    SQLite before 3.51.3 (3.50.7 and 3.44.6 have the correction too) can lose or corrupt data when one
+    process resets the WAL while another one writes.
+    """
+    safe = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
+    return "WAL" if safe else "TRUNCATE"
+
+
+class SqliteDatabase:
+    """Connections to one file, with bounded waiting, translated errors, and care around forks.
+
+    Args:
+        path: the file; its directory must exist. A new file is readable by its owner only.
+        monotonic: seconds that never go back, for patience and availability.
+
+    Raises:
+        WiringError: the file cannot be a ledger; the message says why and what to do.
+    """
+
+    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.path = path.absolute()
+        self.upsert = upsert
+        self._monotonic = monotonic
+        self._journal_mode = journal_mode()
+        self._failed_at = float("-inf")
+        self._closed = False
+        self._start()
+        self._prepare()
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(READERS)
+        self._quiet = False
+        self._writer: Connection | None = None
+        self._deadline = 0.0
+        self._writers = self._engine(POLL_MS / 1000, NullPool)
+        event.listen(self._writers, "begin", self._begin)
+        event.listen(self._writers, "commit", self._commit)
+        self._readers = self._engine(PATIENCE_S, QueuePool, pool_size=READERS, max_overflow=0)
+
+    def _engine(self, busy_s: float, pool: type[NullPool | QueuePool], **options: int) -> Engine:
+        # Parameters hold credentials' traces and must not show up in errors or logs.
+        return create_engine(
+            "sqlite+pysqlite://",
+            creator=lambda: self._connect(busy_s),
+            poolclass=pool,
+            hide_parameters=True,
+            **options,
+        )
+
+    # --- for the ledger --------------------------------------------------------------------------------
+
+    @property
+    def available(self) -> bool:
+        """False for a second after a failure. Never waits."""
+        return self._monotonic() - self._failed_at >= COOL_DOWN_S
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that may write, durable when the block has ended; an exception undoes it.
+
+        Raises:
+            LedgerError: it could not be done, or nobody knows whether it was.
+        """
+        started = self._monotonic()
+        if not self._lock.acquire(timeout=PATIENCE_S):
+            raise self._failure("too many calls wait for the file")
+        try:
+            if self._closed:
+                raise LedgerError(f"the ledger {self.path.name} was closed")
+            if self._failed_at > started:
+                # Whoever waited behind a failing call does not repeat its waiting.
+                raise LedgerError(f"the ledger {self.path.name} failed a moment ago")
+            self._deadline = started + PATIENCE_S
+            if self._writer is None:
+                self._writer = self._writers.connect()
+            with self._writer.begin():
+                yield self._writer
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            self._forget_writer()
+            raise self._failure(_reason(error)) from error
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for one SELECT.
+
+        Raises:
+            LedgerError: the file cannot be read now.
+        """
+        if not self._slots.acquire(timeout=PATIENCE_S):
+            raise self._failure("too many calls read the file")
+        try:
+            if self._closed:
+                raise LedgerError(f"the ledger {self.path.name} was closed")
+            with self._readers.connect() as connection:
+                yield connection
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            self._readers.dispose()
+            raise self._failure(_reason(error)) from error
+        finally:
+            self._slots.release()
+
+    def close(self) -> None:
+        """Close every connection. Calls that come later raise LedgerError."""
+        with self._lock:
+            self._closed = True
+            self._forget_writer()
+            self._readers.dispose()
+
+    # --- forks -----------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Let running transactions end and close all connections."""
+        taken = 0
+        locked = self._lock.acquire(timeout=PATIENCE_S)
+        while taken < READERS and self._slots.acquire(timeout=PATIENCE_S / READERS):
+            taken += 1
+        self._held = locked, taken
+        self._quiet = locked and taken == READERS
+        if self._quiet:
+            self._forget_writer()
+            self._readers.dispose()
+
+    def after_fork_in_parent(self) -> None:
+        """Let calls go on; connections open again when one is needed."""
+        locked, taken = self._held
+        if taken:
+            self._slots.release(taken)
+        if locked:
+            self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's locks and connections."""
+        if not self._quiet:
+            _abandoned.append((self._writer, self._writers, self._readers))
+        self._start()
+
+    # --- inside ----------------------------------------------------------------------------------------
+
+    def _failure(self, reason: str) -> LedgerError:
+        self._failed_at = self._monotonic()
+        return LedgerError(f"the ledger {self.path.name} cannot answer: {reason}")
+
+    def _forget_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(SQLAlchemyError, sqlite3.Error):
+                writer.close()
+
+    def _until(self, deadline: float, attempt: Callable[[], T]) -> T:
+        """Try again while another process holds the file."""
+        while True:
+            try:
+                return attempt()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self._monotonic() >= deadline:
+                    raise
+                time.sleep(PAUSE_S)  # where SQLite itself does not wait at all
+
+    def _connect(self, busy_s: float) -> sqlite3.Connection:
+        # mode=rw: a file that vanished must not come back empty, with every used credential fresh again.
+        connection = sqlite3.connect(
+            f"{self.path.as_uri()}?mode=rw",
+            uri=True,
+            timeout=busy_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            deadline = self._monotonic() + PATIENCE_S
+            mode = self._until(deadline, lambda: self._set_journal_mode(connection))
+            if mode.upper() != self._journal_mode:
+                raise sqlite3.OperationalError(f"its journal mode is {mode}, not {self._journal_mode}")
+            connection.execute("PRAGMA synchronous=FULL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_journal_mode(self, connection: sqlite3.Connection) -> str:
+        return str(connection.execute(f"PRAGMA journal_mode={self._journal_mode}").fetchone()[0])
+
+    def _begin(self, connection: Connection) -> None:
+        # IMMEDIATE: what this transaction reads must still be true when it writes.
+        raw = _driver(connection)
+        self._until(self._deadline, lambda: raw.execute("BEGIN IMMEDIATE"))
+
+    def _commit(self, connection: Connection) -> None:
+        raw = _driver(connection)
+        if raw.in_transaction:
+            deadline = max(self._deadline, self._monotonic()) + COMMIT_PATIENCE_S
+            self._until(deadline, lambda: raw.execute("COMMIT"))
+
+    def _prepare(self) -> None:
+        """Make the file and its tables if they are not there."""
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise WiringError(
+                f"the ledger file {self.path} cannot be opened for writing ({error.strerror});"
+                " create its directory, or point FLOVIA_LEDGER at a place this process may write to"
+            ) from None
+        try:
+            with self.write() as connection:
+                METADATA.create_all(connection)
+                found = connection.scalar(select(META.c.value).where(META.c.name == "schema"))
+                if found is None:
+                    connection.execute(insert(META).values(name="schema", value=str(SCHEMA_VERSION)))
+        except LedgerError as error:
+            self.close()
+            raise WiringError(
+                f"{self.path} cannot be used as a ledger: {error};"
+                " point FLOVIA_LEDGER at a SQLite file of its own, on a local disk, that nothing else locks"
+            ) from error
+        if found not in (None, str(SCHEMA_VERSION)):
+            self.close()
+            raise WiringError(
+                f"{self.path} was written by another version of flovia (its tables have version {found},"
+                f" this flovia knows {SCHEMA_VERSION}); install that version, or use another file"
+            )
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    return cast(sqlite3.Connection, connection.connection.driver_connection)
+
+
+def _reason(error: BaseException) -> str:
+    """The driver's own words: they name tables and files, never values."""
+    return str(getattr(error, "orig", None) or error).partition("\n")[0]

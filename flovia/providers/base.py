@@ -1,0 +1,64 @@
+"""How to teach flovia a payment provider.
+
+A provider answers two questions, each as a flow (see :mod:`flovia.core.effects`): *what shall the challenge
+ask for* (:meth:`Provider.quote`) and *was it paid* (:meth:`Provider.verify`). Everything else, single use,
+binding, expiry, receipts, events, belongs to the gate. A whole provider::
+
+    class BankProvider:
+        name, method, intent, rail = "bank", "bank", "charge", "mpp"
+        live, fixed_terms, deadline_s, receipt_header = True, True, 10.0, "payment-receipt"
+
+        def quote(self, quote: Quote) -> Flow[Terms]:
+            return Terms(request=charge_request(quote.price, recipient="ACME"))
+            yield  # a flow that asks for nothing is still a generator
+
+        def verify(self, presented: Presented) -> Flow[Verdict]:
+            transfer = presented.payload.get("transfer")
+            if not isinstance(transfer, str):
+                return NotPaid(problem="invalid-payload")
+            try:
+                reply = yield from http(HttpCall(http_method="GET", url=f"https://bank.example/t/{transfer}"))
+            except HttpError:
+                return Unknown()
+            if reply.status == 404:
+                return NotPaid()
+            if reply.status != 200:
+                return Unknown()
+            paid = loads_object(reply.body)
+            return Paid(reference=transfer, amount=int(paid["cents"]), currency=str(paid["currency"]))
+
+Register it under the entry point group ``flovia.providers`` (the entry is called without arguments) or pass
+the object itself: ``flovia.paid_api(provider=BankProvider(), price="1.00 SGD")``.
+``flovia.testing.providers`` holds the contract suite to run against it.
+"""
+
+from flovia.core.encoding import JsonObject, loads_object
+from flovia.core.effects import Flow, HttpCall, HttpReply, http, now, recall, remember, sleep, token
+from flovia.core.errors import HttpError
+from flovia.core.money import Price
+from flovia.core.provider import NotPaid, Paid, Presented, Provider, Quote, Terms, Unknown, Verdict, charge_request
+
+__all__ = [
+    "Flow",
+    "HttpCall",
+    "HttpError",
+    "HttpReply",
+    "JsonObject",
+    "NotPaid",
+    "Paid",
+    "Presented",
+    "Price",
+    "Provider",
+    "Quote",
+    "Terms",
+    "Unknown",
+    "Verdict",
+    "charge_request",
+    "http",
+    "loads_object",
+    "now",
+    "recall",
+    "remember",
+    "sleep",
+    "token",
+]

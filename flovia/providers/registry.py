@@ -1,0 +1,53 @@
+"""Finding a provider by the name people write: the ones that ship with flovia, then entry points."""
+
+from typing import Final, cast
+
+from flovia.core.errors import WiringError
+from flovia.core.provider import Provider
+
+GROUP: Final = "flovia.providers"
+RAILS: Final = ("mpp",)
+
+# What an Observer must know of a provider whose own SDK gates the route: the field that marks a paid answer.
+OBSERVED_RECEIPT_FIELDS: Final = {"hitpay": "mpp-receipt", "mock": "payment-receipt"}
+
+
+def find_provider(name: str) -> Provider:
+    """The provider registered under ``name``.
+
+    Raises:
+        WiringError: nobody registered that name, or its entry point cannot be loaded.
+    """
+    if name == "mock":
+        from flovia.providers.mock import MockProvider
+
+        return MockProvider()
+    from importlib.metadata import entry_points
+
+    found = entry_points(group=GROUP)
+    for entry in found:
+        if entry.name == name:
+            try:
+                return cast(Provider, entry.load()())
+            except Exception as error:
+                raise WiringError(f"provider {name!r} could not be loaded from {entry.value}: {error}") from error
+    known = sorted({"mock", *(entry.name for entry in found)})
+    if name in OBSERVED_RECEIPT_FIELDS:
+        raise WiringError(
+            f"this version can observe {name!r} (paid_api without a price) but not charge through it;"
+            f" providers that can: {', '.join(known)}"
+        )
+    raise WiringError(
+        f"there is no provider {name!r}; known: {', '.join(known)}. Install the package that registers it under"
+        f" the entry point group {GROUP!r}, or pass the provider object itself"
+    )
+
+
+def observed_receipt_field(name: str) -> str:
+    """The response field, in lower case, by which an Observer recognises a paid answer of this provider.
+
+    Raises:
+        WiringError: the provider is unknown.
+    """
+    field = OBSERVED_RECEIPT_FIELDS.get(name)
+    return field if field is not None else find_provider(name).receipt_header

@@ -1,0 +1,227 @@
+"""The drivers: the only place where effects are performed.
+
+``run`` drives a flow synchronously, ``arun`` under anyio (asyncio and trio). Both give an effect's exception
+back to the flow with ``throw``, so a flow can clean up, and ``arun`` shields the ledger's writes: a client that
+goes away cannot interrupt the recording of a payment that was taken.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+import attrs
+
+from flovia import entropy
+from flovia.core.effects import (
+    TIMED_OUT,
+    Claim,
+    Deadline,
+    Deliver,
+    Effect,
+    Fail,
+    Find,
+    Flow,
+    HttpCall,
+    HttpReply,
+    Now,
+    Recall,
+    Release,
+    Remember,
+    Renew,
+    Settle,
+    Sleep,
+    Token,
+)
+from flovia.core.errors import HttpError
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+    from anyio.lowlevel import RunVar
+
+    from flovia.ledger.base import Ledger
+
+T = TypeVar("T")
+LEDGER_THREADS: Final = 16
+_LEDGER_EFFECTS: Final = (Claim, Settle, Deliver, Fail, Release, Renew, Find, Remember, Recall)
+
+
+class DeadlineExceeded(Exception):
+    """Thrown into a flow whose time is up, so that its ``finally`` blocks run."""
+
+
+@attrs.define(kw_only=True)
+class World:
+    """What effects are performed on: a ledger, the two clocks (seconds) and a source of tokens."""
+
+    ledger: "Ledger"
+    clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    tokens: Callable[[], str] = entropy.token
+
+    def ledger_call(self, effect: Effect) -> object:
+        """Perform one of the ledger's verbs; blocks."""
+        ledger = self.ledger
+        match effect:
+            case Claim():
+                return ledger.claim(
+                    effect.key,
+                    effect.fingerprint,
+                    effect.expired,
+                    effect.lease_s,
+                    effect.deliver_s,
+                    effect.keep_until,
+                    effect.max_deliveries,
+                )
+            case Settle():
+                return ledger.settle(
+                    effect.key,
+                    effect.fence,
+                    effect.proof,
+                    effect.payment_id,
+                    effect.amount,
+                    effect.currency,
+                    effect.record,
+                    effect.deliver_s,
+                    effect.keep_until,
+                    effect.refund_due,
+                    effect.events,
+                )
+            case Deliver():
+                return ledger.deliver(effect.key, effect.fence, effect.events)
+            case Fail():
+                return ledger.fail(effect.key, effect.fence, effect.events)
+            case Release():
+                return ledger.release(effect.key, effect.fence, effect.park, effect.events)
+            case Renew():
+                return ledger.renew(effect.key, effect.fence, effect.deliver_s)
+            case Find():
+                return ledger.find(effect.key)
+            case Remember():
+                return ledger.remember(effect.namespace, effect.key, effect.value, effect.ttl_s, effect.if_absent)
+            case Recall():
+                return ledger.recall(effect.namespace, effect.key)
+            case _:
+                raise TypeError(f"{type(effect).__name__} is not an effect a ledger can perform")
+
+
+def run(flow: Flow[T], world: World) -> T:
+    """Drive a flow to its end, blocking."""
+    try:
+        effect = flow.send(None)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+    return _run(flow, effect, world, None)
+
+
+def _run(flow: Flow[T], effect: Effect, world: World, until: float | None) -> T:
+    """Go on with a started flow that asked for ``effect``; past ``until`` (monotonic) it gets DeadlineExceeded."""
+    try:
+        while True:
+            try:
+                result = _perform(effect, world, until)
+            except BaseException as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(result)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+    finally:
+        flow.close()
+
+
+def _perform(effect: Effect, world: World, until: float | None) -> object:
+    left = None if until is None else until - world.monotonic()
+    if left is not None and left <= 0:
+        raise DeadlineExceeded
+    match effect:
+        case Now():
+            return world.clock()
+        case Token():
+            return world.tokens()
+        case Sleep(seconds=seconds):
+            time.sleep(seconds if left is None else min(seconds, left))
+            if left is not None and seconds >= left:
+                raise DeadlineExceeded
+            return None
+        case HttpCall():
+            from flovia.backend_http import send
+
+            return send(effect if left is None else attrs.evolve(effect, deadline_s=min(effect.deadline_s, left)))
+        case Deadline(flow=flow, effect=first, seconds=seconds):
+            try:
+                return _run(flow, first, world, world.monotonic() + seconds)
+            except DeadlineExceeded:
+                return TIMED_OUT
+        case _:
+            return world.ledger_call(effect)
+
+
+async def arun(flow: Flow[T], world: World) -> T:
+    """Drive a flow to its end under asyncio or trio."""
+    try:
+        effect = flow.send(None)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+    return await _arun(flow, effect, world)
+
+
+async def _arun(flow: Flow[T], effect: Effect, world: World) -> T:
+    try:
+        while True:
+            try:
+                result = await _aperform(effect, world)
+            except BaseException as error:
+                # Cancellation too: the flow may still record what it knows, and ledger writes are shielded.
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(result)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+    finally:
+        flow.close()
+
+
+async def _aperform(effect: Effect, world: World) -> object:
+    import anyio
+    from anyio import to_thread
+
+    match effect:
+        case Now():
+            return world.clock()
+        case Token():
+            return world.tokens()
+        case Sleep(seconds=seconds):
+            return await anyio.sleep(seconds)
+        case HttpCall():
+            from flovia.backend_http import asend
+
+            return await asend(effect)
+        case Deadline(flow=flow, effect=first, seconds=seconds):
+            with anyio.move_on_after(seconds):
+                return await _arun(flow, first, world)
+            return TIMED_OUT
+        case _:
+            if world.ledger.direct:
+                return world.ledger_call(effect)
+            # Not abandoned on cancellation: a write whose result nobody sees would hold the row until its lease ends.
+            with anyio.CancelScope(shield=True):
+                return await to_thread.run_sync(world.ledger_call, effect, limiter=_ledger_threads())
+
+
+_threads: "RunVar[CapacityLimiter] | None" = None
+
+
+def _ledger_threads() -> "CapacityLimiter":
+    """One limiter an event loop: ledger calls must not take all the worker threads an app has."""
+    global _threads
+    from anyio import CapacityLimiter
+    from anyio.lowlevel import RunVar
+
+    if _threads is None:
+        _threads = RunVar("flovia_ledger_threads")
+    try:
+        return _threads.get()
+    except LookupError:
+        limiter = CapacityLimiter(LEDGER_THREADS)
+        _threads.set(limiter)
+        return limiter

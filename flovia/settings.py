@@ -1,0 +1,99 @@
+"""Settings: what the environment says, checked before the first request.
+
+Every value can be given to :class:`flovia.Flovia` instead; the argument wins. Whatever cannot work is refused
+with :class:`~flovia.core.errors.WiringError` that names the variable and the remedy.
+
+==========================  ================================================================================
+``FLOVIA_SECRET``           signs challenges, at least 32 bytes; older ones after commas keep verifying
+``FLOVIA_REALM``            the protection space in challenges; default: the public origin's host
+``FLOVIA_PUBLIC_ORIGIN``    ``https://api.example.com``; without it only this machine is served
+``FLOVIA_PRICE``            the price of routes that name none: ``1.00 SGD``
+``FLOVIA_LEDGER``           ``sqlite:///flovia.db`` (the default), ``sqlite:////absolute/path``, ``memory://``
+``FLOVIA_LIMIT``            ``challenges=60/min,verifications=30/min,total_challenges=1000/min``
+``FLOVIA_WORKERS``          how many processes serve the app, where ``WEB_CONCURRENCY`` does not say it
+==========================  ================================================================================
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from flovia.core.errors import WiringError
+from flovia.core.limiter import Limit
+from flovia.core.money import Price
+from flovia.core.origin import Origin
+
+DEFAULT_LEDGER: Final = "sqlite:///flovia.db"
+MAX_REALM: Final = 255
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Checked settings. ``secrets`` is empty if none was given; ``workers`` is 0 where nobody says."""
+
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    realm: str
+    origin: Origin | None
+    price: Price | None
+    ledger: str = attrs.field(repr=False)
+    limit: Limit | None
+    workers: int
+
+
+def read_settings(
+    environ: Mapping[str, str] | None = None,
+    *,
+    secret: str | Sequence[str] | None = None,
+    realm: str | None = None,
+    public_origin: str | None = None,
+    price: str | Price | None = None,
+    ledger: str | None = None,
+    limit: Limit | str | None = None,
+) -> Settings:
+    """The settings from arguments, else from the environment.
+
+    Raises:
+        WiringError: a value cannot work.
+    """
+    env = os.environ if environ is None else environ
+
+    def text(name: str) -> str | None:
+        value = env.get(name)
+        if value is None:
+            return None
+        if not value.strip():
+            raise WiringError(f"{name} is set but empty; give it a value or unset it")
+        return value.strip()
+
+    if secret is None:
+        secret = text("FLOVIA_SECRET") or ()
+    secrets = tuple(part.strip() for part in secret.split(",")) if isinstance(secret, str) else tuple(secret)
+    origin_text = public_origin or text("FLOVIA_PUBLIC_ORIGIN")
+    origin = Origin.parse(origin_text) if origin_text else None
+    realm = realm or text("FLOVIA_REALM") or (origin.host if origin else "localhost")
+    if not (realm.isascii() and realm.isprintable() and len(realm) <= MAX_REALM) or "|" in realm or '"' in realm:
+        raise WiringError(
+            f"the realm must be at most {MAX_REALM} printable ASCII characters without | and quotes; set FLOVIA_REALM"
+        )
+    found = price if price is not None else text("FLOVIA_PRICE")
+    limit = limit if limit is not None else text("FLOVIA_LIMIT")
+    return Settings(
+        secrets=secrets,
+        realm=realm,
+        origin=origin,
+        price=Price.parse(found) if isinstance(found, str) else found,
+        ledger=ledger or text("FLOVIA_LEDGER") or DEFAULT_LEDGER,
+        limit=Limit.parse(limit) if isinstance(limit, str) else limit,
+        workers=_workers(text("FLOVIA_WORKERS"), text("WEB_CONCURRENCY")),
+    )
+
+
+def _workers(own: str | None, common: str | None) -> int:
+    for name, value in (("FLOVIA_WORKERS", own), ("WEB_CONCURRENCY", common)):
+        if value is not None:
+            if not (value.isascii() and value.isdecimal()):
+                raise WiringError(f"{name}={value!r} is not a number of processes")
+            return int(value)
+    return 0

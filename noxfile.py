@@ -1,0 +1,150 @@
+"""Every check of the project as a session: ``nox -l`` lists them, ``nox -s unit-3.12`` runs one.
+
+Sessions test what users get: the built wheel (the file named by ``FLOVIA_WHEEL``, or one built on the
+spot) is installed into an environment of its own, and the tests run from a copy of the checkout without the
+packages.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+PYTHONS = ["3.11", "3.12", "3.13"]
+ADAPTERS = sorted(path.parent.name for path in ROOT.glob("adapters/*/__init__.py"))
+# The parts that start no server: quick enough to repeat on every Python.
+UNIT = ["core", "properties", "providers", "ledger", "insights", "client", "vectors"]
+NODE_PEERS = ["mppx@0.11.0", "viem@2.54.0"]
+# pyright's wheel brings the checker itself; this keeps it from asking for the newest version's number.
+PYRIGHT = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["tests-3.11", "lint", "types", "layers"]
+
+
+def install(session: nox.Session) -> None:
+    """Install the wheel with everything the tests and tools need."""
+    session.install(os.environ.get("FLOVIA_WHEEL", str(ROOT)) + "[dev]")
+
+
+def stage(session: nox.Session, *options: str) -> None:
+    """Go to a fresh copy of the checkout (see tests/tools/stage.py)."""
+    folder = Path(session.create_tmp()).resolve() / "stage"
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run(sys.executable, "-m", "tests.tools.stage", *options, str(folder), external=True)
+    session.chdir(folder)
+
+
+def stage_tests(session: nox.Session, *require: str) -> None:
+    """Go to a copy of the checkout from which only the installed wheel can be imported."""
+    install(session)
+    stage(session, "--no-packages")
+    session.env["FLOVIA_TREE"] = str(ROOT)
+    session.env["FLOVIA_TEST_INSTALLED"] = "1"
+    session.env["FLOVIA_REQUIRE"] = ",".join(require)
+
+
+def pytest(session: nox.Session, *arguments: str, coverage: bool = False) -> None:
+    """Run pytest in the staged folder, with the session's own arguments last."""
+    program = ["coverage", "run", "-m", "pytest"] if coverage else ["python", "-m", "pytest"]
+    session.run(*program, "-o", "pythonpath=.", *arguments, *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The whole suite against the wheel, with the coverage we promise."""
+    stage_tests(session, "vectors")
+    pytest(session, "-m", "not node", coverage=True)
+    if session.posargs:
+        return  # a selection of tests says nothing about coverage
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", success_codes=[0])
+    session.run("coverage", "json", "--quiet", "-o", "coverage.json")
+    session.run("python", "-m", "tests.tools.coverage_gate", "coverage.json")
+
+
+@nox.session(python=PYTHONS)
+def unit(session: nox.Session) -> None:
+    """The parts that start no server, against the wheel."""
+    stage_tests(session, "vectors")
+    pytest(session, *[f"tests/{part}" for part in UNIT], "tests/test_packaging.py")
+
+
+@nox.session(python="3.11")
+def interop(session: nox.Session) -> None:
+    """Other people's clients and servers, on Python and on Node, unmodified."""
+    stage_tests(session, "vectors", "node")
+    peers = Path(session.create_tmp()).resolve() / "peers"
+    peers.mkdir(exist_ok=True)
+    npm = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
+    session.run(*npm, "--prefix", str(peers), *NODE_PEERS, external=True)
+    session.env["FLOVIA_NODE_MODULES"] = str(peers / "node_modules")
+    pytest(session, "tests/interop")
+
+
+@nox.session(python="3.11")
+def fuzz(session: nox.Session) -> None:
+    """200,000 hostile inputs for every parser; ``nox -s fuzz -- --count 2000000`` for more."""
+    stage_tests(session)
+    session.run("python", "-m", "tests.fuzz", *(session.posargs or ["--count", "200000"]))
+
+
+@nox.session(python="3.11")
+def lint(session: nox.Session) -> None:
+    """Style, formatting, and a changelog that can be built."""
+    install(session)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("towncrier", "build", "--draft", "--version", "next")
+
+
+@nox.session(python="3.11")
+def types(session: nox.Session) -> None:
+    """mypy and pyright, both strict, over the sources."""
+    install(session)
+    session.run("mypy")
+    session.run("pyright", env=PYRIGHT)
+
+
+@nox.session(python="3.11")
+def layers(session: nox.Session) -> None:
+    """Who may import whom."""
+    install(session)
+    path = os.pathsep.join([str(ROOT), str(ROOT / "adapters")])
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": path})
+
+
+@nox.session(python="3.11")
+def docs(session: nox.Session) -> None:
+    """The documentation: links, code, generated pages."""
+    stage_tests(session)
+    pytest(session, "tests/test_docs.py", "tests/test_hygiene.py")
+
+
+def readers_machine(session: nox.Session) -> dict[str, None]:
+    """Go to a fresh copy, and return what to unset there: nothing that CI set or prepared may help."""
+    stage(session)
+    return dict.fromkeys(
+        name for name in os.environ if name == "CI" or name.startswith(("FLOVIA_", "VIRTUAL_ENV", "PYTHON"))
+    )
+
+
+@nox.session(python=False)
+def readme(session: nox.Session) -> None:
+    """The README's own test command, as a reader would run it in a fresh clone."""
+    unset = readers_machine(session)
+    program = [sys.executable, "-m", "tests.tools.readme", "tests"]
+    command = str(session.run(*program, silent=True, external=True)).strip()
+    session.run("sh", "-c", command, external=True, env=unset)
+
+
+@nox.session(python=False)
+def demo(session: nox.Session) -> None:
+    """The README's own demo command, in a fresh clone: a paid route comes up and has been paid once."""
+    unset = readers_machine(session)
+    session.run(sys.executable, "-m", "tests.tools.demo", external=True, env=unset)

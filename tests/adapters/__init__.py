@@ -1,0 +1,1 @@
+"""One behaviour table over every adapter and server."""

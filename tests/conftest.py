@@ -1,0 +1,49 @@
+"""What every test shares: where flovia comes from, Hypothesis profiles, the async backends."""
+
+import os
+import site
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+import flovia
+from tests.tree import ROOT
+
+# A slow machine is not a wrong answer: no deadline anywhere. CI looks further, the same way each time.
+hypothesis.settings.register_profile("dev", deadline=None, max_examples=50)
+hypothesis.settings.register_profile(
+    "ci", deadline=None, max_examples=200, derandomize=True, database=None, print_blob=True
+)
+hypothesis.settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
+)
+
+PACKAGE = Path(next(iter(flovia.__path__))).resolve()
+
+# Tests start programs of flovia as processes of their own: those import the same flovia as this one.
+if PACKAGE.parent == ROOT:
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    tree = [str(ROOT), str(ROOT / "adapters")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*tree, *filter(None, inherited)]))
+
+
+def pytest_report_header() -> str:
+    """Name the flovia under test."""
+    return f"flovia: {PACKAGE}"
+
+
+def pytest_sessionstart() -> None:
+    """Stop at once when a run that must test the installed wheel would import something else."""
+    installed = any(PACKAGE.is_relative_to(Path(folder).resolve()) for folder in site.getsitepackages())
+    if os.environ.get("FLOVIA_TEST_INSTALLED") == "1" and not installed:
+        raise pytest.UsageError(
+            f"FLOVIA_TEST_INSTALLED=1, but flovia is imported from {PACKAGE}: "
+            "run from a folder without the packages and with '-o pythonpath=.'"
+        )
+
+
+@pytest.fixture(params=["asyncio", "trio"], scope="session")
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Run every async test on both event loops."""
+    return str(request.param)

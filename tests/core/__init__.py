@@ -1,0 +1,1 @@
+"""Tests of flovia.core, one noun per file."""

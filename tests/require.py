@@ -1,0 +1,46 @@
+"""What a test needs from the machine, and what happens when it is not there.
+
+A developer's machine may lack Node or the public vectors: such a test is skipped, and says so. In CI the
+same lack is a failure, because a green run must mean that everything ran: ``FLOVIA_REQUIRE`` lists, with
+commas, what has to be present (``vectors``, ``node``, ``installed``).
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.tree import ROOT
+
+
+def required() -> frozenset[str]:
+    """The needs that must be met in this run."""
+    return frozenset(filter(None, os.environ.get("FLOVIA_REQUIRE", "").split(",")))
+
+
+def skip_or_fail(what: str, reason: str) -> NoReturn:
+    """End the current test: skipped with ``reason``, or failed if this run requires ``what``."""
+    if what in required():
+        pytest.fail(f"this run requires {what!r}: {reason}", pytrace=False)
+    pytest.skip(reason, allow_module_level=True)
+
+
+def vectors() -> Path:
+    """The folder of the public conformance vectors: ``FLOVIA_VECTORS``, or beside the checkout."""
+    folder = Path(os.environ.get("FLOVIA_VECTORS") or ROOT.parent / "shared" / "vectors" / "upstream")
+    if not folder.is_dir():
+        skip_or_fail("vectors", "no public vectors here: set FLOVIA_VECTORS to their folder")
+    return folder
+
+
+def node() -> tuple[str, Path]:
+    """The ``node`` executable and the ``node_modules`` folder that holds the JavaScript peers."""
+    executable = shutil.which("node")
+    if executable is None:
+        skip_or_fail("node", "Node.js is not on PATH")
+    modules = os.environ.get("FLOVIA_NODE_MODULES")
+    if not modules or not Path(modules).is_dir():
+        skip_or_fail("node", "set FLOVIA_NODE_MODULES to a node_modules folder (see docs/development.md)")
+    return executable, Path(modules)
