@@ -41,10 +41,15 @@ if TYPE_CHECKING:
     from flovia.core.passage import Grant as Grant
     from flovia.core.passage import Passage as Passage
     from flovia.core.passage import Start as Start
+    from flovia.core.passage import problem_response as problem_response
     from flovia.core.provider import NotPaid as NotPaid
     from flovia.core.provider import Paid as Paid
     from flovia.core.provider import Provider as Provider
     from flovia.core.provider import Unknown as Unknown
+    from flovia.environ import WsgiDelivery as WsgiDelivery
+    from flovia.environ import wsgi_body as wsgi_body
+    from flovia.environ import wsgi_request as wsgi_request
+    from flovia.environ import wsgi_response as wsgi_response
 
 _EXPORTS = {
     "Flovia": "flovia.api",
@@ -77,10 +82,15 @@ _EXPORTS = {
     "Grant": "flovia.core.passage",
     "Passage": "flovia.core.passage",
     "Start": "flovia.core.passage",
+    "problem_response": "flovia.core.passage",
     "NotPaid": "flovia.core.provider",
     "Paid": "flovia.core.provider",
     "Provider": "flovia.core.provider",
     "Unknown": "flovia.core.provider",
+    "WsgiDelivery": "flovia.environ",
+    "wsgi_body": "flovia.environ",
+    "wsgi_request": "flovia.environ",
+    "wsgi_response": "flovia.environ",
 }
 
 __version__ = "0.1.0"

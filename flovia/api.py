@@ -254,7 +254,11 @@ class Flovia:
         chosen = self._offers(provider, price, offers, description)
         if not chosen:
             return self.observe(provider=provider, rail=rail, name=name)
-        for least, value, what in ((1, expires_in, "expires_in"), (1, max_deliveries, "max_deliveries"), (0, max_body, "max_body")):
+        for least, value, what in (
+            (1, expires_in, "expires_in"),
+            (1, max_deliveries, "max_deliveries"),
+            (0, max_body, "max_body"),
+        ):
             if value < least:
                 raise WiringError(f"{what} must be at least {least}, not {value}")
         gate = Gate(

@@ -32,7 +32,9 @@ def _failure(error: Exception) -> HttpError:
     import httpx
 
     # Only a connection that was never made is known to have had no effect.
-    sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol)
+    sent = not isinstance(
+        error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol
+    )
     return HttpError(f"the backend gave no answer: {type(error).__name__}", sent=sent)
 
 
@@ -79,7 +81,9 @@ async def asend(call: HttpCall) -> HttpReply:
             # A client belongs to one event loop, and there may be several: one a call is the safe choice.
             async with (
                 httpx.AsyncClient(follow_redirects=False, timeout=call.deadline_s) as client,
-                client.stream(call.http_method, call.url, headers=_headers(call), content=call.body) as response,
+                client.stream(
+                    call.http_method, call.url, headers=_headers(call), content=call.body
+                ) as response,
             ):
                 async for chunk in response.aiter_raw():
                     body += chunk

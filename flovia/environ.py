@@ -44,7 +44,7 @@ def wsgi_request(
     """The request in ``environ``; its body is read, and put back, if ``paid`` asks for it.
 
     ``route`` is the framework's pattern, ``body`` what the framework has read already. The path is
-    SCRIPT_NAME + PATH_INFO as UTF-8; bytes that are not UTF-8 become ``\\xNN`` and so stay distinct.
+    SCRIPT_NAME + PATH_INFO as UTF-8; bytes that are not UTF-8 are escaped and so stay distinct.
     """
     if body is None:
         body = wsgi_body(environ, paid.max_body) if paid.reads_body else UNREAD_BODY
@@ -86,7 +86,7 @@ def wsgi_body(environ: WSGIEnvironment, limit: int) -> Body:
     else:
         return NO_BODY
     meter = BodyMeter(limit)
-    spool = SpooledTemporaryFile[bytes](max_size=_IN_MEMORY)  # noqa: SIM115 - the app reads it later
+    spool = SpooledTemporaryFile[bytes](max_size=_IN_MEMORY)
     source = environ["wsgi.input"]
     while left and (chunk := source.read(min(left, _CHUNK))):
         left -= len(chunk)
@@ -116,7 +116,18 @@ class WsgiDelivery:
     app fails later than its first byte or the server closes early.
     """
 
-    __slots__ = ("_begun", "_chunks", "_head", "_left", "_paid", "_passage", "_replaced", "_result", "_start", "_write")
+    __slots__ = (
+        "_begun",
+        "_chunks",
+        "_head",
+        "_left",
+        "_paid",
+        "_passage",
+        "_replaced",
+        "_result",
+        "_start",
+        "_write",
+    )
 
     def __init__(self, paid: "PaidApi", passage: Passage, start_response: StartResponse) -> None:
         self._paid = paid
@@ -129,10 +140,11 @@ class WsgiDelivery:
         self._begun = self._replaced = self._left = False
 
     def run(self, app: WSGIApplication, environ: WSGIEnvironment) -> Iterable[bytes]:
-        """Call the app; the iterable to return to the server. An app that raises is answered for with a 500."""
+        """Call the app; the iterable to return to the server. If it raises there is a 500."""
         try:
             self._result = app(environ, self._start_response)
-            self._chunks = iter(self._result)
+            if not self._replaced:
+                self._chunks = iter(self._result)
         except BaseException as error:
             self._chunks = iter([self._failed(error)])
             return self
@@ -144,7 +156,7 @@ class WsgiDelivery:
 
     def __next__(self) -> bytes:
         try:
-            chunk = None if self._replaced else next(self._chunks, None)
+            chunk = next(self._chunks, None)
             while chunk == b"" and not self._begun:
                 chunk = next(self._chunks, None)
             if not self._begun:
@@ -166,3 +178,77 @@ class WsgiDelivery:
                 close()
         finally:
             self._leave(completed=False)
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: "ExcInfo | None" = None, /
+    ) -> Callable[[bytes], object]:
+        if exc_info is not None:
+            if self._begun and exc_info[1] is not None:
+                raise exc_info[1].with_traceback(exc_info[2])
+            # The app turned an exception into a page of its own: whatever its status, this is no delivery.
+            self._passage.raised()
+        elif self._head is not None:
+            raise CallerError("start_response() was called twice; pass exc_info to replace an answer")
+        self._head = (status, headers)
+        return self._written
+
+    def _written(self, data: bytes) -> None:
+        """The ``write`` callable of PEP 3333."""
+        if not data or self._replaced:
+            return
+        chunk = data if self._begun else self._begin(data)
+        if chunk is not None and self._write is not None:
+            self._write(chunk)
+
+    def _begin(self, chunk: bytes | None) -> bytes | None:
+        """Send the head; returns what to send first: ``chunk``, or the body of what replaces the answer."""
+        if self._head is None:
+            raise CallerError("the app answered without calling start_response()")
+        status, headers = self._head
+        if not status[:3].isdecimal():
+            raise CallerError("a WSGI status starts with three digits: '200 OK'")
+        start = self._passage.start(int(status[:3]), Headers.of(headers))
+        if start.replace is not None:
+            return self._replace(start.replace)
+        self._begun = True
+        self._write = self._start(status, start.apply(headers))
+        return chunk
+
+    def _replace(self, response: HttpResponse) -> bytes:
+        self._begun = self._replaced = True
+        self._chunks = iter(())
+        reason = responses.get(response.status, "Unknown")
+        self._write = self._start(f"{response.status} {reason}", list(response.headers))
+        return response.body
+
+    def _failed(self, error: BaseException) -> bytes:
+        """What to send in place of an app that raised; where it is too late for that, raises again."""
+        if self._begun or not isinstance(error, Exception):
+            self._leave(completed=False)
+            raise error
+        _log.error("a paid handler raised; the payment can be redeemed again", exc_info=error)
+        return self._replace(self._passage.raised())
+
+    def _leave(self, *, completed: bool) -> None:
+        if not self._left:
+            self._left = True
+            self._paid.leave(self._passage, completed=completed)
+
+
+class _Sized:
+    """A delivery whose number of chunks is known."""
+
+    __slots__ = ("_delivery", "_length")
+
+    def __init__(self, delivery: WsgiDelivery, length: int) -> None:
+        self._delivery = delivery
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._delivery
+
+    def close(self) -> None:
+        self._delivery.close()

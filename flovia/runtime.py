@@ -22,7 +22,6 @@ from flovia.core.effects import (
     Find,
     Flow,
     HttpCall,
-    HttpReply,
     Now,
     Recall,
     Release,
@@ -32,7 +31,6 @@ from flovia.core.effects import (
     Sleep,
     Token,
 )
-from flovia.core.errors import HttpError
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
@@ -109,7 +107,8 @@ def run(flow: Flow[T], world: World) -> T:
     try:
         effect = flow.send(None)
     except StopIteration as stop:
-        return cast(T, stop.value)
+        value: T = stop.value
+        return value
     return _run(flow, effect, world, None)
 
 
@@ -161,7 +160,8 @@ async def arun(flow: Flow[T], world: World) -> T:
     try:
         effect = flow.send(None)
     except StopIteration as stop:
-        return cast(T, stop.value)
+        value: T = stop.value
+        return value
     return await _arun(flow, effect, world)
 
 

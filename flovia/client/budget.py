@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, cast
@@ -120,9 +120,7 @@ class Budget:
                     (reference, host, price.amount, now),
                 )
             except sqlite3.IntegrityError:
-                raise CallerError(
-                    f"reference {reference!r} is already reserved: use a new one per payment"
-                ) from None
+                raise CallerError(f"reference {reference!r} is already reserved: use a new one per payment") from None
             _add(books, host, price.amount)
             self._forget_old(books, now)
 
@@ -142,7 +140,7 @@ class Budget:
             self._allow("per_payment", price, self.per_payment, 0)
 
     def commit(self, reference: str) -> None:
-        """Note that the payment was made. It counts the same before and after; unknown references are ignored."""
+        """Note that the payment was made. It counts as before; an unknown reference is ignored."""
         with self._books() as books:
             books.execute("UPDATE payment SET committed = 1 WHERE reference = ?", (reference,))
 
@@ -211,7 +209,7 @@ class Budget:
     # --- the database ------------------------------------------------------------------------------------
 
     @contextmanager
-    def _books(self) -> Iterator[sqlite3.Connection]:
+    def _books(self) -> Generator[sqlite3.Connection]:
         """The database inside a write transaction, so that reading and deciding are one step."""
         try:
             with self._connection() as books:
@@ -230,7 +228,7 @@ class Budget:
             ) from error
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self) -> Generator[sqlite3.Connection]:
         if self._memory is None:
             # One connection per operation: nothing to share between threads or to carry through a fork.
             with closing(_connect(str(self.path))) as books:
@@ -264,9 +262,7 @@ class Budget:
         books.execute("INSERT OR IGNORE INTO setting VALUES ('currency', ?)", (self.currency,))
         books.execute("INSERT OR IGNORE INTO setting VALUES ('keep_s', ?)", (keep_s,))
         books.execute("UPDATE setting SET value = max(value, ?) WHERE name = 'keep_s'", (keep_s,))
-        (currency,) = cast(
-            "tuple[str]", books.execute("SELECT value FROM setting WHERE name = 'currency'").fetchone()
-        )
+        (currency,) = cast("tuple[str]", books.execute("SELECT value FROM setting WHERE name = 'currency'").fetchone())
         if currency != self.currency:
             raise WiringError(
                 f"{self.path} holds a budget in {currency.upper()}, this one is in {self.currency.upper()}:"
@@ -297,6 +293,7 @@ def _total(books: sqlite3.Connection, host: str) -> int:
 def _add(books: sqlite3.Connection, host: str, amount: int) -> None:
     for scope in {host, ""}:
         books.execute(
-            "INSERT INTO total VALUES (?, ?) ON CONFLICT (host) DO UPDATE SET amount = amount + excluded.amount",
+            """INSERT INTO total VALUES (?, ?)
+                ON CONFLICT (host) DO UPDATE SET amount = amount + excluded.amount""",
             (scope, amount),
         )

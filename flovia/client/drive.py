@@ -31,8 +31,6 @@ MAX_ERROR_BODY: Final = 64 * 1024
 ERROR_BODY_S: Final = 5.0
 """Seconds after which no further part of such a body is waited for."""
 
-_PAYMENT_FIELDS: Final = ("authorization", "payment-authorization")
-
 
 class _NoLedger:
     """A wallet runs on the agent's side, where there is no ledger."""
@@ -141,12 +139,12 @@ def _perform(step: Step, exchange: Exchange, services: Services) -> object:
         case Token():
             return services.tokens()
         case Sleep():
-            return time.sleep(step.seconds)
-        case Keep():
-            exchange.mark(step.pending.reference)
-            return services.bookkeeping(step)
+            time.sleep(step.seconds)
         case _:
-            return services.bookkeeping(step)
+            if isinstance(step, Keep):
+                exchange.mark(step.pending.reference)
+            services.bookkeeping(step)
+    return None
 
 
 async def adrive(steps: Steps[T], exchange: AsyncExchange, services: Services) -> T:
@@ -181,12 +179,12 @@ async def _aperform(step: Step, exchange: AsyncExchange, services: Services) -> 
         case Token():
             return services.tokens()
         case Sleep():
-            return await anyio.sleep(step.seconds)
-        case Keep():
-            exchange.mark(step.pending.reference)
-            return await abookkeeping(step, services)
+            await anyio.sleep(step.seconds)
         case _:
-            return await abookkeeping(step, services)
+            if isinstance(step, Keep):
+                exchange.mark(step.pending.reference)
+            await abookkeeping(step, services)
+    return None
 
 
 async def abookkeeping(step: Step, services: Services) -> None:
@@ -201,7 +199,7 @@ async def abookkeeping(step: Step, services: Services) -> None:
         await to_thread.run_sync(services.bookkeeping, step)
 
 
-# --- reading what a server nobody vouched for sends -------------------------------------------------------------
+# --- reading what a server nobody vouched for sends ---------------------------------------------------
 
 
 def read_bounded(chunks: Iterable[bytes], monotonic: Callable[[], float] = time.monotonic) -> bytes:
@@ -216,15 +214,20 @@ def read_bounded(chunks: Iterable[bytes], monotonic: Callable[[], float] = time.
 
 
 async def aread_bounded(chunks: AsyncIterable[bytes]) -> bytes:
-    """As :func:`read_bounded`."""
+    """As :func:`read_bounded`.
+
+    Enough is enough by cancellation: it ends the generators inside the HTTP client in order, where leaving the
+    loop would leave them to the garbage collector.
+    """
     import anyio
 
     body = bytearray()
-    with anyio.move_on_after(ERROR_BODY_S):
+    with anyio.move_on_after(ERROR_BODY_S) as scope:
         async for chunk in chunks:
-            body += chunk
+            if len(body) < MAX_ERROR_BODY:
+                body += chunk
             if len(body) >= MAX_ERROR_BODY:
-                break
+                scope.cancel()
     return bytes(body[:MAX_ERROR_BODY])
 
 
@@ -242,20 +245,19 @@ def inflate(body: bytes, encoding: str) -> bytes:
         return b""
 
 
+def patient(timeout: object, read_s: float) -> object:
+    """httpx's time-outs (a dict of seconds) with at least ``read_s`` for reading."""
+    if not isinstance(timeout, dict):
+        return timeout
+    limits = cast("dict[str, float | None]", timeout)
+    read = limits.get("read")
+    return limits if read is None else {**limits, "read": max(read, read_s)}
+
+
 def interrupted(reference: str, error: Exception) -> OutcomeUnknown:
     """What a program gets when a paid answer breaks off."""
     return OutcomeUnknown(
-        f"the paid answer broke off ({type(error).__name__}): the server may count it as delivered or not. Do not pay"
-        f" again: the credential is kept as {reference}, resume(reference) sends the same one",
+        f"the paid answer broke off ({type(error).__name__}): the server may count it as delivered or not."
+        f" Do not pay again: the credential is kept as {reference}, resume(reference) sends the same one",
         reference=reference,
     )
-
-
-def has_credential(fields: Iterable[tuple[str, str]]) -> bool:
-    """Whether a request already carries a Payment credential of the program's own."""
-    for name, value in fields:
-        if name == "payment-authorization" or (
-            name in _PAYMENT_FIELDS and value.strip()[:8].lower() in ("payment", "payment ")
-        ):
-            return True
-    return False

@@ -115,4 +115,4 @@ class OutcomeUnknown(PaymentError, PeerError):
 
 
 class CannotResume(PaymentError, CallerError):
-    """``resume`` was called with a reference, body or URL that does not fit what is kept. Nothing was sent."""
+    """``resume`` was called with a reference or a body that does not fit what is kept. Nothing was sent."""

@@ -16,13 +16,12 @@ import logging
 from collections.abc import Generator
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
-from typing import Any, Final, NoReturn, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeVar
 
 import attrs
 
 from flovia.client.budget import Budget
 from flovia.client.errors import (
-    BudgetExceeded,
     CannotResume,
     OutcomeUnknown,
     PaymentDeclined,
@@ -38,8 +37,8 @@ from flovia.core.challenge import Challenge, read_challenges
 from flovia.core.credential import Credential, format_credential
 from flovia.core.effects import Now, Sleep, Token
 from flovia.core.encoding import loads_object
-from flovia.core.errors import FloviaError, HttpError, ParseError
-from flovia.core.fields import printable
+from flovia.core.errors import CallerError, FloviaError, HttpError, ParseError
+from flovia.core.fields import payment_credentials, printable
 from flovia.core.http import Headers
 from flovia.core.money import Price
 from flovia.core.receipt import Receipt, parse_receipt
@@ -51,9 +50,9 @@ CREDENTIAL_FIELDS: Final = ("Authorization", "Payment-Authorization")
 """The only fields a credential may travel in (C10)."""
 
 UNPAYABLE: Final = frozenset({"HEAD", "OPTIONS", "TRACE"})
-"""Their 402 is handed on: a server describes with it what a GET would cost, and delivers nothing for a payment."""
+"""Their 402 is handed on: it says what a GET would cost, and paying for it would deliver nothing."""
 
-# --- steps: what the flow asks of the world ----------------------------------------------------------------
+# --- steps: what the flow asks of the world ------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -130,7 +129,7 @@ class Pay:
 Step = Send | ReadBody | Reserve | Commit | Refund | Keep | Forget | Pay | Now | Token | Sleep
 Steps = Generator[Step, Any, T]
 
-# --- results -------------------------------------------------------------------------------------------------
+# --- results -------------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -139,7 +138,7 @@ class PaymentInfo:
 
     ``receipt`` is the server's, or None; then ``receipt_problem`` says why (a receipt is never a condition:
     the payment was made either way). ``tries``: how often the credential was presented in this call.
-    ``reference``: as long as the answer has not been read to its end, ``resume(reference)`` asks for it again.
+    ``reference``: until the answer has been read to its end, ``resume(reference)`` asks for it again.
     """
 
     reference: str
@@ -175,16 +174,18 @@ class _Choice:
     reference: str
 
 
-# --- the flow ------------------------------------------------------------------------------------------------
+# --- the flow ------------------------------------------------------------------------------------------
 
 
 def paying(ask: Ask, *, wallet: Wallet, budget: Budget, policy: Policy) -> Steps[Answer]:
     """Make one HTTP call and pay for it if the server asks, once, within policy and budget.
 
     Raises:
+        CallerError: the program put a credential of its own into the request; nothing was sent.
         PolicyViolation, BudgetExceeded, PaymentDeclined, WiringError: nothing was paid.
         PaymentRefused, RedirectAfterPayment, OutcomeUnknown: something may have been paid.
     """
+    _check_own_credential(ask)
     accept: tuple[tuple[str, str], ...] = ()
     if wallet.methods and policy.allows(ask.origin) and ask.headers.get("accept-payment") is None:
         accept = (("Accept-Payment", ", ".join(wallet.methods)),)
@@ -197,8 +198,8 @@ def paying(ask: Ask, *, wallet: Wallet, budget: Budget, policy: Policy) -> Steps
         return Answer(body=body)
     if ask.paid_reference is not None:
         raise PaymentRefused(
-            f"{ask.origin} asks for another payment, but this request was already paid for once, and one call pays"
-            " at most once. Build a new request if you mean to pay again",
+            f"{ask.origin} asks for another payment, but this request was already paid for, and one call pays at"
+            " most once. Build a new request if you mean to pay again",
             problem=None,
             status=402,
             reference=ask.paid_reference,
@@ -219,15 +220,15 @@ def resuming(ask: Ask, pending: Pending, *, policy: Policy) -> Steps[Answer]:
     """
     if pending.credential is None:
         raise CannotResume(
-            "the wallet never answered this payment, so there is no credential to send: ask the wallet what became"
-            f" of reference {pending.reference}",
+            "the wallet never answered this payment, so there is no credential to send: ask the wallet what"
+            f" became of reference {pending.reference}",
             may_have_paid=True,
             reference=pending.reference,
         )
     if ask.body is None or sha256(ask.body).hexdigest() != pending.body_sha256:
         raise CannotResume(
-            "the body is not the one that was paid for, or was too long to be kept: give the same bytes again,"
-            " resume(reference, content=…)",
+            "the body is not the one that was paid for, or was too long to be kept: give the same bytes"
+            " again, resume(reference, content=…)",
             may_have_paid=True,
             reference=pending.reference,
         )
@@ -235,10 +236,23 @@ def resuming(ask: Ask, pending: Pending, *, policy: Policy) -> Steps[Answer]:
     return (yield from _present(ask, pending, policy, resumed=True))
 
 
+def _check_own_credential(ask: Ask) -> None:
+    """A credential in the program's own request would follow redirects, and could not be told from ours."""
+    try:
+        found = bool(payment_credentials(ask.headers.get_all("authorization")))
+    except ParseError:
+        found = True
+    if found or ask.headers.get("payment-authorization") is not None:
+        raise CallerError(
+            "this request already carries a Payment credential: leave that to the paying transport, or send"
+            " the request through a plain one. To present a kept credential again, call resume(reference)"
+        )
+
+
 def _choose(
     ask: Ask, found: list[Challenge | ParseError], wallet: Wallet, budget: Budget, policy: Policy
 ) -> Steps[_Choice]:
-    """The first challenge that the wallet, the policy and the budget allow, with its money set aside (C08)."""
+    """The first challenge that wallet, policy and budget allow, with its money set aside (C08)."""
     now: float = yield Now()
     reference: str = yield Token()
     refusals: list[PaymentError] = []
@@ -246,12 +260,13 @@ def _choose(
         try:
             if isinstance(challenge, ParseError):
                 raise PolicyViolation(
-                    f"{ask.origin} sent an unusable challenge, which was not paid: {challenge}", rule="challenge"
+                    f"{ask.origin} sent an unusable challenge, which was not paid: {challenge}",
+                    rule="challenge",
                 )
             if not wallet.can_pay(challenge):
                 raise PolicyViolation(
-                    f"{ask.origin} asks for a payment by {challenge.method[:40]}/{challenge.intent[:40]}, which the wallet"
-                    f" cannot make ({', '.join(wallet.methods)}): nothing was paid",
+                    f"{ask.origin} asks for a payment by {challenge.method[:40]}/{challenge.intent[:40]}, which the"
+                    f" wallet cannot make ({', '.join(wallet.methods)}): nothing was paid",
                     rule="wallet",
                 )
             terms = check_challenge(ask, challenge, policy, now)
@@ -261,17 +276,19 @@ def _choose(
             refusals.append(refusal)
         else:
             return _Choice(challenge=challenge, terms=terms, reference=reference)
-    # The one that came furthest is the most useful to know: a bad neighbour explains less than a small budget.
-    best = next((error for error in refusals if isinstance(error, BudgetExceeded)), None) or next(
-        (error for error in refusals if isinstance(error, PolicyViolation) and error.rule not in _UNFIT), refusals[0]
-    )
+    # The one that came furthest explains most: a small budget more than a bad neighbour.
+    best = max(refusals, key=_progress)
     for other in refusals:
         if other is not best:
             best.add_note(str(other))
     raise best
 
 
-_UNFIT: Final = ("challenge", "wallet", "intent")
+def _progress(refusal: PaymentError) -> int:
+    """How far a challenge came; of equals the first counts."""
+    if isinstance(refusal, PolicyViolation):
+        return 0 if refusal.rule in ("challenge", "wallet", "intent") else 1
+    return 2
 
 
 def _pay(ask: Ask, choice: _Choice) -> Steps[Pending]:
@@ -318,19 +335,22 @@ def _pay(ask: Ask, choice: _Choice) -> Steps[Pending]:
         yield from _quietly(Refund(reference))
         yield from _quietly(Forget(reference))
         raise PaymentDeclined(
-            f"the wallet did not pay {terms.price} to {ask.origin} (realm {printable(challenge.realm[:80])!r}):"
-            f" {verdict.reason}. Nothing was paid"
+            f"the wallet did not pay {terms.price} to {ask.origin}"
+            f" (realm {printable(challenge.realm[:80])!r}): {verdict.reason}. Nothing was paid"
         )
     if not isinstance(verdict, Payment):
         raise _wallet_unknown(reference, "does not know whether it paid")
     yield from _quietly(Commit(reference))
     try:
-        credential = format_credential(
-            Credential(challenge=challenge, payload=verdict.payload, source=verdict.source)
+        # No variable holds the credential: tracebacks with local variables end up in logs.
+        pending = attrs.evolve(
+            pending,
+            credential=format_credential(
+                Credential(challenge=challenge, payload=verdict.payload, source=verdict.source)
+            ),
         )
     except ParseError as error:
         raise _wallet_unknown(reference, "made a proof that cannot be sent") from error
-    pending = attrs.evolve(pending, credential=credential)
     # Money has moved. If the disk fails only now, sending the credential is still better than losing it.
     yield from _quietly(Keep(pending))
     return pending
@@ -338,8 +358,8 @@ def _pay(ask: Ask, choice: _Choice) -> Steps[Pending]:
 
 def _wallet_unknown(reference: str, what: str) -> OutcomeUnknown:
     return OutcomeUnknown(
-        f"the wallet {what}; the amount stays reserved in the budget and nothing was sent. Ask the wallet about"
-        f" reference {reference} before paying again",
+        f"the wallet {what}; the amount stays reserved in the budget and nothing was sent. Ask the wallet"
+        f" about reference {reference} before paying again",
         reference=reference,
     )
 
@@ -357,13 +377,14 @@ def _quietly(step: Step) -> Steps[None]:
 
 def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool) -> Steps[Answer]:
     """Present the credential until the server says something final, within the policy's patience (C14)."""
-    reference, credential = pending.reference, cast(str, pending.credential)
+    reference = pending.reference
+    send = Send(add=((pending.field, pending.credential or ""),), paid=True)
     started: float = yield Now()
     tries = 0
     while True:
         tries += 1
         try:
-            head: Head = yield Send(add=((pending.field, credential),), paid=True)
+            head: Head = yield send
         except HttpError as error:
             raise _unknown(ask, reference, f"gave no answer to the paid request ({error})") from error
         status = head.status
@@ -372,8 +393,9 @@ def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool) -> St
         if 300 <= status < 400:
             yield ReadBody()
             raise RedirectAfterPayment(
-                f"{ask.origin} answered the paid request with a redirect ({status}); a credential follows none."
-                f" Tell the server's operator; the credential is kept as {reference}, resume(reference) sends it again",
+                f"{ask.origin} answered the paid request with a redirect ({status}), which no credential"
+                f" follows. Tell its operator; the credential is kept as {reference}, resume(reference)"
+                " sends it again",
                 status=status,
                 reference=reference,
             )
@@ -399,8 +421,8 @@ def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool) -> St
 
 def _unknown(ask: Ask, reference: str, what: str, status: int | None = None) -> OutcomeUnknown:
     return OutcomeUnknown(
-        f"{ask.origin} {what}: nobody knows whether the payment was taken. Do not pay again: the credential is kept as"
-        f" {reference}, resume(reference) sends the same one",
+        f"{ask.origin} {what}: nobody knows whether the payment was taken. Do not pay again: the credential"
+        f" is kept as {reference}, resume(reference) sends the same one",
         reference=reference,
         status=status,
     )
@@ -409,9 +431,9 @@ def _unknown(ask: Ask, reference: str, what: str, status: int | None = None) -> 
 def _refused(ask: Ask, reference: str, body: bytes) -> NoReturn:
     problem = _problem(body)
     raise PaymentRefused(
-        f"{ask.origin} does not accept the payment ({problem or 'it gave no reason'}); flovia does not pay a second"
-        f" time in one call. The credential is kept as {reference}: take it up with the server's operator, or"
-        " resume(reference) if the payment arrived later",
+        f"{ask.origin} does not accept the payment ({problem or 'it gave no reason'}); flovia does not pay a"
+        f" second time in one call. The credential is kept as {reference}: take it up with the server's"
+        " operator, or resume(reference) if the payment arrived later",
         problem=problem,
         status=402,
         reference=reference,
@@ -431,7 +453,7 @@ def _problem(body: bytes) -> str | None:
 
 
 def _retry_after(value: str | None, now: float) -> float | None:
-    """Seconds to wait: delay-seconds or an HTTP date (RFC 9110 section 10.2.3); None if absent or unreadable."""
+    """Seconds to wait: a number or an HTTP date (RFC 9110 section 10.2.3); None if absent or unreadable."""
     if value is None:
         return None
     value = value.strip()

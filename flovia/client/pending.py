@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -43,7 +43,7 @@ KEPT_FIELDS: Final = frozenset(
         "idempotency-key",
     }
 )
-"""The request's header fields that are kept. Others may be secrets of the program: give them again to resume."""
+"""The request's header fields that are kept. Others may be secrets: give them again to resume."""
 
 _VERSION: Final = 1
 _REFERENCE: Final = re.compile("[A-Za-z0-9_-]{8,64}").fullmatch
@@ -82,6 +82,7 @@ class Pending:
         members = attrs.asdict(self, recurse=False) | {
             "version": _VERSION,
             "body": body,
+            "headers": dict(self.headers),
             "price": None,
             "amount": self.price.amount,
             "currency": self.price.currency,
@@ -100,7 +101,7 @@ class Pending:
             raise ValueError("written by another version of flovia")
         body, headers = _optional(members, "body"), members.get("headers")
         created_at, amount = members.get("created_at"), members.get("amount")
-        if not isinstance(headers, list) or not isinstance(created_at, int | float) or not isinstance(amount, int):
+        if not isinstance(headers, Mapping) or not isinstance(created_at, int | float) or not isinstance(amount, int):
             raise ValueError("not a pending payment")
         return cls(
             reference=_text(members, "reference"),
@@ -109,7 +110,7 @@ class Pending:
             origin=_text(members, "origin"),
             host=_text(members, "host"),
             target=_text(members, "target"),
-            headers=tuple((str(name), str(value)) for name, value in headers),
+            headers=tuple((name, _text(headers, name)) for name in headers),
             body=None if body is None else b64decode(body, validate=True),
             body_sha256=_text(members, "body_sha256"),
             challenge_id=_text(members, "challenge_id"),
@@ -138,7 +139,8 @@ def _text(members: JsonObject, name: str) -> str:
 
 def kept_headers(ask: Ask) -> tuple[tuple[str, str], ...]:
     """The header fields of a request that are kept with its credential."""
-    return tuple(pair for pair in ask.headers.items() if pair[0] in KEPT_FIELDS)
+    found = ((name, ask.headers.get(name)) for name in sorted(KEPT_FIELDS))
+    return tuple((name, value) for name, value in found if value is not None)
 
 
 def default_folder() -> Path:
@@ -151,7 +153,11 @@ class PendingFiles:
     """A folder of :class:`Pending` records, one file per reference. Processes may share it."""
 
     def __init__(
-        self, folder: str | Path | None = None, *, keep_s: float = KEEP_S, clock: Callable[[], float] = time.time
+        self,
+        folder: str | Path | None = None,
+        *,
+        keep_s: float = KEEP_S,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.folder = default_folder() if folder is None else Path(folder)
         self._keep_s = keep_s

@@ -22,7 +22,7 @@ from flovia.core.money import Price, check_amount
 from flovia.core.origin import is_loopback
 
 MAX_ECHO: Final = 10 * 1024
-"""Longest challenge that is paid, in characters: its echo and a proof must fit the 16 KiB a server reads (S34)."""
+"""Longest challenge that is paid, in characters: echo and proof must fit the 16 KiB a server reads (S34)."""
 
 _PORTS: Final = {"https": 443, "http": 80}
 
@@ -39,7 +39,7 @@ def _origins(allowed: Iterable[str] | None) -> frozenset[str] | None:
     if allowed is None:
         return None
     if isinstance(allowed, str):
-        raise WiringError(f"Policy(origins={allowed!r}) is one text: write a list, origins=[{allowed!r}]")
+        raise WiringError(f"Policy(origins={allowed!r}) is one text: write origins=[{allowed!r}]")
     return frozenset(map(_parse_origin, allowed))
 
 
@@ -176,7 +176,7 @@ def check_challenge(ask: Ask, challenge: Challenge, policy: Policy, now: float) 
             challenge,
             "authorization",
             "the credential needs the Authorization field, which this request already uses. Authenticate in"
-            " another field, or ask the server to choose header=\"Payment-Authorization\"",
+            ' another field, or ask the server to choose header="Payment-Authorization"',
         )
     expires_at = None if challenge.expires is None else parse_expires(challenge.expires)
     if expires_at is not None and expires_at - policy.expiry_margin_s <= now:
@@ -222,13 +222,14 @@ def _charge(ask: Ask, challenge: Challenge, amount: object, currency: object) ->
         ask,
         challenge,
         "currency",
-        f"its currency {printable(currency[:40])!r} is no lower-case ISO 4217 code, so nobody here can tell what"
-        " the amount is worth, or the amount is beyond any price",
+        f"its currency {printable(currency[:40])!r} is no lower-case ISO 4217 code, so nobody here can tell"
+        " what the amount is worth, or the amount is beyond any price",
     )
 
 
 def _violation(ask: Ask, challenge: Challenge, rule: Rule, why: str) -> PolicyViolation:
     realm = printable(challenge.realm[:80])
     return PolicyViolation(
-        f"the challenge of {ask.origin} (realm {realm!r}, method {challenge.method[:40]}) was not paid: {why}", rule=rule
+        f"the challenge of {ask.origin} (realm {realm!r}, method {challenge.method[:40]}) was not paid: {why}",
+        rule=rule,
     )

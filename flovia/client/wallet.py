@@ -89,7 +89,7 @@ class Wallet(Protocol):
         ...
 
     def pay(self, challenge: Challenge, context: PaymentContext) -> Flow[WalletVerdict]:
-        """Pay once. An exception counts as :class:`Uncertain`, so return :class:`Declined` where it is known."""
+        """Pay once. An exception counts as :class:`Uncertain`; return :class:`Declined` where that is known."""
         ...
 
 

@@ -21,9 +21,7 @@ _BY_DIGITS: Final = {
     4: ("clf uyw "),
 }
 
-EXPONENTS: Final[Mapping[str, int]] = {
-    code: digits for digits, codes in _BY_DIGITS.items() for code in codes.split()
-}
+EXPONENTS: Final[Mapping[str, int]] = {code: digits for digits, codes in _BY_DIGITS.items() for code in codes.split()}
 """Lower-case code to the number of digits between the currency and its base unit.
 
 Metals, test codes and other entries without a base unit are left out.

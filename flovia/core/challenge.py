@@ -29,9 +29,16 @@ _INTENT: Final = re.compile(r"[A-Za-z0-9-]++").fullmatch
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]++").fullmatch
 
 
+@lru_cache(maxsize=256)  # few ids are in use, and each is asked about all the time
 def is_method(text: str) -> bool:
     """Whether the text is a payment method id: the draft's lower-case letters, or as deployed ``[a-z][a-z0-9:_-]*``."""
     return _METHOD(text) is not None
+
+
+@lru_cache(maxsize=256)
+def is_intent(text: str) -> bool:
+    """Whether the text is an intent: letters, digits and ``-``."""
+    return _INTENT(text) is not None
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +61,7 @@ class Challenge:
     opaque: str | None = None
     description: str | None = None
     header: str | None = None
+    # A cached_property would make every other attribute slower: slots are only fast without __getattr__.
     _decoded: JsonObject | None = attrs.field(default=None, init=False, eq=False, repr=False)
 
     @property
@@ -147,7 +155,7 @@ def _challenge(params: dict[str, str]) -> Challenge:
     )
     if not ident or realm is None or method is None or intent is None or request is None:
         raise ParseError("Payment challenge without one of id, realm, method, intent, request")
-    if not _METHOD(method) or not _INTENT(intent):
+    if not is_method(method) or not is_intent(intent):
         raise ParseError("Payment challenge whose method or intent is no identifier")
     expires, header = get("expires"), get("header")
     if expires is not None:
@@ -190,9 +198,9 @@ def format_challenge(challenge: Challenge) -> str:
         ParseError: of kind ``format_error``; the message names the member.
     """
     c = challenge
-    if not _METHOD(c.method):
+    if not is_method(c.method):
         raise _unsendable("method", "a lower-case letter, then letters, digits, ':', '_' or '-'")
-    if not _INTENT(c.intent):
+    if not is_intent(c.intent):
         raise _unsendable("intent", "letters, digits and '-'")
     if type(c.request) is not WireParam:
         try:
@@ -229,13 +237,10 @@ def format_challenge(challenge: Challenge) -> str:
     if '"' in text or "\\" in text:
         ident, realm = quote(ident)[1:-1], quote(realm)[1:-1]
     value = (
-        f'Payment method="{c.method}", request="{c.request}", id="{ident}", realm="{realm}", '
-        f'intent="{c.intent}"{tail}'
+        f'Payment method="{c.method}", request="{c.request}", id="{ident}", realm="{realm}", intent="{c.intent}"{tail}'
     )
     if len(value) > MAX_CHALLENGE:
-        raise _unsendable(
-            "challenge", f"at most {MAX_CHALLENGE} characters: shorten request, opaque or description"
-        )
+        raise _unsendable("challenge", f"at most {MAX_CHALLENGE} characters: shorten request, opaque or description")
     return value
 
 
@@ -300,6 +305,7 @@ def _offset(sign: str | None, hours: str, minutes: str) -> int | None:
     return (hour * 3600 + minute * 60) * (-1 if sign == "-" else 1)
 
 
+@lru_cache(maxsize=8)  # every challenge of a second expires at the same one
 def format_expires(unix_seconds: int) -> str:
     """Unix seconds as RFC 3339 in UTC, ``YYYY-MM-DDTHH:MM:SSZ``: in this form order of text is order of time.
 

@@ -10,14 +10,7 @@ from typing import Final
 import attrs
 
 from flovia.core.challenge import Challenge
-from flovia.core.encoding import (
-    JsonObject,
-    JsonValue,
-    b64url_decode,
-    b64url_encode,
-    canonical_text,
-    loads_object,
-)
+from flovia.core.encoding import JsonObject, b64url_encode, canonical_text, decode_param
 from flovia.core.errors import ParseError
 from flovia.core.fields import payment_credentials
 
@@ -54,14 +47,15 @@ def parse_token(token: str) -> Credential:
     """Read the token68 of a Payment credential.
 
     Members we do not know are ignored, at the top and in the echo: the MAC does not cover them, so nothing
-    may depend on them. Known members have to be text (``payload`` an object); null is not absent.
+    may depend on them. Known members have to be text (``payload`` an object). An optional member that is
+    null counts as absent, because peers write it so; one that is "" does not.
 
     Raises:
         ParseError: longer than 16 KiB, not base64url, not strict JSON, a member missing or of the wrong type.
     """
     if len(token) > MAX_TOKEN:
         raise ParseError(f"credential longer than {MAX_TOKEN} characters")
-    members = loads_object(b64url_decode(token))
+    members = decode_param(token)
     echo, payload = members.get("challenge"), members.get("payload")
     if not isinstance(echo, dict) or not isinstance(payload, dict):
         raise ParseError("credential without a challenge object and a payload object")
@@ -81,36 +75,35 @@ def parse_token(token: str) -> Credential:
         and isinstance(intent, str)
         and isinstance(request, str)
     ):
-        raise ParseError(
-            "credential whose challenge lacks one of the texts id, realm, method, intent, request"
-        )
+        raise ParseError("credential whose challenge lacks one of the texts id, realm, method, intent, request")
+    expires, digest, opaque = get("expires"), get("digest"), get("opaque")
+    description, header, source = get("description"), get("header"), members.get("source")
+    if not (
+        (expires is None or isinstance(expires, str))
+        and (digest is None or isinstance(digest, str))
+        and (opaque is None or isinstance(opaque, str))
+        and (description is None or isinstance(description, str))
+        and (header is None or isinstance(header, str))
+        and (source is None or isinstance(source, str))
+    ):
+        raise ParseError("credential with an optional member that is not text")
     challenge = Challenge(
         id=ident,
         realm=realm,
         method=method,
         intent=intent,
         request=request,
-        expires=_text(echo, "expires"),
-        digest=_text(echo, "digest"),
-        opaque=_text(echo, "opaque"),
-        description=_text(echo, "description"),
-        header=_text(echo, "header"),
+        expires=expires,
+        digest=digest,
+        opaque=opaque,
+        description=description,
+        header=header,
     )
-    return Credential(challenge=challenge, payload=payload, source=_text(members, "source"))
+    return Credential(challenge=challenge, payload=payload, source=source)
 
 
 read_token = parse_token
 """The same under the name the gate uses: one strictness for everyone."""
-
-
-def _text(members: JsonObject, name: str) -> str | None:
-    """An optional text member."""
-    if name not in members:
-        return None
-    value: JsonValue = members[name]
-    if isinstance(value, str):
-        return value
-    raise ParseError(f"credential whose {name} is not text: leave it out instead of sending null")
 
 
 def format_credential(credential: Credential) -> str:

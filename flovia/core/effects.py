@@ -7,7 +7,7 @@ see an untyped value.
 """
 
 from collections.abc import Generator
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import attrs
 
@@ -271,5 +271,3 @@ def remember(namespace: str, key: str, value: str, *, ttl_s: float, if_absent: b
 def recall(namespace: str, key: str) -> Flow[str | None]:
     """What was remembered, or None."""
     return cast("str | None", (yield Recall(namespace=namespace, key=key)))
-
-

@@ -8,6 +8,7 @@ import json
 import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring as _quoted
 from typing import Final, TypeAlias
 
 from flovia.core.errors import ParseError
@@ -34,9 +35,8 @@ class WireParam(str):
 # --- base64url ---------------------------------------------------------------------------------------
 
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-# "!" is no base64 character: the standard alphabet and padding become something the decoder refuses.
-_FROM_URL: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
-_PADDING: Final = (b"", b"", b"==", b"=")
+_FROM_URL: Final = bytes.maketrans(b"-_+/=", b"+/!!!")  # "!" is no base64 character: the decoder refuses it
+_PADDING: Final = ("", "", "==", "=")
 # The last character may only carry bits of the last byte (RFC 4648 section 3.5), by length modulo 4.
 _LAST: Final = ("", "", "AQgw", "AEIMQUYcgkosw048")
 
@@ -54,8 +54,12 @@ def b64url_decode(text: str) -> bytes:
     """
     rest = len(text) & 3
     if not rest or (rest > 1 and text[-1] in _LAST[rest]):
+        padding = _PADDING[rest]
         try:
-            return a2b_base64(text.encode("ascii").translate(_FROM_URL) + _PADDING[rest], strict_mode=True)
+            # JSON in ASCII becomes letters and digits, but for "?", ">" and "~" in every third place.
+            if "-" in text or "_" in text or "=" in text or "+" in text or "/" in text:
+                return a2b_base64(text.encode("ascii").translate(_FROM_URL) + padding.encode(), strict_mode=True)
+            return a2b_base64(text + padding, strict_mode=True)
         except ValueError:
             pass  # raised below, where the error cannot keep the input as its context
     raise ParseError("not base64url: use A-Z a-z 0-9 - _ only, without padding", "encoding_error")
@@ -63,8 +67,9 @@ def b64url_decode(text: str) -> bytes:
 
 # --- canonical JSON ----------------------------------------------------------------------------------
 
-# Equal to RFC 8785 on the values that _plain() lets through; a property test compares the two.
-_write: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+class _NotPlain(Exception):  # not an error: it only says which of two writers is to be used
+    """The value needs the complete canonicaliser."""
 
 
 def canonical(value: JsonValue) -> bytes:
@@ -83,34 +88,44 @@ def canonical_text(value: JsonValue) -> tuple[str, bool]:
     Raises:
         ParseError: as :func:`canonical`.
     """
-    if _plain(value, MAX_DEPTH):
-        text = _write(value)
-        if text.isascii():
-            return text, "\\u0000" not in text
-        # Python sorts keys by code point, JCS by UTF-16 unit: they differ only from U+E000 up.
-        # (A lone surrogate is left to the slow path as well, which refuses it.)
-        if max(text) < "\ud800":
-            return text, "\\u0000" not in text
-    return _canonical_slowly(value), False
+    try:
+        text = _plain_text(value, MAX_DEPTH)
+    except (_NotPlain, TypeError):  # TypeError: keys of several types have no order
+        return _canonical_slowly(value), False
+    # Python sorts keys by code point, JCS by UTF-16 unit: they differ only from U+E000 up.
+    # (Lone surrogates come before that, and go to the complete canonicaliser as well, which refuses them.)
+    if not text.isascii() and max(text) >= "\ud800":
+        return _canonical_slowly(value), False
+    return text, "\\" not in text  # an escape might stand for U+0000
 
 
-def _plain(value: JsonValue, depth: int) -> bool:
-    """Whether a value is made of str, small int, bool, None, dict and list alone, at most ``depth`` deep."""
-    kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return True
-    if isinstance(value, int):
-        return kind is int and -MAX_INTEGER <= value <= MAX_INTEGER
-    if not depth:
-        return False
-    if isinstance(value, dict):
-        for key, item in value.items():
+def _plain_text(value: JsonValue, depth: int) -> str:
+    """The JCS text of a value made of str, small int, bool, None, dict and list alone.
+
+    Equal to what rfc8785 writes, as long as no key is beyond U+D800: a property test compares the two.
+    """
+    if isinstance(value, dict) and depth:
+        parts: list[str] = []
+        for key in sorted(value):
             if type(key) is not str:
-                return False
-            if type(item) is not str and not _plain(item, depth - 1):
-                return False
-        return True
-    return isinstance(value, list) and all(_plain(item, depth - 1) for item in value)
+                raise _NotPlain
+            item = value[key]
+            text = _quoted(item) if type(item) is str else _plain_text(item, depth - 1)
+            parts.append(f"{_quoted(key)}:{text}")
+        return f"{{{','.join(parts)}}}"
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if isinstance(value, int) and type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
+        return str(value)
+    if isinstance(value, str) and type(value) is str:
+        return _quoted(value)
+    if value is None:
+        return "null"
+    if isinstance(value, list) and depth:
+        return f"[{','.join([_plain_text(item, depth - 1) for item in value])}]"
+    raise _NotPlain
 
 
 def _canonical_slowly(value: JsonValue) -> str:
@@ -155,10 +170,12 @@ _UNWRITABLE: Final = re.compile("[\0\ud800-\udfff]").search
 
 
 def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ParseError("JSON object with the same member twice")
-    return members
+    members: dict[str, JsonValue] = {}
+    for name, item in pairs:  # for the few members of our objects quicker than dict(pairs)
+        members[name] = item
+    if len(members) == len(pairs):
+        return members
+    raise ParseError("JSON object with the same member twice")
 
 
 def _integer(digits: str) -> int:
@@ -196,29 +213,10 @@ def loads(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> JsonValue:
     Raises:
         ParseError: of kind ``encoding_error`` for bytes that are not UTF-8, else ``parse_error``.
     """
-    if isinstance(raw, str):
-        text, suspect = raw, not raw.isascii() or "\\" in raw
-    else:
-        text = _utf8(raw)
-        suspect = "\\" in text
-    opened = text.count("{")
-    if "[" in text:
-        opened += text.count("[")
-    if opened > max_depth:
-        _check_depth(text, max_depth)
-    if text[:1] in _SPACE:
-        text = text.lstrip(_SPACE)
-    value: JsonValue
-    try:
-        value, end = _read(text)
-    except ParseError:
-        raise
-    except ValueError:
-        # Not raised here: the JSON error would come along as context, and it holds the whole text.
-        value, end = None, -1
-    if end != len(text) and (end < 0 or text[end:].strip(_SPACE)):
-        raise ParseError("not valid JSON")
-    if suspect:
+    if not isinstance(raw, str):
+        return _load_text(_utf8(raw), max_depth)
+    value = _load_text(raw, max_depth)
+    if not raw.isascii():
         _check_text(value)
     return value
 
@@ -241,6 +239,29 @@ def _utf8(raw: bytes) -> str:
     except UnicodeDecodeError:
         pass  # raised below, where the error cannot keep the input as its context
     raise ParseError("JSON is not UTF-8", "encoding_error")
+
+
+def _load_text(text: str, max_depth: int) -> JsonValue:
+    opened = text.count("{")
+    if "[" in text:
+        opened += text.count("[")
+    if opened > max_depth:
+        _check_depth(text, max_depth)
+    value: JsonValue
+    try:
+        value, end = _read(text)
+    except ParseError:
+        raise
+    except ValueError:
+        # Not raised here: the JSON error would come along as context, and it holds the whole text.
+        value, end = None, -1
+    if end < 0 and text and text[0] in _SPACE:
+        return _load_text(text.lstrip(_SPACE), max_depth)
+    if end != len(text) and (end < 0 or text[end:].strip(_SPACE)):
+        raise ParseError("not valid JSON")
+    if "\\" in text:
+        _check_text(value)
+    return value
 
 
 def _check_depth(text: str, max_depth: int) -> None:
@@ -296,4 +317,7 @@ def decode_param(text: str) -> JsonObject:
     Raises:
         ParseError: not base64url, not strict JSON, or not an object.
     """
-    return loads_object(b64url_decode(text))
+    value = _load_text(_utf8(b64url_decode(text)), MAX_DEPTH)
+    if isinstance(value, dict):
+        return value
+    raise ParseError("JSON object expected")

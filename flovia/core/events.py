@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from flovia.core.http import Headers
+from flovia.core.http import FieldSet, Headers
 
 REQUEST_STARTED: Final = "paid_api.request_started"
 PAYMENT_CONTEXT_ATTACHED: Final = "paid_api.payment_context_attached"
@@ -92,6 +92,7 @@ EventRow = tuple[str | int | float | None, ...]
 FIELDS: Final[tuple[str, ...]] = tuple(field.name for field in attrs.fields(Event))
 
 MAX_WORKFLOW: Final = 128
+_WORKFLOW_FIELDS: Final = FieldSet("flovia-workflow", "baggage")
 
 
 def declared_workflow(headers: Headers) -> str | None:
@@ -99,6 +100,8 @@ def declared_workflow(headers: Headers) -> str | None:
 
     Kept only if it is 1 to 128 visible ASCII characters; anything else counts as not declared.
     """
+    if not headers.has_any(_WORKFLOW_FIELDS):
+        return None
     value = headers.get("flovia-workflow")
     if value is None:
         baggage = headers.get("baggage")

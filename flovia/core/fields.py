@@ -16,30 +16,28 @@ MAX_FIELD: Final = 65536
 """Longest field, in characters, over all its values."""
 
 MAX_PARAM: Final = 16384
-"""Longest parameter value, in characters as on the wire."""
+"""Longest parameter, its name included, in characters as on the wire."""
 
 MAX_ELEMENTS: Final = 256
 """Most list elements (parameters and schemes) in one field value."""
 
-BOUND: Final = frozenset(
-    {"id", "realm", "method", "intent", "request", "expires", "digest", "opaque", "header"}
-)
+BOUND: Final = frozenset({"id", "realm", "method", "intent", "request", "expires", "digest", "opaque", "header"})
 """The parameters of a Payment challenge that decide anything: all but ``description``."""
 
-_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED: Final = r'"(?:[^"\\]++|\\.)*+'  # without its closing quote
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 # A list element: up to the next comma outside a quoted string, which may stay open to the end.
 _ELEMENTS: Final = re.compile(rf'[ \t,]*+((?:[^",]++|{_QUOTED}"?)++)', re.DOTALL).finditer
-_PARAM: Final = re.compile(rf'({_TOKEN})[ \t]*+=[ \t]*+(?:({_TOKEN})|({_QUOTED})")', re.DOTALL).fullmatch
-_LAX: Final = re.compile(rf'({_TOKEN})[ \t]*+=[ \t]*+({_QUOTED})("?)(.*+)', re.DOTALL).fullmatch
-_SCHEME: Final = re.compile(rf"({_TOKEN})(?:([ \t]++)([^=].*+))?", re.DOTALL).fullmatch
+_PARAM: Final = re.compile(rf'({_WORD})[ \t]*+=[ \t]*+(?:({_WORD})|({_QUOTED})")', re.DOTALL).fullmatch
+_LAX: Final = re.compile(rf'({_WORD})[ \t]*+=[ \t]*+({_QUOTED})("?)(.*+)', re.DOTALL).fullmatch
+_SCHEME: Final = re.compile(rf"({_WORD})(?:([ \t]++)([^=].*+))?", re.DOTALL).fullmatch
 _TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]++=*+").fullmatch
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 
-# A challenge as every known SDK spells it needs no scan: these texts stand between its quotes.
+# A challenge as every known SDK spells it needs no scan: these texts stand before its quoted values.
 _NAMES: Final = (*sorted(BOUND), "description")
-_FIRST: Final = {f"{name}=": name for name in _NAMES}
+_FIRST: Final = {f"Payment {name}=": name for name in _NAMES}
 _LATER: Final = {f", {name}=": name for name in _NAMES}
 
 
@@ -54,12 +52,12 @@ def payment_challenges(values: Sequence[str]) -> list[dict[str, str] | ParseErro
     parameter we do not know, is ignored, unless the ignored text holds ``=`` and so might have been
     a parameter that matters.
     """
-    if sum(map(len, values)) > MAX_FIELD:
-        return [ParseError(f"WWW-Authenticate longer than {MAX_FIELD} characters")]
     if len(values) == 1:
         params = _usual_challenge(values[0])
         if params is not None:
             return [params]
+    if sum(map(len, values)) > MAX_FIELD:
+        return [ParseError(f"WWW-Authenticate longer than {MAX_FIELD} characters")]
     found: list[dict[str, str] | ParseError] = []
     for value in values:
         try:
@@ -71,27 +69,23 @@ def payment_challenges(values: Sequence[str]) -> list[dict[str, str] | ParseErro
 
 def _usual_challenge(value: str) -> dict[str, str] | None:
     """The parameters of a value that is one challenge in the usual spelling; None if it needs the scan."""
-    # isprintable() is also false for some legal characters: those take the scan.
-    if (
-        value[:8] != "Payment "
-        or "\\" in value
-        or value.count('"') > 2 * len(_NAMES)
-        or not value.isprintable()
-    ):
+    if len(value) > MAX_PARAM or "\\" in value:
         return None
-    parts = value[8:].split('"')
+    parts = value.split('"', 2 * len(_NAMES))
     if parts.pop():
-        return None  # text after the last quote, or a quote left open
-    params: dict[str, str] = {}
-    names = _FIRST
+        return None  # text after the last quote, a quote left open, or more quotes than we have names for
+    names, params = _FIRST, dict[str, str]()
     texts = iter(parts)
     for before, text in zip(texts, texts, strict=False):
         name = names.get(before)
-        if name is None or name in params or len(text) > MAX_PARAM:
+        # isprintable() is also false for some legal characters: those take the scan. A request is
+        # long, and whoever decodes it sees every character.
+        if name is None or (name != "request" and not text.isprintable()):
             return None
         params[name] = text
         names = _LATER
-    return params if len(parts) == 2 * len(params) else None
+    # Fewer names than values: one came twice.
+    return params if params and 2 * len(params) == len(parts) else None
 
 
 def _scan_challenges(value: str, found: list[dict[str, str] | ParseError]) -> None:
@@ -118,6 +112,8 @@ def _scan_challenges(value: str, found: list[dict[str, str] | ParseError]) -> No
 
 
 def _add_param(params: dict[str, str], element: str) -> None:
+    if len(element) > MAX_PARAM:
+        raise ParseError(f"Payment challenge with a parameter longer than {MAX_PARAM} characters")
     match = _PARAM(element)
     if match:
         token, quoted = match[2], match[3]
@@ -133,8 +129,6 @@ def _add_param(params: dict[str, str], element: str) -> None:
     if name in params:
         raise ParseError("Payment challenge with the same parameter twice")
     text = quoted[1:] if token is None else token
-    if len(text) > MAX_PARAM:
-        raise ParseError(f"Payment challenge with a parameter longer than {MAX_PARAM} characters")
     if token is None and "\\" in text:
         # Runs of backslashes pair up from the left; the one left over escapes the next character.
         text = "\\".join(part.replace("\\", "") for part in text.split("\\\\"))
@@ -153,7 +147,7 @@ def payment_credentials(values: Sequence[str]) -> list[str]:
     """
     if len(values) == 1:
         value = values[0]
-        if len(value) <= MAX_FIELD and value[:8].lower() == "payment " and "," not in value:
+        if "," not in value and len(value) <= MAX_FIELD and value[:8].lower() == "payment ":
             token = value[8:].strip(" \t")
             if token:
                 return [token]

@@ -12,6 +12,17 @@ from hashlib import sha256
 import attrs
 
 
+class FieldSet:
+    """Some field names (lower case), prepared for :meth:`Headers.has_any`."""
+
+    __slots__ = ("environ", "names", "raw")
+
+    def __init__(self, *names: str) -> None:
+        self.names = frozenset(names)
+        self.raw = frozenset(name.encode("latin-1") for name in names)
+        self.environ = frozenset("HTTP_" + name.upper().replace("-", "_") for name in names)
+
+
 class Headers:
     """Header fields: ordered, multi-valued, names case-insensitive.
 
@@ -46,6 +57,10 @@ class Headers:
         if not values:
             return None
         return values[0] if len(values) == 1 else ", ".join(values)
+
+    def has_any(self, fields: FieldSet) -> bool:
+        """Whether any of these fields is present."""
+        return not fields.names.isdisjoint(name for name, _ in self.items())
 
     def items(self) -> Iterator[tuple[str, str]]:
         """All fields as (lower-case name, value)."""
@@ -91,6 +106,11 @@ class _AsgiHeaders(Headers):
             return None if value is None else value.decode("latin-1")
         return super().get(name)
 
+    def has_any(self, fields: FieldSet) -> bool:
+        if self._index is not None:
+            return not fields.raw.isdisjoint(self._index)
+        return super().has_any(fields)
+
     def items(self) -> Iterator[tuple[str, str]]:
         for name, value in self._raw:
             yield name.decode("latin-1"), value.decode("latin-1")
@@ -112,6 +132,9 @@ class _EnvironHeaders(Headers):
             key = "HTTP_" + key
         value = self._environ.get(key)
         return value if isinstance(value, str) else None
+
+    def has_any(self, fields: FieldSet) -> bool:
+        return not fields.environ.isdisjoint(self._environ)
 
     def items(self) -> Iterator[tuple[str, str]]:
         for key, value in self._environ.items():

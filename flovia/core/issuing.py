@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import attrs
+
 from flovia.core import events as ev
 from flovia.core.binding import Keyring
 from flovia.core.challenge import Challenge, format_challenge, format_expires
@@ -24,6 +26,15 @@ from flovia.core.scope import Scopes, opaque_param
 _log = logging.getLogger("flovia")
 _PROBLEM_JSON: Final = ("content-type", "application/problem+json")
 _NO_STORE: Final = ("cache-control", "no-store")
+
+
+@attrs.frozen
+class Times:
+    """A second, Unix time, as text, and the expiry of a challenge made in it."""
+
+    second: int
+    now: str
+    expires: str
 
 
 class Issuer(Guard):
@@ -50,8 +61,7 @@ class Issuer(Guard):
         self._ttl_s = ttl_s
         self._select = use_payment_authorization
         self._scopes = Scopes()
-        self._expires_at = 0
-        self._expires = ""
+        self._times = Times(0, "", "")
         origin = services.origin
         self._anywhere = origin is not None and origin.public
         services.known_methods.update(plan.method for plan in self.plans)
@@ -66,14 +76,20 @@ class Issuer(Guard):
         select = self._select
         return select if isinstance(select, bool) else select(request)
 
+    def _time(self) -> Times:
+        """The current second, written out once for all its requests."""
+        second = int(self._clock())
+        times = self._times
+        if times.second != second:
+            # One object, replaced whole: another thread never sees half of it.
+            times = self._times = Times(second, format_expires(second), format_expires(second + self._ttl_s))
+        return times
+
     # --- the challenge ----------------------------------------------------------------------------------
 
     def _issue(self, request: HttpRequest, trace: Trace) -> Flow[list[Issued]]:
         """A fresh challenge for every offer that the client accepts."""
-        now = int(self._clock())
-        if now + self._ttl_s != self._expires_at:
-            self._expires_at = now + self._ttl_s
-            self._expires = format_expires(self._expires_at)
+        expires = self._time().expires
         body = request.body
         digest = format_digest(body.sha256) if body.state is BodyState.READ else None
         scope = self._scopes.of(request)
@@ -81,7 +97,7 @@ class Issuer(Guard):
         plan = self._only
         if plan is not None and plan.fixed_request is not None and plan.price is not None:
             opaque = opaque_param(self._tokens(), scope, {})
-            issued = [plan.render(plan.fixed_request, plan.price, self._expires, digest, opaque, header)]
+            issued = [plan.render(plan.fixed_request, plan.price, expires, digest, opaque, header)]
         else:
             issued = []
             for chosen in self._chosen(request):
@@ -106,9 +122,10 @@ class Issuer(Guard):
     ) -> Flow[Issued]:
         price = plan.price_for(request)
         nonce = self._tokens()
+        times = self._time()
         if plan.provider.fixed_terms:
             opaque = opaque_param(nonce, scope, {})
-            return plan.render(plan.encoded(price), price, self._expires, digest, opaque, header)
+            return plan.render(plan.encoded(price), price, times.expires, digest, opaque, header)
         terms = yield from plan.provider.quote(
             Quote(
                 price=price,
@@ -116,11 +133,11 @@ class Issuer(Guard):
                 realm=self._realm,
                 request=request,
                 nonce=nonce,
-                expires_at=float(self._expires_at),
+                expires_at=float(times.second + self._ttl_s),
             )
         )
-        expires = self._expires
-        if terms.expires_at is not None and terms.expires_at < self._expires_at:
+        expires = times.expires
+        if terms.expires_at is not None and terms.expires_at < times.second + self._ttl_s:
             expires = format_expires(int(terms.expires_at))
         opaque = opaque_param(nonce, scope, terms.opaque)
         issued = plan.render(encode_param(terms.request), price, expires, digest, opaque, header)

@@ -54,9 +54,7 @@ class Price:
             raise WiringError(f"a price is a text like '1.00 SGD', not {type(text).__name__}")
         match = _PRICE(text)
         if match is None:
-            raise WiringError(
-                f"{text[:40]!r} is no price: write an amount, one space and a currency, '1.00 SGD'"
-            )
+            raise WiringError(f"{text[:40]!r} is no price: write an amount, one space and a currency, '1.00 SGD'")
         return cls(amount=to_base_units(match[1], match[2]), currency=match[2].lower())
 
     def __str__(self) -> str:
@@ -76,9 +74,7 @@ def exponent(currency: str) -> int:
     """
     found = EXPONENTS.get(currency.lower()) if type(currency) is str and currency.isascii() else None
     if found is None:
-        raise WiringError(
-            f"{currency!r:.40} is not the ISO 4217 code of a currency: write three letters, like 'SGD'"
-        )
+        raise WiringError(f"{currency!r:.40} is not the ISO 4217 code of a currency: write three letters, like 'SGD'")
     return found
 
 

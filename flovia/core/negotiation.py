@@ -1,4 +1,4 @@
-"""``Accept-Payment``: which offers a client wants to see, and in which order (draft-httpauth-payment-02, S32 and S33)."""
+"""``Accept-Payment`` (draft-httpauth-payment-02, S32 and S33): which offers a client wants to see, best first."""
 
 import re
 from collections.abc import Sequence

@@ -37,7 +37,13 @@ class Observer(Guard):
     max_body = 0
 
     def __init__(
-        self, services: Services, *, provider: str, receipt_header: str = RECEIPT, rail: str = "mpp", name: str | None = None
+        self,
+        services: Services,
+        *,
+        provider: str,
+        receipt_header: str = RECEIPT,
+        rail: str = "mpp",
+        name: str | None = None,
     ) -> None:
         super().__init__(services, rail=rail, name=name)
         self.provider = provider
@@ -50,9 +56,7 @@ class Observer(Guard):
         now = self._clock()
         trace.note(ev.REQUEST_STARTED, now)
         self._read_credential(request, trace, now)
-        return Passage(
-            request=request, state=step(EXCHANGE, RECEIVED, "observe"), trace=trace, on_start=self._start
-        )
+        return Passage(request=request, state=step(EXCHANGE, RECEIVED, "observe"), trace=trace, on_start=self._start)
         yield
 
     def _read_credential(self, request: HttpRequest, trace: Trace, now: float) -> None:

@@ -111,9 +111,7 @@ class OfferPlan:
             f"provider {self.provider.name!r} says fixed_terms but its quote() asks for an effect; set fixed_terms=False"
         )
 
-    def render(
-        self, request: str, price: Price, expires: str, digest: str | None, opaque: str, header: bool
-    ) -> Issued:
+    def render(self, request: str, price: Price, expires: str, digest: str | None, opaque: str, header: bool) -> Issued:
         """Make the challenge: bind it and write the field value. All parameters are safe wire strings."""
         pieces = self._pieces.get(request)
         if pieces is None:
@@ -137,8 +135,3 @@ class OfferPlan:
             f'{digest_param}{self._description}, opaque="{opaque}"{header_param}'
         )
         return Issued(challenge_id, field, price, self)
-
-
-def amount_and_currency(charge: JsonObject) -> tuple[int, str]:
-    """The amount (base units) and currency that an authentic challenge asked for."""
-    return int(str(charge["amount"])), str(charge["currency"])

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import attrs
 
 from flovia.core.errors import WiringError
-from flovia.core.http import HttpRequest
+from flovia.core.http import FieldSet, HttpRequest
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
-_PROXY_FIELDS: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
+_PROXY_FIELDS: Final = FieldSet("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
 _UNKNOWN_SERVERS: Final = frozenset({"", "waitress.invalid"})
 
 
@@ -81,4 +81,4 @@ def from_this_machine(request: HttpRequest) -> bool:
         return False
     if request.client and not is_loopback(request.client):
         return False
-    return all(headers.get(name) is None for name in _PROXY_FIELDS)
+    return not headers.has_any(_PROXY_FIELDS)

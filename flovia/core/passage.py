@@ -105,7 +105,13 @@ class Trace:
     )
 
     def __init__(
-        self, request_id: str, endpoint: str, http_method: str, rail: str, started: float, workflow: str | None
+        self,
+        request_id: str,
+        endpoint: str,
+        http_method: str,
+        rail: str,
+        started: float,
+        workflow: str | None,
     ) -> None:
         self.request_id = request_id
         self.endpoint = endpoint
@@ -163,21 +169,34 @@ class Trace:
         return rows
 
 
+@attrs.define
+class Settled:
+    """What a settled payment adds to the answer: the receipt as it goes on the wire, more fields, who paid whom.
+
+    Not frozen, because one is made for every paid request and freezing costs as much as making it.
+    """
+
+    receipt: str = attrs.field(repr=False)
+    headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+    payer: str | None
+    recipient: str | None
+
+
 class Passage:
     """One request's way through a guard. Made by ``enter``; see the module's text for its life."""
 
     __slots__ = (
         "_clock",
+        "_method",
         "_on_start",
         "fence",
-        "grant",
-        "headers",
         "key",
         "problem",
-        "receipt",
+        "redelivery",
         "renew_at",
         "request",
         "response",
+        "settled",
         "state",
         "status",
         "trace",
@@ -185,18 +204,18 @@ class Passage:
 
     def __init__(
         self,
-        *,
         request: HttpRequest,
         state: str,
         trace: Trace | None = None,
         response: HttpResponse | None = None,
-        grant: Grant | None = None,
+        *,
         on_start: Callable[["Passage", int, Headers], Start] | None = None,
         clock: Callable[[], float] | None = None,
         key: str = "",
         fence: int = 0,
-        receipt: str = "",
-        headers: tuple[tuple[str, str], ...] = (),
+        settled: Settled | None = None,
+        method: str = "",
+        redelivery: bool = False,
         renew_at: float = 0.0,
     ) -> None:
         self.request = request
@@ -204,16 +223,34 @@ class Passage:
         """The exchange's state, one of :data:`flovia.core.exchange.EXCHANGE`."""
         self.trace = trace
         self.response = response
-        self.grant = grant
         self._on_start = on_start
         self._clock = clock
         self.key = key
         self.fence = fence
-        self.receipt = receipt
-        self.headers = headers
+        self.settled = settled
+        self._method = method
+        self.redelivery = redelivery
         self.renew_at = renew_at
         self.status: int | None = None
         self.problem: str | None = None
+
+    @property
+    def grant(self) -> Grant | None:
+        """The payment that let this request in; None if there is none (refused, passed on or observed)."""
+        settled, trace = self.settled, self.trace
+        if settled is None or trace is None:
+            return None
+        return Grant(
+            request_id=trace.request_id,
+            challenge_id=trace.challenge_id or "",
+            payment_id=trace.payment_id or "",
+            method=self._method,
+            amount=trace.offer_amount or 0,
+            currency=trace.offer_currency or "",
+            payer=settled.payer,
+            recipient=settled.recipient,
+            redelivery=self.redelivery,
+        )
 
     def __repr__(self) -> str:
         return f"<Passage {self.state} {self.request.http_method} {self.request.route or self.request.path}>"
@@ -243,5 +280,3 @@ class Passage:
     def renewal_due(self) -> bool:
         """Whether half of the delivery's lease has passed. Ask at every chunk of a streamed answer."""
         return self._clock is not None and self._clock() >= self.renew_at
-
-

@@ -42,9 +42,7 @@ class ProblemType:
     status: int
     title: str
     detail: str
-    _head: bytes = attrs.field(
-        default=attrs.Factory(_head, takes_self=True), init=False, eq=False, repr=False
-    )
+    _head: bytes = attrs.field(default=attrs.Factory(_head, takes_self=True), init=False, eq=False, repr=False)
 
     def body(self, challenge_id: str | None = None) -> bytes:
         """The problem as ``application/problem+json``: ``type``, ``title``, ``status``, ``detail``, ``challengeId``."""

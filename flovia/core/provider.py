@@ -55,7 +55,8 @@ class Presented:
 
     ``charge`` is the decoded request of the challenge: what was asked for, under the MAC. ``payload`` is the
     proof, from the client, not trusted. ``nonce`` stays the same however often this credential comes back,
-    so use it as the idempotency key towards the backend. ``attempt`` counts from 1.
+    so use it as the idempotency key towards the backend. ``opaque`` is what :attr:`Terms.opaque` added.
+    ``attempt`` counts from 1.
     """
 
     challenge: Challenge

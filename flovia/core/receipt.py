@@ -1,4 +1,4 @@
-"""The receipt: ``Payment-Receipt: <base64url JSON>``, only on a 2xx and only of a payment that succeeded (S23 to S25)."""
+"""The receipt: ``Payment-Receipt: <base64url JSON>``, only on a 2xx, only of a payment that succeeded (S23 to S25)."""
 
 from json.encoder import encode_basestring
 from types import MappingProxyType
@@ -7,7 +7,7 @@ from typing import Final, Literal
 import attrs
 
 from flovia.core.challenge import is_method, parse_expires
-from flovia.core.encoding import JsonObject, b64url_decode, b64url_encode, encode_param, loads_object
+from flovia.core.encoding import JsonObject, b64url_encode, decode_param, encode_param
 from flovia.core.errors import ParseError
 
 MAX_RECEIPT: Final = 16384
@@ -42,17 +42,13 @@ def parse_receipt(value: str) -> Receipt:
     """
     if len(value) > MAX_RECEIPT:
         raise ParseError(f"receipt longer than {MAX_RECEIPT} characters")
-    members = loads_object(b64url_decode(value))
+    members = decode_param(value)
     get = members.get
-    method, timestamp, reference = get("method"), get("timestamp"), get("reference")
-    if get("status") != "success":
-        raise ParseError("receipt whose status is not 'success'")
-    if not (
-        isinstance(method, str) and isinstance(timestamp, str) and isinstance(reference, str) and reference
-    ):
+    method, timestamp, reference, status = get("method"), get("timestamp"), get("reference"), get("status")
+    if not (isinstance(method, str) and isinstance(timestamp, str) and isinstance(reference, str) and reference):
         raise ParseError("receipt without one of the texts method, timestamp, reference")
-    if not is_method(method):
-        raise ParseError("receipt whose method is no identifier")
+    if status != "success" or not is_method(method):
+        raise ParseError("receipt whose status is not 'success', or whose method is no identifier")
     parse_expires(timestamp)
     if len(members) == len(_OWN):
         return Receipt(method=method, timestamp=timestamp, reference=reference)
@@ -72,33 +68,25 @@ def format_receipt(receipt: Receipt) -> str:
     except ParseError:
         raise ParseError("receipt not emitted: its timestamp is not RFC 3339", "format_error") from None
     if not receipt.reference or not is_method(receipt.method) or receipt.status != "success":
-        raise ParseError(
-            "receipt not emitted: it needs a method id and a reference, and success", "format_error"
-        )
-    if receipt.extra:
-        if not _OWN.isdisjoint(receipt.extra):
+        raise ParseError("receipt not emitted: it needs a method id and a reference, and success", "format_error")
+    return receipt_text(receipt.method, receipt.reference, receipt.timestamp, receipt.extra)
+
+
+def receipt_text(method: str, reference: str, timestamp: str, extra: JsonObject) -> str:
+    """The wire form of a receipt whose method and timestamp are known to be well-formed.
+
+    Raises:
+        ParseError: of kind ``format_error``: no reference, or an ``extra`` that is not JSON or repeats a member.
+    """
+    if not reference:
+        raise ParseError("receipt not emitted: it needs a reference", "format_error")
+    if extra or not reference.isascii():
+        if not _OWN.isdisjoint(extra):
             raise ParseError("receipt not emitted: extra repeats a member of the receipt", "format_error")
-        return encode_param(
-            {
-                **receipt.extra,
-                "method": receipt.method,
-                "reference": receipt.reference,
-                "status": "success",
-                "timestamp": receipt.timestamp,
-            }
-        )
-    reference = receipt.reference
-    if not reference.isascii():
-        return encode_param(
-            {
-                "method": receipt.method,
-                "reference": reference,
-                "status": "success",
-                "timestamp": receipt.timestamp,
-            }
-        )
+        own = {"method": method, "reference": reference, "status": "success", "timestamp": timestamp}
+        return encode_param({**extra, **own})
     text = (
-        f'{{"method":"{receipt.method}","reference":{encode_basestring(reference)},'
-        f'"status":"success","timestamp":"{receipt.timestamp}"}}'
+        f'{{"method":"{method}","reference":{encode_basestring(reference)},'
+        f'"status":"success","timestamp":"{timestamp}"}}'
     )
     return b64url_encode(text.encode("ascii"))

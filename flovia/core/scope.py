@@ -6,11 +6,16 @@ the four texts as length-prefixed strings, so no two different requests share on
 
 from collections.abc import Mapping
 from hashlib import sha256
+from types import MappingProxyType
+from typing import Final
 
-from flovia.core.encoding import b64url_decode, b64url_encode, canonical, loads_object
+from flovia.core.encoding import JsonObject, b64url_decode, b64url_encode, canonical, loads_object
+from flovia.core.errors import ParseError
 from flovia.core.http import HttpRequest
 
-_CACHED = 1024
+_CACHED: Final = 1024
+_PLAIN_LENGTH: Final = len('{"n":"","s":""}') + 22 + 43
+_NOTHING: Final[JsonObject] = MappingProxyType({})
 
 
 class Scopes:
@@ -44,8 +49,29 @@ def opaque_param(nonce: str, scope: str, extra: Mapping[str, str]) -> str:
     return b64url_encode(canonical({**extra, "n": nonce, "s": scope}))
 
 
-def read_opaque(opaque: str) -> tuple[str, str, Mapping[str, str]]:
-    """Nonce, scope and the whole map of an opaque parameter that we issued (its MAC was checked before)."""
-    found = loads_object(b64url_decode(opaque))
-    members = {name: value for name, value in found.items() if isinstance(value, str)}
-    return members.get("n", ""), members.get("s", ""), members
+class Opaque:
+    """A decoded opaque parameter: nonce, scope, and what the provider added."""
+
+    __slots__ = ("extra", "nonce", "scope")
+
+    def __init__(self, nonce: str, scope: str, extra: JsonObject) -> None:
+        self.nonce = nonce
+        self.scope = scope
+        self.extra = extra
+
+
+def read_opaque(opaque: str) -> Opaque:
+    """Decode an opaque parameter in the form that we issue. Whether we did is for the MAC to say.
+
+    Raises:
+        ParseError: it is none of ours.
+    """
+    raw = b64url_decode(opaque)
+    if len(raw) == _PLAIN_LENGTH and raw[:6] == b'{"n":"' and raw[28:35] == b'","s":"' and b"\\" not in raw:
+        text = raw.decode("latin-1")
+        return Opaque(text[6:28], text[35:78], _NOTHING)
+    members = loads_object(raw)
+    nonce, scope = members.get("n"), members.get("s")
+    if not isinstance(nonce, str) or not isinstance(scope, str):
+        raise ParseError("opaque without nonce and scope")
+    return Opaque(nonce, scope, {name: value for name, value in members.items() if name not in ("n", "s")})

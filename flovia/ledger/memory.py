@@ -147,7 +147,9 @@ class MemoryLedger:
         payment.fence += 1
         payment.deliveries += 1
         payment.lease_until = now + deliver_s
-        return ClaimResult("redeem", payment.fence, payment.record or "", payment.payment_id or "", payment.deliveries)
+        return ClaimResult(
+            "redeem", payment.fence, payment.record or "", payment.payment_id or "", payment.deliveries
+        )
 
     def settle(
         self,

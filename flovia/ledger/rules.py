@@ -18,7 +18,7 @@ FOREIGN: Final = ClaimResult("foreign")
 IN_DOUBT: Final = ClaimResult("busy", retry_after_s=2)
 
 LONGEST_WAIT_S: Final = 5
-"""A client is never told to wait longer than this for another request, however long its lease: most end early."""
+"""A client is never told to wait longer for another request, however long its lease: most end early."""
 
 
 class Held(Protocol):

@@ -9,10 +9,10 @@ import atexit
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from itertools import count
+from itertools import count, zip_longest
 from typing import Final, NamedTuple, Protocol
 
-from sqlalchemy import Connection, Table, Update, bindparam, delete, select, tuple_, update
+from sqlalchemy import Connection, Select, Table, Update, bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects.sqlite import Insert
 
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
@@ -29,7 +29,7 @@ PRUNE_BATCH: Final = 512
 """Rows of one kind that one round of forgetting removes: more than can be written between two rounds."""
 
 FORGETTABLE: Final = (ISSUED, DELIVERED)
-"""States that end with ``keep_until``: known not paid, and delivered. In all others money may still be owed."""
+"""States that end with ``keep_until``: known not paid, and delivered. In all others somebody may be owed."""
 
 
 class Database(ForkAware, Protocol):
@@ -48,8 +48,10 @@ class Database(ForkAware, Protocol):
         """One durable transaction; what it reads stays true until it ends."""
         ...
 
-    def read(self) -> AbstractContextManager[Connection]:
-        """A connection for one SELECT."""
+    def query(
+        self, statement: Select[*tuple[object, ...]], parameters: Mapping[str, object], /
+    ) -> Sequence[Sequence[str | int | float | None]]:
+        """All rows of one SELECT."""
         ...
 
     def close(self) -> None:
@@ -80,7 +82,7 @@ def _target(verb: str) -> str:
 
 
 def _where(verb: str) -> Update:
-    """The UPDATE of one step: it finds its row only for the holder of the fence, in a state that has the verb."""
+    """The UPDATE of one step: finds a row for the holder of the fence only, in a state with that verb."""
     return update(PAYMENTS).where(
         PAYMENTS.c.key == bindparam("of_key"),
         PAYMENTS.c.fence == bindparam("of_fence"),
@@ -90,9 +92,7 @@ def _where(verb: str) -> Update:
 
 _CLAIMED: Final = _target("claim")
 _DELIVERING: Final = _target("redeem")
-_STEPS: Final = {
-    verb: _where(verb) for verb in ("claim", "redeem", "settle", "deliver", "fail", "release", "park")
-}
+_STEPS: Final = {verb: _where(verb) for verb in ("claim", "redeem", "settle", "deliver", "fail", "release", "park")}
 _RENEW: Final = update(PAYMENTS).where(
     PAYMENTS.c.key == bindparam("of_key"),
     PAYMENTS.c.fence == bindparam("of_fence"),
@@ -100,10 +100,14 @@ _RENEW: Final = update(PAYMENTS).where(
 )
 _LOOK: Final = select(*(PAYMENTS.c[name] for name in _Row._fields)).where(PAYMENTS.c.key == bindparam("of_key"))
 _LOOK_AND_HOLD: Final = _LOOK.with_for_update()
-_HOLDS: Final = select(PAYMENTS.c.key).where(
-    PAYMENTS.c.key == bindparam("of_key"),
-    PAYMENTS.c.fence == bindparam("of_fence"),
-    PAYMENTS.c.state.in_(sources(PAYMENT, "settle")),
+_HOLD_TO_SETTLE: Final = (
+    select(PAYMENTS.c.key)
+    .where(
+        PAYMENTS.c.key == bindparam("of_key"),
+        PAYMENTS.c.fence == bindparam("of_fence"),
+        PAYMENTS.c.state.in_(sources(PAYMENT, "settle")),
+    )
+    .with_for_update()
 )
 _READ_EVENTS: Final = (
     select(EVENTS.c.position, *(EVENTS.c[name] for name in FIELDS))
@@ -112,7 +116,9 @@ _READ_EVENTS: Final = (
     .limit(bindparam("at_most"))
 )
 _RECALL: Final = select(TEXTS.c.value).where(
-    TEXTS.c.namespace == bindparam("of_namespace"), TEXTS.c.key == bindparam("of_key"), TEXTS.c.until > bindparam("now")
+    TEXTS.c.namespace == bindparam("of_namespace"),
+    TEXTS.c.key == bindparam("of_key"),
+    TEXTS.c.until > bindparam("now"),
 )
 _PRUNE_PAYMENTS: Final = delete(PAYMENTS).where(
     PAYMENTS.c.key.in_(
@@ -130,7 +136,7 @@ _AMOUNT: Final = FIELDS.index("amount")
 
 
 class SqlLedger:
-    """A :class:`~flovia.ledger.base.Ledger` in a SQL database. Made by :func:`flovia.ledger.opening.open_ledger`.
+    """A :class:`~flovia.ledger.base.Ledger` in a SQL database, opened by :func:`flovia.ledger.opening.open_ledger`.
 
     Safe to call from any number of threads; several processes may use the same database. Close it, or
     let the interpreter's end do it: then the events that wait are written.
@@ -187,10 +193,12 @@ class SqlLedger:
                 result = ClaimResult("claimed", 1, attempt=1)
             else:
                 found = connection.execute(_LOOK_AND_HOLD, {"of_key": key}).first()
-                held = None if found is None else _Row(*found)
-                verdict = OVER if held is None else judge(held, now, fingerprint, expired, max_deliveries)
-                if held is None or isinstance(verdict, ClaimResult):
-                    return verdict if isinstance(verdict, ClaimResult) else OVER
+                if found is None:
+                    return OVER
+                held = _Row._make(found)
+                verdict = judge(held, now, fingerprint, expired, max_deliveries)
+                if isinstance(verdict, ClaimResult):
+                    return verdict
                 fence = held.fence + 1
                 changes: dict[str, object] = {"fence": fence, "updated_at": now}
                 if verdict == "claim":
@@ -198,14 +206,24 @@ class SqlLedger:
                     result = ClaimResult("claimed", fence, attempt=fence)
                 else:
                     deliveries = held.deliveries + 1
-                    changes |= {"state": _DELIVERING, "deliveries": deliveries, "lease_until": now + deliver_s}
+                    changes |= {
+                        "state": _DELIVERING,
+                        "deliveries": deliveries,
+                        "lease_until": now + deliver_s,
+                    }
                     result = ClaimResult("redeem", fence, held.record or "", held.payment_id or "", deliveries)
                 _take(connection, verdict, key, held.fence, changes)
         self._take_turn()
         return result
 
     def _claim_first(
-        self, connection: Connection, key: str, fingerprint: str, now: float, lease_s: float, keep_until: float
+        self,
+        connection: Connection,
+        key: str,
+        fingerprint: str,
+        now: float,
+        lease_s: float,
+        keep_until: float,
     ) -> bool:
         """Claim what was never presented before."""
         first = connection.execute(
@@ -259,7 +277,7 @@ class SqlLedger:
                 "lease_until": now + deliver_s,
             }
         with self._database.write() as connection:
-            if connection.execute(_HOLDS.with_for_update(), {"of_key": key, "of_fence": fence}).first() is None:
+            if connection.execute(_HOLD_TO_SETTLE, {"of_key": key, "of_fence": fence}).first() is None:
                 return "stale"
             use = connection.execute(self._use_proof, {"proof": proof, "key": key, "at": now})
             if use.first() is None:
@@ -298,11 +316,10 @@ class SqlLedger:
 
     def find(self, key: str) -> PaymentView | None:
         """See :meth:`flovia.ledger.base.Ledger.find`."""
-        with self._database.read() as connection:
-            found = connection.execute(_LOOK, {"of_key": key}).first()
-        if found is None:
+        found = self._database.query(_LOOK, {"of_key": key})
+        if not found:
             return None
-        row = _Row(*found)
+        row = _Row._make(found[0])
         return PaymentView(
             key=key,
             state=row.state,
@@ -339,9 +356,8 @@ class SqlLedger:
 
     def read_events(self, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, Event]]:
         """See :meth:`flovia.ledger.base.Ledger.read_events`."""
-        with self._database.read() as connection:
-            rows = connection.execute(_READ_EVENTS, {"after": after, "at_most": limit}).all()
-        return [(int(row[0]), _event(row[1:])) for row in rows]
+        rows = self._database.query(_READ_EVENTS, {"after": after, "at_most": limit})
+        return [(int(row[0] or 0), _event(row[1:])) for row in rows]
 
     def _write_events(self, rows: Sequence[EventRow]) -> None:
         values = [_event_values(row) for row in rows]
@@ -370,11 +386,8 @@ class SqlLedger:
 
     def recall(self, namespace: str, key: str) -> str | None:
         """See :meth:`flovia.ledger.base.Ledger.recall`."""
-        with self._database.read() as connection:
-            found: str | None = connection.scalar(
-                _RECALL, {"of_namespace": namespace, "of_key": key, "now": self._clock()}
-            )
-        return found
+        found = self._database.query(_RECALL, {"of_namespace": namespace, "of_key": key, "now": self._clock()})
+        return str(found[0][0]) if found else None
 
     # --- keeping house -----------------------------------------------------------------------------------
 
@@ -420,21 +433,23 @@ class SqlLedger:
 
 
 def _take(connection: Connection, verb: str, key: str, fence: int, changes: Mapping[str, object]) -> bool:
-    """One step of one payment. False if the fence is stale or the table has no such step from where it stands."""
+    """One step of one payment. False if the fence is stale or the table has no such step from its state."""
     return connection.execute(_STEPS[verb], {"of_key": key, "of_fence": fence, **changes}).rowcount == 1
 
 
 def _event_values(row: EventRow) -> dict[str, object]:
     """The columns of one event. A shorter row leaves the last fields out."""
-    values: dict[str, object] = dict.fromkeys(FIELDS)
-    for name, value in zip(FIELDS, row, strict=False):
-        if isinstance(value, str) and not value.isascii():
-            # Half a surrogate pair is no text to any database, and no reason to lose a paid event.
-            value = value.encode("utf-8", "replace").decode()
-        values[name] = value
+    values: dict[str, object] = dict(zip_longest(FIELDS, map(_storable, row)))
     if values["amount"] is not None:
         values["amount"] = str(values["amount"])
     return values
+
+
+def _storable(value: str | int | float | None) -> str | int | float | None:
+    """Half a surrogate pair is no text to any database, and no reason to lose a paid event."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "replace").decode()
+    return value
 
 
 def _event(fields: Sequence[str | int | float | None]) -> Event:

@@ -10,30 +10,33 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, Select, create_engine, event, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from flovia.core.errors import LedgerError, WiringError
 from flovia.ledger.sql_schema import META, METADATA, SCHEMA_VERSION
 
-PATIENCE_S: Final = 1.3
+PATIENCE_S: Final = 1.5
 """How long a call waits for its turn: for other threads and for other processes together."""
 COMMIT_PATIENCE_S: Final = 0.4
 """How much longer a commit may wait for readers, where readers block it (no WAL)."""
 COOL_DOWN_S: Final = 1.0
 """How long the database counts as unavailable after a failure."""
-POLL_MS: Final = 20
-"""SQLite's own waiting, per try: its pauses grow with the wait, so short tries find a free file sooner."""
-PAUSE_S: Final = 0.001
+PAUSE_S: Final = 0.002
+"""Between two tries for the file. SQLite's own waiting grows to 100 ms and starves a process among busy ones."""
 READERS: Final = 8
+OLDEST_SQLITE: Final = (3, 35, 0)
+"""The first with RETURNING."""
 
 T = TypeVar("T")
+Value = str | int | float | None
+_ERRORS: Final = (SQLAlchemyError, sqlite3.Error, OSError)
 
 # Connections that crossed a fork nobody announced. Closing them in the child could hurt the parent's file.
 _abandoned: list[object] = []
@@ -76,19 +79,16 @@ class SqliteDatabase:
         self._quiet = False
         self._writer: Connection | None = None
         self._deadline = 0.0
-        self._writers = self._engine(POLL_MS / 1000, NullPool)
+        self._identity = (0, 0)
+        self._writers = self._engine(NullPool)
         event.listen(self._writers, "begin", self._begin)
         event.listen(self._writers, "commit", self._commit)
-        self._readers = self._engine(PATIENCE_S, QueuePool, pool_size=READERS, max_overflow=0)
+        self._readers = self._engine(QueuePool, pool_size=READERS, max_overflow=0)
 
-    def _engine(self, busy_s: float, pool: type[NullPool | QueuePool], **options: int) -> Engine:
-        # Parameters hold credentials' traces and must not show up in errors or logs.
+    def _engine(self, pool: type[NullPool | QueuePool], **options: int) -> Engine:
+        # Parameters hold traces of credentials and must not show up in errors or logs.
         return create_engine(
-            "sqlite+pysqlite://",
-            creator=lambda: self._connect(busy_s),
-            poolclass=pool,
-            hide_parameters=True,
-            **options,
+            "sqlite+pysqlite://", creator=self._connect, poolclass=pool, hide_parameters=True, **options
         )
 
     # --- for the ledger --------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class SqliteDatabase:
         return self._monotonic() - self._failed_at >= COOL_DOWN_S
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> Generator[Connection]:
         """One transaction that may write, durable when the block has ended; an exception undoes it.
 
         Raises:
@@ -115,31 +115,32 @@ class SqliteDatabase:
                 # Whoever waited behind a failing call does not repeat its waiting.
                 raise LedgerError(f"the ledger {self.path.name} failed a moment ago")
             self._deadline = started + PATIENCE_S
-            if self._writer is None:
-                self._writer = self._writers.connect()
-            with self._writer.begin():
-                yield self._writer
-        except (SQLAlchemyError, sqlite3.Error) as error:
+            writer = self._open_writer()
+            with writer.begin():
+                yield writer
+        except _ERRORS as error:
             self._forget_writer()
+            self._readers.dispose()
             raise self._failure(_reason(error)) from error
         finally:
             self._lock.release()
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A connection for one SELECT.
+    def query(
+        self, statement: Select[*tuple[object, ...]], parameters: Mapping[str, object]
+    ) -> Sequence[Sequence[Value]]:
+        """All rows of one SELECT.
 
         Raises:
             LedgerError: the file cannot be read now.
         """
+        deadline = self._monotonic() + PATIENCE_S
         if not self._slots.acquire(timeout=PATIENCE_S):
             raise self._failure("too many calls read the file")
         try:
             if self._closed:
                 raise LedgerError(f"the ledger {self.path.name} was closed")
-            with self._readers.connect() as connection:
-                yield connection
-        except (SQLAlchemyError, sqlite3.Error) as error:
+            return self._until(deadline, lambda: self._query(statement, parameters))
+        except _ERRORS as error:
             self._readers.dispose()
             raise self._failure(_reason(error)) from error
         finally:
@@ -192,28 +193,46 @@ class SqliteDatabase:
             with suppress(SQLAlchemyError, sqlite3.Error):
                 writer.close()
 
+    def _open_writer(self) -> Connection:
+        found = os.stat(self.path)
+        identity = found.st_dev, found.st_ino
+        if self._writer is None:
+            self._writer = self._until(self._deadline, self._writers.connect)
+            self._identity = identity
+        elif identity != self._identity:
+            # SQLite itself would go on writing to a file that nobody can find any more.
+            raise sqlite3.OperationalError("its file was moved or replaced")
+        return self._writer
+
+    def _query(
+        self, statement: Select[*tuple[object, ...]], parameters: Mapping[str, object]
+    ) -> Sequence[Sequence[Value]]:
+        with self._readers.connect() as connection:
+            return cast(Sequence[Sequence[Value]], connection.execute(statement, parameters).all())
+
     def _until(self, deadline: float, attempt: Callable[[], T]) -> T:
         """Try again while another process holds the file."""
         while True:
             try:
                 return attempt()
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self._monotonic() >= deadline:
+            except (OperationalError, sqlite3.OperationalError) as error:
+                cause = error.orig if isinstance(error, OperationalError) else error
+                code = cause.sqlite_errorcode if isinstance(cause, sqlite3.OperationalError) else 0
+                if code & 0xFF != sqlite3.SQLITE_BUSY or self._monotonic() >= deadline:
                     raise
-                time.sleep(PAUSE_S)  # where SQLite itself does not wait at all
+                time.sleep(PAUSE_S)
 
-    def _connect(self, busy_s: float) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         # mode=rw: a file that vanished must not come back empty, with every used credential fresh again.
         connection = sqlite3.connect(
             f"{self.path.as_uri()}?mode=rw",
             uri=True,
-            timeout=busy_s,
+            timeout=0.0,
             isolation_level=None,
             check_same_thread=False,
         )
         try:
-            deadline = self._monotonic() + PATIENCE_S
-            mode = self._until(deadline, lambda: self._set_journal_mode(connection))
+            (mode,) = connection.execute(f"PRAGMA journal_mode={self._journal_mode}").fetchone()
             if mode.upper() != self._journal_mode:
                 raise sqlite3.OperationalError(f"its journal mode is {mode}, not {self._journal_mode}")
             connection.execute("PRAGMA synchronous=FULL")
@@ -221,9 +240,6 @@ class SqliteDatabase:
             connection.close()
             raise
         return connection
-
-    def _set_journal_mode(self, connection: sqlite3.Connection) -> str:
-        return str(connection.execute(f"PRAGMA journal_mode={self._journal_mode}").fetchone()[0])
 
     def _begin(self, connection: Connection) -> None:
         # IMMEDIATE: what this transaction reads must still be true when it writes.
@@ -238,6 +254,11 @@ class SqliteDatabase:
 
     def _prepare(self) -> None:
         """Make the file and its tables if they are not there."""
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise WiringError(
+                f"the ledger needs SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer, and this Python comes with"
+                f" {sqlite3.sqlite_version}; use a newer Python or operating system"
+            )
         try:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:

@@ -32,11 +32,21 @@ the object itself: ``flovia.paid_api(provider=BankProvider(), price="1.00 SGD")`
 ``flovia.testing.providers`` holds the contract suite to run against it.
 """
 
-from flovia.core.encoding import JsonObject, loads_object
 from flovia.core.effects import Flow, HttpCall, HttpReply, http, now, recall, remember, sleep, token
+from flovia.core.encoding import JsonObject, loads_object
 from flovia.core.errors import HttpError
 from flovia.core.money import Price
-from flovia.core.provider import NotPaid, Paid, Presented, Provider, Quote, Terms, Unknown, Verdict, charge_request
+from flovia.core.provider import (
+    NotPaid,
+    Paid,
+    Presented,
+    Provider,
+    Quote,
+    Terms,
+    Unknown,
+    Verdict,
+    charge_request,
+)
 
 __all__ = [
     "Flow",

@@ -78,9 +78,12 @@ class MockProvider:
             if proof.startswith("slow"):
                 yield from sleep(self.deadline_s + 1.0)
             return self._unpaid(proof)
-        amount, currency = payload.get("paid_amount", charge["amount"]), payload.get("paid_currency", charge["currency"])
+        amount, currency = (
+            payload.get("paid_amount", charge["amount"]),
+            payload.get("paid_currency", charge["currency"]),
+        )
         try:
-            paid = int(check_amount(amount))
+            paid = check_amount(amount)
         except ParseError:
             return INVALID_PAYLOAD
         if not isinstance(currency, str):

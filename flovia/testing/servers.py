@@ -44,9 +44,7 @@ _ENDED_WITHIN_S = 10.0
 
 
 @contextmanager
-def serve_wsgi(
-    app: WSGIApplication | str, *, server: WsgiServer = "wsgiref", workers: int = 1
-) -> Generator[str]:
+def serve_wsgi(app: WSGIApplication | str, *, server: WsgiServer = "wsgiref", workers: int = 1) -> Generator[str]:
     """Serve a WSGI app; yields its base URL, without a slash at the end.
 
     ``app`` is the callable or an import string (gunicorn: only that). ``gunicorn`` has sync workers,
@@ -74,9 +72,7 @@ def serve_wsgi(
 
 
 @contextmanager
-def serve_asgi(
-    app: AsgiApplication | str, *, server: AsgiServer = "uvicorn", workers: int = 1
-) -> Generator[str]:
+def serve_asgi(app: AsgiApplication | str, *, server: AsgiServer = "uvicorn", workers: int = 1) -> Generator[str]:
     """Serve an ASGI app, its lifespan included; yields its base URL, without a slash at the end.
 
     ``uvicorn`` parses with httptools, ``uvicorn-h11`` with h11; ``hypercorn`` runs on asyncio,
@@ -115,9 +111,7 @@ def _listening() -> Generator[tuple[socket.socket, str]]:
 
 def _import_string(app: object, server: str) -> str:
     if not isinstance(app, str):
-        raise CallerError(
-            f"{server} runs in processes of its own: pass 'package.module:app', not the app itself"
-        )
+        raise CallerError(f"{server} runs in processes of its own: pass 'package.module:app', not the app itself")
     return app
 
 
@@ -161,9 +155,7 @@ def _process(command: list[str], listener: socket.socket) -> Generator[None]:
             printed = output.read().decode(errors="replace")
             sys.stderr.write(printed)
         if process.returncode not in (0, -signal.SIGTERM, -signal.SIGKILL):
-            raise WiringError(
-                f"{command[2]} ended with status {process.returncode}; fix what it says:\n{printed}"
-            )
+            raise WiringError(f"{command[2]} ended with status {process.returncode}; fix what it says:\n{printed}")
 
 
 @contextmanager
@@ -248,9 +240,7 @@ def _uvicorn_http(server: str) -> Literal["h11", "httptools"]:
 
 
 @contextmanager
-def _uvicorn(
-    app: AsgiApplication, listener: socket.socket, http: Literal["h11", "httptools"]
-) -> Generator[None]:
+def _uvicorn(app: AsgiApplication, listener: socket.socket, http: Literal["h11", "httptools"]) -> Generator[None]:
     import uvicorn
 
     config = uvicorn.Config(
@@ -278,9 +268,7 @@ def _uvicorn(
 
 
 @contextmanager
-def _hypercorn(
-    app: AsgiApplication, listener: socket.socket, backend: Literal["asyncio", "trio"]
-) -> Generator[None]:
+def _hypercorn(app: AsgiApplication, listener: socket.socket, backend: Literal["asyncio", "trio"]) -> Generator[None]:
     import anyio
     import anyio.to_thread
     from hypercorn.config import Config

@@ -15,6 +15,9 @@ from flovia.core.challenge import encode_opaque, format_challenge, format_expire
 from flovia.core.credential import Credential, format_credential, parse_credential
 from flovia.core.encoding import b64url_encode, encode_param
 from flovia.core.receipt import Receipt, format_receipt, parse_receipt
+from subjects.flovia_gate import answer, asgi_apps, gate_ops
+
+__all__ = ["asgi_apps", "hostile_parsers", "ops"]
 
 KEYRING = Keyring([SECRET])
 
@@ -46,12 +49,6 @@ def issued_fresh() -> str:
             opaque=encode_opaque({"nonce": b64url_encode(os.urandom(16))}),
         )
     )
-
-
-def answer(www_authenticate: str) -> str:
-    """The Authorization value that pays a challenge."""
-    challenge = parse_challenge(www_authenticate)
-    return format_credential(Credential(challenge=challenge, payload=PAYLOAD, source=SOURCE))
 
 
 def verify(authorization: str) -> Credential:
@@ -87,6 +84,7 @@ def ops() -> dict[str, Callable[[], object]]:
         "verify": lambda: verify(authorization),
         "format.receipt": receipt,
         "parse.receipt": lambda: parse_receipt(got),
+        **gate_ops(),
     }
 
 

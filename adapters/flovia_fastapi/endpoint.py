@@ -1,0 +1,152 @@
+"""The decorator. FastAPI sees the view's own parameters, and one more through which it hands us the request."""
+
+import functools
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Annotated, Final, ParamSpec, TypeVar, Unpack, cast
+
+import anyio.from_thread
+from fastapi import Depends, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+import flovia
+from flovia_asgi.delivery import http_request, may_have_body, raw
+from flovia_fastapi.exchange import KEY, VIEW, Exchange
+
+P = ParamSpec("P")
+R = TypeVar("R")
+View = Callable[..., object]
+_HIDDEN: Final = "flovia_request_"
+_UNPREPARED: Final = "a paid endpoint refuses, as its app is not prepared: call flovia_fastapi.install(app)"
+
+
+def paid(
+    gate: flovia.PaidApi | None = None, /, **settings: Unpack[flovia.RouteSettings]
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Guard an endpoint: ``@paid(gate)`` or ``@paid(provider=…, price=…)``, below ``@app.get(…)``.
+
+    The view is a function or a generator, sync or async, or another callable; its parameters, its result and
+    its documentation stay as they are.
+
+    Raises:
+        CallerError: the view is paid already.
+        WiringError: the settings cannot work; the message says what to do.
+    """
+    guard = flovia.as_paid_api(gate, **settings)
+    Exchange.largest = max(Exchange.largest, guard.max_body if guard.reads_body else 0)
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        if hasattr(view, VIEW):
+            raise flovia.CallerError("this view is paid already; several ways to pay are offers=[…] of one gate")
+        streams = _is(view, inspect.isasyncgenfunction) or _is(view, inspect.isgeneratorfunction)
+        endpoint = functools.update_wrapper((_streaming if streams else _answering)(guard, view), view)
+        endpoint.__name__ = getattr(view, "__name__", type(view).__name__)
+        vars(endpoint).update({VIEW: view, "__signature__": _signature(view)})
+        Exchange.views[id(view)] = view
+        return cast("Callable[P, R]", endpoint)
+
+    return decorate
+
+
+def _is(view: View, kind: Callable[[object], bool]) -> bool:
+    plain = inspect.unwrap(view)
+    return kind(view) or kind(plain) or kind(plain.__call__)
+
+
+def _signature(view: View) -> inspect.Signature:
+    """The view's signature with the hidden parameter, annotations resolved where the view was written."""
+    try:
+        signature = inspect.signature(view, eval_str=True)
+    except NameError:  # a name for type checkers only: FastAPI decides what to make of it
+        signature = inspect.signature(view)
+    annotation = Annotated[Request, Depends(_watched)]
+    hidden = inspect.Parameter(_HIDDEN, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+    parameters = [*signature.parameters.values(), hidden]
+    return signature.replace(parameters=sorted(parameters, key=lambda parameter: parameter.kind))
+
+
+async def _watched(request: Request) -> AsyncIterator[Request]:
+    """A dependency that sees every exception of the endpoint, before any handler makes a page of it."""
+    try:
+        yield request
+    except BaseException:
+        if KEY in request.scope:
+            cast("Exchange", request.scope[KEY]).fail()
+        raise
+
+
+def _answering(guard: flovia.PaidApi, view: View) -> Callable[..., object]:
+    """The endpoint for a view that returns its answer."""
+    is_async = _is(view, inspect.iscoroutinefunction)
+
+    async def endpoint(**arguments: object) -> object:
+        refusal = await _admit(guard, cast("Request", arguments.pop(_HIDDEN)))
+        if refusal is not None:
+            response = Response(refusal.body, refusal.status)
+            response.raw_headers = raw(refusal.headers)
+            return response
+        result = view(**arguments) if is_async else await run_in_threadpool(view, **arguments)
+        return await cast("Awaitable[object]", result) if inspect.isawaitable(result) else result
+
+    return endpoint
+
+
+def _streaming(guard: flovia.PaidApi, view: View) -> Callable[..., object]:
+    """The endpoint for a generator, which FastAPI runs while it sends the answer."""
+    is_async = _is(view, inspect.isasyncgenfunction)
+
+    def endpoint(**arguments: object) -> object:
+        request = cast("Request", arguments.pop(_HIDDEN))
+        lock, decided = anyio.Lock(), list[flovia.HttpResponse | None]()
+
+        async def decide() -> flovia.HttpResponse | None:
+            async with lock:  # head and stream both ask, and it depends on the kind of stream who is first
+                if not decided:
+                    decided.append(await _admit(guard, request))
+            return decided[0]
+
+        async def stream() -> AsyncIterator[object]:
+            if await decide() is None:
+                async for item in cast("AsyncIterator[object]", view(**arguments)):
+                    yield item
+
+        def sync_stream() -> Iterator[object]:
+            if anyio.from_thread.run(decide) is None:
+                yield from cast("Iterator[object]", view(**arguments))
+
+        if KEY not in request.scope:  # once it runs, it could only cut the answer off
+            raise flovia.WiringError(_UNPREPARED)
+        cast("Exchange", request.scope[KEY]).decide = decide
+        return stream() if is_async else sync_stream()
+
+    return endpoint
+
+
+async def _admit(guard: flovia.PaidApi, request: Request) -> flovia.HttpResponse | None:
+    """Ask the gate: None if the view may run, else what to answer instead."""
+    scope = request.scope
+    exchange = cast("Exchange | None", scope.get(KEY))
+    if exchange is None:
+        logging.getLogger("flovia").error(_UNPREPARED)
+        return flovia.problem_response("internal-payment-error")
+    headers, body = flovia.Headers.from_asgi(scope["headers"]), flovia.UNREAD_BODY
+    if guard.reads_body:
+        try:
+            if not exchange.request_complete and may_have_body(scope, headers):
+                exchange.reading_ahead = True
+                await request.body()  # kept by the request, so the view can still read it
+        except ClientDisconnect:
+            return flovia.HttpResponse(400, ())
+        except flovia.PeerError:
+            pass  # the meter says so too
+        body = exchange.meter.body if exchange.meter.body.size <= guard.max_body else flovia.BODY_TOO_LARGE
+    # Only there are the patterns of an included router's routes whole.
+    route = scope.get("fastapi", {}).get("effective_route_context") or scope["route"]
+    pattern = scope.get("root_path", "") + route.path_format
+    passage = await guard.aenter(http_request(scope, headers, pattern, body))
+    if passage.response is None:
+        exchange.admit(guard, passage)
+        request.state.payment = passage.grant
+    return passage.response

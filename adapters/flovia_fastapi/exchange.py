@@ -1,0 +1,97 @@
+"""The installed middleware, and what it and the paid endpoint of one request tell each other."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, cast
+
+from fastapi import FastAPI, routing
+
+import flovia
+from flovia_asgi.delivery import ASGIApp, Delivery, Message, RawHeaders, Receive, Scope, Send, respond
+
+KEY: Final = "flovia.exchange"
+VIEW: Final = "__flovia_view__"
+"""The attribute of a paid endpoint that holds the view behind it."""
+_TEXT: Final = {"type": "string"}
+_PROBLEM: Final = {"type": "object", "properties": {"type": _TEXT, "title": _TEXT, "detail": _TEXT}}
+_402: Final[dict[str, object]] = {
+    "description": "Payment required: pay one of the challenges, then repeat the request with the credential.",
+    "headers": {"WWW-Authenticate": {"description": "`Payment` challenges", "schema": _TEXT}},
+    "content": {"application/problem+json": {"schema": _PROBLEM}},
+}
+
+
+class Exchange(Delivery):
+    """A delivery that measures the request's body as the framework reads it; one per request, at ``KEY``."""
+
+    largest = 0
+    """The largest ``max_body`` of all gates here, in bytes: hashing more would serve nobody."""
+    views: Final[dict[int, object]] = {}
+    """Every view that was made paid, by its id."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(receive, send)
+        self._scope = scope
+        self.meter = flovia.BodyMeter(self.largest)
+        self.reading_ahead = False
+        self.decide: Callable[[], Awaitable[flovia.HttpResponse | None]] | None = None
+        """Asks the gate for a generator endpoint, which runs only after the framework has begun its answer."""
+
+    async def receive(self) -> Message:
+        """As from the server; PeerError if, while the adapter itself reads ahead, too much arrives."""
+        message = await super().receive()
+        if not self.meter.feed(cast("bytes", message.get("body", b""))) and self.reading_ahead:
+            raise flovia.PeerError("the body is longer than any gate binds")
+        return message
+
+    def fail(self) -> None:
+        """An exception has left the endpoint, its response or its stream: no page makes that a delivery."""
+        self.broken, self.decide = True, None
+        if self._admission is not None and not self._started:
+            self._admission[1].raised()
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on. WiringError for the answer of a view that is paid, but was registered free."""
+        if message["type"] == "http.response.start" and not self._replaced:
+            if id(self._scope.get("endpoint")) in self.views:
+                raise flovia.WiringError("@flovia_fastapi.paid belongs below @app.get: here it has no effect")
+            refusal = await self.decide() if self.decide is not None else None
+            if refusal is not None:
+                self._replaced = True
+                # What middleware put here stays: without CORS fields a browser could not read a refusal.
+                return await respond(self._send, refusal, cast("RawHeaders", message["headers"]))
+        return await super().send(message)
+
+
+def _installed(app: ASGIApp) -> ASGIApp:
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or KEY in scope:  # in a mounted app, the outer one does it
+            return await app(scope, receive, send)
+        exchange = scope[KEY] = Exchange(scope, receive, send)
+        owner = cast("FastAPI", scope["app"])
+        own_page = owner.debug or 500 in owner.exception_handlers or Exception in owner.exception_handlers
+        return await exchange.run(app, scope, answer=not own_page)
+
+    return middleware
+
+
+def install(app: FastAPI) -> None:
+    """Prepare an app for paid endpoints, and show their 402 in its OpenAPI document.
+
+    Call it once, after ``add_middleware``, so that it sees the answers as they leave the app. It covers mounted
+    apps too, except for their OpenAPI documents: those take an ``install`` of their own.
+    """
+    app.add_middleware(_installed)
+    describe = app.openapi
+    # Newer versions of FastAPI keep an included router as a tree of its own; this lists the leaves.
+    leaves = getattr(routing, "iter_route_contexts", iter)
+
+    def openapi() -> dict[str, object]:
+        document = describe()
+        for route in cast("Iterable[routing.APIRoute]", leaves(app.routes)):
+            if hasattr(getattr(route, "endpoint", None), VIEW):
+                operations = document["paths"].get(route.path_format, {})
+                for method in operations.keys() & {method.lower() for method in route.methods or ()}:
+                    operations[method]["responses"].setdefault("402", _402)
+        return document
+
+    vars(app)["openapi"] = openapi

@@ -1,0 +1,211 @@
+"""A paid Flask view::
+
+    @app.get("/report")
+    @flovia_flask.paid(gate)
+    def report():
+        return {"paid_by": flask.g.payment.payer}
+
+The gate admits when the view is called, so 404, 405, redirects and the app's own ``before_request`` checks
+come first and nobody pays for them. The answer is judged as it leaves the app, after error handlers and
+``after_request`` functions.
+"""
+
+import functools
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Final, ParamSpec, Unpack, cast
+from weakref import WeakSet
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from flask import (
+    Flask,
+    Response,
+    current_app,
+    g,
+    got_request_exception,
+    request,
+    request_finished,
+    request_started,
+    request_tearing_down,
+)
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import InternalServerError
+
+from flovia import (
+    BODY_UNTERMINATED,
+    Body,
+    BodyMeter,
+    CallerError,
+    HttpRequest,
+    HttpResponse,
+    PaidApi,
+    Passage,
+    RouteSettings,
+    WiringError,
+    WsgiDelivery,
+    as_paid_api,
+    wsgi_body,
+    wsgi_request,
+)
+
+__all__ = ["paid"]
+
+P = ParamSpec("P")
+View = Callable[P, ResponseReturnValue | Awaitable[ResponseReturnValue]]
+
+_KEY: Final = "flovia.visit"
+_MARK: Final = "__flovia_paid__"
+_VIEWS: Final[WeakSet[Callable[..., object]]] = WeakSet()
+"""What ``paid`` was put on; the result carries the view under the mark."""
+_CLASSES: Final[dict[type[Response], type[Response]]] = {}
+
+
+def paid(
+    gate: PaidApi | None = None, /, **settings: Unpack[RouteSettings]
+) -> Callable[[View[P]], Callable[P, ResponseReturnValue]]:
+    """Make a view, sync or async, answer paid requests only; put it below ``@app.get``, next to the view.
+
+    ``paid(gate)`` takes a PaidApi, ``paid(provider="mock", price="1.00 USD")`` the keywords of
+    :func:`flovia.paid_api`. In the view ``flask.g.payment`` is the :class:`flovia.Grant` (None behind an
+    observer). An exception that the app has no handler for becomes a 500 problem; Flask logs it.
+
+    Raises:
+        CallerError: the view is paid for already.
+        WiringError: the guard cannot be set up.
+    """
+    guard = as_paid_api(gate, **settings)
+
+    def decorate(view: View[P]) -> Callable[P, ResponseReturnValue]:
+        if hasattr(view, _MARK):
+            raise CallerError("this view is paid for already; give it one paid(), with several offers")
+
+        @functools.wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            environ = request.environ
+            passage = guard.enter(_http_request(guard))
+            if passage.response is not None:
+                return _flask_response(passage.response)
+            g.payment = passage.grant
+            visit = environ[_KEY] = _Visit(guard, passage)
+            try:
+                return cast("ResponseReturnValue", current_app.ensure_sync(view)(*args, **kwargs))
+            except BaseException:
+                visit.raised()
+                raise
+
+        # functools.wraps hands the mark on to decorators above this one.
+        guarded.__dict__[_MARK] = view
+        with suppress(TypeError):  # a callable without weak references cannot be watched
+            _VIEWS.add(view)
+        return guarded
+
+    return decorate
+
+
+def _http_request(guard: PaidApi) -> HttpRequest:
+    environ = request.environ
+    route = environ.get("SCRIPT_NAME", "") + (request.url_rule.rule if request.url_rule else "")
+    body = _body(guard, environ) if guard.reads_body else None
+    return wsgi_request(environ, guard, route=route, body=body)
+
+
+def _body(guard: PaidApi, environ: WSGIEnvironment) -> Body:
+    if "stream" not in request.__dict__:
+        flask_limit = request.max_content_length
+        return wsgi_body(environ, guard.max_body if flask_limit is None else min(flask_limit, guard.max_body))
+    # A before_request function has read it, and Flask keeps it unless it was parsed as a form.
+    data = request.get_data(cache=True)
+    if not data and environ.get("HTTP_TRANSFER_ENCODING"):
+        return BODY_UNTERMINATED
+    if len(data) != (request.content_length or len(data)):
+        raise CallerError(
+            "the request's body was used up before flovia could take its digest: call request.get_data()"
+            " before anything else reads it, or set digest=False on the route"
+        )
+    meter = BodyMeter(guard.max_body)
+    meter.feed(data)
+    return meter.body
+
+
+def _flask_response(answer: HttpResponse) -> Response:
+    response = current_app.response_class(answer.body, answer.status)
+    response.headers.clear()
+    response.headers.extend(answer.headers)
+    return response
+
+
+class _Visit:
+    """An admitted request between its view and its response."""
+
+    __slots__ = ("guard", "passage", "problem")
+
+    def __init__(self, guard: PaidApi, passage: Passage) -> None:
+        self.guard = guard
+        self.passage = passage
+        self.problem: HttpResponse | None = None
+
+    def raised(self) -> None:
+        self.problem = self.passage.raised()
+
+
+class _PaidResponse(Response):
+    """Mixed into the class of a response that leaves a paid view. Stateless: views may reuse a response."""
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        send = super().__call__
+        visit: _Visit | None = environ.pop(_KEY, None)
+        if visit is None:
+            return send(environ, start_response)
+        return WsgiDelivery(visit.guard, visit.passage, start_response).run(send, environ)
+
+
+def _paid_class(response_class: type[Response]) -> type[Response]:
+    found = _CLASSES.get(response_class)
+    if found is None:
+        found = type(response_class.__name__, (_PaidResponse, response_class), {})
+        # The class of a response that is used again is found under itself.
+        _CLASSES[response_class] = _CLASSES[found] = found
+    return found
+
+
+@request_started.connect
+def _check_order(app: Flask, **_: object) -> None:
+    """Refuse to serve for nothing a view whose ``@paid`` stands above ``@app.get`` instead of below."""
+    view = app.view_functions.get(request.endpoint or "")
+    if view in _VIEWS and not any(getattr(other, _MARK, None) == view for other in app.view_functions.values()):
+        raise WiringError(
+            f"the view of endpoint {request.endpoint!r} was registered without its payment guard:"
+            " write @flovia_flask.paid(...) below @app.get(...), next to the view"
+        )
+
+
+@request_finished.connect
+def _finish(app: Flask, response: Response, **_: object) -> None:
+    """Judge the final response as it is sent: signals run after every ``after_request`` function."""
+    visit: _Visit | None = request.environ.get(_KEY)
+    if visit is None:
+        return
+    default = response.status_code == 500 and not response.is_streamed and response.get_data(as_text=True)
+    if visit.problem is not None and default == InternalServerError().get_body():
+        # Flask's own page for an exception without a handler says nothing about the payment.
+        response.set_data(visit.problem.body)
+        for name, value in visit.problem.headers:
+            response.headers[name] = value
+    response.__class__ = _paid_class(type(response))
+
+
+@got_request_exception.connect
+def _raised(app: Flask, **_: object) -> None:
+    """Count an exception outside the view, as in ``after_request``, as a failed delivery too."""
+    visit: _Visit | None = request.environ.get(_KEY)
+    if visit is not None:
+        visit.raised()
+
+
+@request_tearing_down.connect
+def _tear_down(app: Flask, **_: object) -> None:
+    """Close what never became a response: an exception that debug mode passes on, a worker told to stop."""
+    visit: _Visit | None = request.environ.pop(_KEY, None)
+    if visit is not None:
+        visit.raised()
+        visit.guard.leave(visit.passage, completed=False)

@@ -1,0 +1,20 @@
+"""The command line. Its packages come with the extra ``cli``; ``flovia demo`` needs the extra ``demo``."""
+
+import sys
+
+NEEDS = {"cyclopts": "cli", "rich": "cli", "uvicorn": "demo"}
+"""The packages that commands need beyond the base install, and the extra that brings each."""
+
+
+def main() -> None:
+    """Run the ``flovia`` command and exit: 0 if it did its work, 1 if it could not."""
+    try:
+        from flovia.cli.app import run
+
+        status = run()
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in NEEDS:
+            raise
+        sys.exit(f"flovia: this needs {package}; install it with: pip install 'flovia[{NEEDS[package]}]'")
+    sys.exit(status)

@@ -1,0 +1,36 @@
+"""The command line's own application: which commands there are, and how each may fail."""
+
+from collections.abc import Sequence
+
+import cyclopts
+
+import flovia
+from flovia.cli.console import complain
+from flovia.core.errors import FloviaError
+
+app = cyclopts.App(
+    name="flovia",
+    help="Paid APIs over the Machine Payments Protocol.",
+    version=flovia.__version__,
+    help_format="plaintext",
+)
+# Named as text, so that a command loads only what it needs itself.
+app.command(
+    "flovia.cli.demo:demo", name="demo", help="Run a paid route on this machine, pay it once, and stay up to try."
+)
+app.command("flovia.cli.events:events", name="events", help="Print what a ledger joined: one event per paid call.")
+app.command(
+    "flovia.cli.inspect:inspect",
+    name="inspect",
+    help="Decode a challenge, a credential, a receipt or a whole HTTP response.",
+)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. A refusal of flovia is one line on standard error."""
+    try:
+        result: object = app(arguments, result_action="return_value")
+    except FloviaError as error:
+        complain(str(error))
+        return 1
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,44 @@
+"""Printing for people: no line is wrapped (they are there to be copied), and no value can steer the terminal."""
+
+import sys
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.text import Text
+
+from flovia.core.encoding import JsonValue
+
+NAME_WIDTH = 12
+
+
+def console() -> Console:
+    """A console on standard output as it is now."""
+    return Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def complain(message: str) -> None:
+    """Say on standard error why there is no result."""
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(
+        Text("flovia: ", style="bold red") + safe(message)
+    )
+
+
+def safe(text: str) -> str:
+    """The text with every character that is not printable written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def members(found: Mapping[str, JsonValue]) -> Text:
+    """One line per member: its name and its value, objects as JSON."""
+    lines = [
+        Text(f"  {safe(name):<{NAME_WIDTH}}", style="dim") + Text(safe(plain(value)), style="")
+        for name, value in found.items()
+    ]
+    return Text("\n").join(lines)
+
+
+def plain(value: JsonValue) -> str:
+    """A value on one line: texts as they are, everything else as JSON."""
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

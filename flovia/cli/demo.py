@@ -1,0 +1,138 @@
+"""``flovia demo``: a paid route on this machine that pays itself once, shows how, and stays up to try."""
+
+import os
+import secrets
+import shlex
+import signal
+import sys
+import tempfile
+import threading
+import time
+import webbrowser
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from rich.text import Text
+
+from flovia.api import Flovia
+from flovia.cli.console import console, members
+from flovia.cli.demo_agent import Exchange, pay_once
+from flovia.cli.demo_site import HOST, PRICE, listen, serving, site
+from flovia.cli.readable import readable_challenge, readable_credential, readable_receipt
+from flovia.core.errors import LedgerError
+from flovia.core.events import Event
+from flovia.insights.join import JoinedEvent, join
+from flovia.ledger.base import Ledger
+
+_JOINED_WITHIN_S: Final = 10.0
+
+
+def demo(*, port: int | None = None, ledger: str | None = None, browser: bool = True) -> int:
+    """Run a paid route on this machine, pay it once, show what happened, and stay up to try.
+
+    It needs no account, key or network, and moves no money. Ctrl-C ends it.
+
+    Args:
+        port: where to listen on 127.0.0.1; if left out 8402, or another one if that is taken.
+        ledger: where to keep payments and events, such as sqlite:///demo.db; if left out, a temporary file.
+        browser: open the page that tells what to try.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):  # both leave the ledger closed and no file behind
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with ExitStack() as stack:
+            _demo(stack, port, ledger, browser)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _demo(stack: ExitStack, port: int | None, ledger: str | None, browser: bool) -> None:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flovia-demo-")))
+    listener = stack.enter_context(listen(port))
+    url = f"http://{HOST}:{listener.getsockname()[1]}"
+    ledger = ledger or f"sqlite:///{folder / 'demo.db'}"
+    flovia = Flovia(secret=secrets.token_urlsafe(32), realm="flovia demo", public_origin=url, ledger=ledger)
+    stack.callback(flovia.close)
+    lines = _to_try(url, ledger)
+    stack.enter_context(serving(site(flovia, lines), listener))
+    before = _last_position(flovia.ledger)
+    exchange = pay_once(f"{url}/paid", budget=PRICE, pending=folder / "pending")
+    joined = _joined(flovia.ledger, before, exchange.challenge.id)
+    _print(url, exchange, joined, lines)
+    if browser and _has_browser():
+        webbrowser.open(url)
+    threading.Event().wait()
+
+
+def _to_try(url: str, ledger: str) -> list[str]:
+    program = shlex.quote(sys.argv[0]) if Path(sys.argv[0]).name == "flovia" else f"{sys.executable} -m flovia.cli"
+    credential = f"$(curl -s -i {url}/paid | {program} inspect --mock-payment)"
+    return [
+        "# what an agent gets that has not paid, raw and decoded",
+        f"curl -i {url}/paid",
+        f"curl -s -i {url}/paid | {program} inspect",
+        "# pay (with a made-up proof: this is the mock provider) and get the answer with its receipt",
+        f'CREDENTIAL="{credential}"',
+        f'curl -i -H "Authorization: $CREDENTIAL" {url}/paid',
+        "# the same credential never works twice",
+        f'curl -i -H "Authorization: $CREDENTIAL" {url}/paid',
+        "# who paid and what was used, as one event per paid call",
+        f"{program} events --ledger {shlex.quote(ledger)}",
+    ]
+
+
+def _has_browser() -> bool:
+    """Whether opening a page opens a window; without a display it could take over the terminal."""
+    displays = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return bool(displays) and sys.stdout.isatty()
+
+
+# --- the joined event ----------------------------------------------------------------------------------------
+
+
+def _last_position(ledger: Ledger) -> int:
+    position = 0
+    while batch := ledger.read_events(position):
+        position = batch[-1][0]
+    return position
+
+
+def _joined(ledger: Ledger, after: int, challenge_id: str) -> JoinedEvent:
+    """The joined event of a call whose answer has arrived; the server may still be writing its last part.
+
+    Raises:
+        LedgerError: the event did not come.
+    """
+    give_up = time.monotonic() + _JOINED_WITHIN_S
+    while time.monotonic() < give_up:
+        ledger.flush()
+        events: list[Event] = [event for _, event in ledger.read_events(after)]
+        for found in join(events):
+            if found.challenge_id == challenge_id and found.latency_ms is not None:
+                return found
+        time.sleep(0.02)
+    raise LedgerError("the paid call was not recorded; choose another ledger with --ledger")
+
+
+# --- what is printed -------------------------------------------------------------------------------------------
+
+
+def _print(url: str, exchange: Exchange, joined: JoinedEvent, lines: list[str]) -> None:
+    out = console()
+    out.print(f"A paid route is up: GET {url}/paid costs {PRICE}. An agent calls it:")
+    for title, found in (
+        ("1  402: the challenge", readable_challenge(exchange.challenge, time.time())),
+        ("2  the agent pays and repeats its request with a credential", readable_credential(exchange.credential)),
+        (f"3  {exchange.status}: {exchange.body} with a receipt", readable_receipt(exchange.receipt)),
+        ("4  flovia joins the payment with the call", joined.to_json()),
+    ):
+        out.print()
+        out.print(Text(title, style="bold"))
+        out.print(members(found))
+    out.print()
+    out.print(Text("Try it (Ctrl-C ends the demo):", style="bold"))
+    for line in lines:
+        out.print(Text(line, style="dim" if line.startswith("#") else ""))
+    sys.stdout.flush()

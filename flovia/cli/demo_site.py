@@ -1,0 +1,92 @@
+"""The site of the demo: one paid route, a page that says how to call it, and a server on loopback."""
+
+import errno
+import socket
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from html import escape
+from typing import TYPE_CHECKING, Final
+
+from flovia.api import Flovia
+from flovia.core.errors import WiringError
+
+if TYPE_CHECKING:
+    from flovia_hono import Context, Hono
+
+PORT: Final = 8402
+"""Where the demo listens if nobody says and the port is free."""
+
+HOST: Final = "127.0.0.1"
+PRICE: Final = "1.00 USD"
+_STARTED_WITHIN_S: Final = 30.0
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>flovia demo</title>
+<h1>flovia demo</h1>
+<p>One route of this server is paid: <code>GET /paid</code> costs {price}, taken by the mock provider, which moves
+no money. In a terminal:</p>
+<pre>{lines}</pre>
+"""
+
+
+def site(flovia: Flovia, lines: list[str]) -> "Hono":
+    """The demo's app. ``lines``: what the page at ``/`` tells its reader to type."""
+    from flovia_hono import Hono
+
+    app = Hono()
+    page = _PAGE.format(price=PRICE, lines=escape("\n".join(lines)))
+
+    def start(c: "Context") -> object:
+        fields = {"content-type": "text/html; charset=utf-8", "content-security-policy": "default-src 'self'"}
+        return c.body(page.encode(), 200, fields)
+
+    def handler(c: "Context") -> object:
+        return c.json({"foo": "bar"})
+
+    app.get("/", start)
+    app.get("/paid", flovia.paid_api(provider="mock", rail="mpp", price=PRICE), handler)
+    return app
+
+
+def listen(port: int | None) -> socket.socket:
+    """A listening socket on loopback: ``port``, else :data:`PORT`, else any free one.
+
+    Raises:
+        WiringError: the port that was asked for cannot be had.
+    """
+    try:
+        return socket.create_server((HOST, PORT if port is None else port))
+    except OSError as error:
+        if port is None and error.errno == errno.EADDRINUSE:
+            return socket.create_server((HOST, 0))
+        raise WiringError(f"cannot listen on port {port}: {error.strerror}; choose another with --port") from error
+    except OverflowError:
+        raise WiringError(f"{port} is no port; choose one from 1 to 65535 with --port") from None
+
+
+@contextmanager
+def serving(app: "Hono", listener: socket.socket) -> Generator[None]:
+    """Serve an app in the background until the block ends.
+
+    Raises:
+        WiringError: the server did not start.
+    """
+    import uvicorn
+
+    config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", loop="asyncio", log_level="warning")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],), name="flovia-demo", daemon=True)
+    thread.start()
+    try:
+        give_up = time.monotonic() + _STARTED_WITHIN_S
+        while not server.started:
+            if not thread.is_alive() or time.monotonic() > give_up:
+                raise WiringError("the demo's server did not start; what it printed says why")
+            time.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(_STARTED_WITHIN_S)

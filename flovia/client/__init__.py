@@ -1,0 +1,58 @@
+"""The agent's side: pay what servers ask, within a budget and a policy, at most once per call.
+
+The parts that know no HTTP library are here; the transports are in :mod:`flovia.client.httpx` and
+:mod:`flovia.client.httpx2`, which are imported only by those who use them::
+
+    from flovia.client import Budget, MockWallet
+    from flovia.client.httpx import PayingTransport
+
+    transport = PayingTransport(MockWallet(), budget=Budget("5.00 SGD", per_payment="1.00 SGD"))
+    with httpx.Client(transport=transport) as client:
+        client.get("https://api.example.com/paid")
+"""
+
+from flovia.client.budget import Budget
+from flovia.client.errors import (
+    BudgetExceeded,
+    CannotResume,
+    OutcomeUnknown,
+    PaymentDeclined,
+    PaymentError,
+    PaymentRefused,
+    PolicyViolation,
+    RedirectAfterPayment,
+)
+from flovia.client.flow import PaymentInfo
+from flovia.client.pending import PendingFiles
+from flovia.client.policy import Policy
+from flovia.client.wallet import (
+    Declined,
+    MockWallet,
+    Payment,
+    PaymentContext,
+    Uncertain,
+    Wallet,
+    WalletVerdict,
+)
+
+__all__ = [
+    "Budget",
+    "BudgetExceeded",
+    "CannotResume",
+    "Declined",
+    "MockWallet",
+    "OutcomeUnknown",
+    "Payment",
+    "PaymentContext",
+    "PaymentDeclined",
+    "PaymentError",
+    "PaymentInfo",
+    "PaymentRefused",
+    "PendingFiles",
+    "Policy",
+    "PolicyViolation",
+    "RedirectAfterPayment",
+    "Uncertain",
+    "Wallet",
+    "WalletVerdict",
+]

@@ -1,0 +1,116 @@
+"""A presented credential, checked as far as that needs no ledger and no provider. Plain functions, no flows."""
+
+from collections.abc import Sequence
+from flovia.core.binding import Keyring, bound_message
+from flovia.core.challenge import Challenge
+from flovia.core.credential import Credential, parse_token
+from flovia.core.encoding import JsonObject, decode_param
+from flovia.core.errors import ParseError
+from flovia.core.fields import digest_matches
+from flovia.core.fingerprint import fingerprint_of
+from flovia.core.http import BodyState, HttpRequest
+from flovia.core.money import check_amount
+from flovia.core.offers import HEADER_FIELD, OfferPlan
+from flovia.core.scope import Opaque, Scopes, read_opaque
+
+
+class Candidate:
+    """A credential that has the right form for a route, with what the checks found out about it.
+
+    ``authentic``: one of our secrets signed the challenge. If it is False, only a payment that is on record
+    under the same ``fingerprint`` can still be redeemed. ``amount`` is in base units.
+    """
+
+    __slots__ = ("amount", "authentic", "charge", "credential", "currency", "fingerprint", "key", "opaque", "plan")
+
+    def __init__(
+        self,
+        credential: Credential,
+        plan: OfferPlan,
+        charge: JsonObject,
+        amount: int,
+        currency: str,
+        opaque: Opaque,
+        key: str,
+        fingerprint: str,
+        authentic: bool,
+    ) -> None:
+        self.credential = credential
+        self.plan = plan
+        self.charge = charge
+        self.amount = amount
+        self.currency = currency
+        self.opaque = opaque
+        self.key = key
+        self.fingerprint = fingerprint
+        self.authentic = authentic
+
+
+class Checker:
+    """The checks on a credential that are the same for every request of a route."""
+
+    def __init__(
+        self, plans: Sequence[OfferPlan], *, realm: str, keyring: Keyring, scopes: Scopes, known_methods: set[str]
+    ) -> None:
+        self._realm = realm
+        self._prefix = realm + "|"
+        self._keyring = keyring
+        self._scopes = scopes
+        self._known_methods = known_methods
+        self._by_method: dict[str, list[OfferPlan]] = {}
+        for plan in plans:
+            self._by_method.setdefault(plan.method, []).append(plan)
+        # What a fixed price asks for needs no decoding when it comes back.
+        self._charges: dict[str, tuple[JsonObject, int, str]] = {
+            plan.fixed_request: _charge(plan.fixed_request) for plan in plans if plan.fixed_request
+        }
+
+    def check(self, request: HttpRequest, field: str, token: str) -> Candidate | str:
+        """The candidate, or the code of the problem with this token."""
+        try:
+            credential = parse_token(token)
+        except ParseError:
+            return "malformed-credential"
+        echo = credential.challenge
+        plans = self._by_method.get(echo.method)
+        if plans is None:
+            return "invalid-challenge" if echo.method in self._known_methods else "method-unsupported"
+        message = bound_message(echo)
+        if message is None or echo.realm != self._realm or echo.intent != plans[0].intent:
+            return "invalid-challenge"
+        try:
+            opaque = read_opaque(echo.opaque or "")
+            charge, amount, currency = self._charges.get(echo.request) or _charge(echo.request)
+        except ParseError:
+            return "invalid-challenge"
+        authentic = self._keyring.verify(message, echo.id)
+        if not self._belongs(request, field, echo, opaque):
+            return "invalid-challenge"
+        plan = plans[0]
+        if len(plans) > 1:
+            plan = next((p for p in plans if p.price is not None and p.price.currency == currency), plan)
+        fingerprint = fingerprint_of(message, credential.payload)
+        return Candidate(
+            credential, plan, charge, amount, currency, opaque, self._prefix + echo.id, fingerprint, authentic
+        )
+
+    def _belongs(self, request: HttpRequest, field: str, echo: Challenge, opaque: Opaque) -> bool:
+        """Whether a challenge was issued for this very request and field, as far as its own words go."""
+        if echo.header != (HEADER_FIELD if field == "payment-authorization" else None):
+            return False
+        body = request.body
+        if body.state is BodyState.READ:
+            if echo.digest is None or not digest_matches(echo.digest, body.sha256):
+                return False
+        elif echo.digest is not None and body.state is not BodyState.UNREAD:
+            return False
+        return echo.expires is not None and opaque.scope == self._scopes.of(request)
+
+
+def _charge(request: str) -> tuple[JsonObject, int, str]:
+    """The decoded request of a challenge with its amount (base units) and currency."""
+    charge = decode_param(request)
+    amount, currency = charge.get("amount"), charge.get("currency")
+    if not isinstance(currency, str):
+        raise ParseError("request without a currency")
+    return charge, check_amount(amount), currency

@@ -1,0 +1,357 @@
+"""Redeeming a credential: from the header field's value to a settled payment, or to the right refusal.
+
+The order of the checks is fixed: size, parse, MAC, header and digest and scope, ledger state, expiry, claim,
+the provider's verdict, amount and currency and recipient, settle.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from flovia.core import events as ev
+from flovia.core.candidate import Candidate, Checker
+from flovia.core.effects import (
+    TIMED_OUT,
+    Claim,
+    ClaimResult,
+    Deadline,
+    Effect,
+    Find,
+    Flow,
+    PaymentView,
+    Release,
+    Settle,
+    SettleResult,
+)
+from flovia.core.errors import LedgerError, ParseError
+from flovia.core.exchange import DELIVERING, EXCHANGE, RECEIVED, SETTLED, step
+from flovia.core.fields import payment_credentials
+from flovia.core.guard import Services
+from flovia.core.http import Headers, HttpRequest, HttpResponse
+from flovia.core.issuing import Issuer
+from flovia.core.offers import Offer
+from flovia.core.passage import DROP, PRIVATE, Passage, Settled, Start, Trace, private_cache_control, problem_response
+from flovia.core.provider import NotPaid, Paid, Presented, Unknown, Verdict
+from flovia.core.receipt import receipt_text
+from flovia.core.settlement import read_record, write_record
+
+_log = logging.getLogger("flovia")
+
+CLAIM_MARGIN_S: Final = 5.0
+"""A claim's lease outlives the provider's deadline by this much, seconds."""
+CLOCK_SKEW_S: Final = 60.0
+"""How long a claim outlives its challenge in the ledger, so that a skewed clock finds no gap, seconds."""
+
+Outcome = HttpResponse | Passage
+_VERDICTS: Final = (Paid, NotPaid, Unknown)
+
+
+class Redeemer(Issuer):
+    """What a gate does with a presented credential."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        offers: Sequence[Offer],
+        rail: str,
+        name: str | None,
+        ttl_s: int,
+        redeem_for_s: float,
+        deliver_within_s: float,
+        max_deliveries: int,
+        use_payment_authorization: Callable[[HttpRequest], bool] | bool,
+    ) -> None:
+        super().__init__(
+            services,
+            offers=offers,
+            rail=rail,
+            name=name,
+            ttl_s=ttl_s,
+            use_payment_authorization=use_payment_authorization,
+        )
+        self._redeem_for_s = redeem_for_s
+        self._deliver_within_s = deliver_within_s
+        self._max_deliveries = max_deliveries
+        self._checker = Checker(
+            self.plans,
+            realm=self._realm,
+            keyring=self._keyring,
+            scopes=self._scopes,
+            known_methods=services.known_methods,
+        )
+
+    def _unpaid(self, request: HttpRequest, trace: Trace) -> Flow[HttpResponse]:
+        limiter = self.services.limiter
+        if limiter is not None and (wait := limiter.challenge(self._client(request), self._monotonic())):
+            return self._refuse(request, trace, "rate-limited", wait)
+        return (yield from self._challenge(request, trace))
+
+    def _present(self, request: HttpRequest, trace: Trace, field: str, values: list[str]) -> Flow[Outcome]:
+        """What becomes of a request with something in the credential's field."""
+        try:
+            tokens = payment_credentials(values)
+        except ParseError:
+            return (yield from self._challenge(request, trace, "malformed-credential"))
+        if not tokens:
+            return (yield from self._unpaid(request, trace))
+        limiter = self.services.limiter
+        if limiter is not None and (wait := limiter.verification(self._client(request), self._monotonic())):
+            return self._refuse(request, trace, "rate-limited", wait)
+        if len(tokens) > 1:
+            return self._refuse(request, trace, "bad-request")
+        candidate = self._checker.check(request, field, tokens[0])
+        try:
+            if isinstance(candidate, str):
+                problem = candidate
+            elif candidate.authentic or (yield from self._on_record(candidate)):
+                return (yield from self._redeem(request, trace, candidate))
+            else:
+                problem = "invalid-challenge"
+        except LedgerError as error:
+            _log.warning("the ledger does not answer (%s); %s refused with 503", error, trace.endpoint)
+            return self._refuse(request, trace, "ledger-unavailable", 1)
+        if problem == "method-unsupported":
+            return self._refuse(request, trace, problem)
+        return (yield from self._challenge(request, trace, problem))
+
+    def _on_record(self, candidate: Candidate) -> Flow[bool]:
+        """Whether the secret is gone but the payment is there: its fingerprint holds all that was verified then."""
+        ledger, key = self._ledger, candidate.key
+        found: PaymentView | None = ledger.find(key) if ledger.direct else (yield Find(key))
+        return found is not None and found.fingerprint == candidate.fingerprint and found.state in (SETTLED, DELIVERING)
+
+    # --- claim, verdict, settle -------------------------------------------------------------------------------
+
+    def _redeem(self, request: HttpRequest, trace: Trace, candidate: Candidate) -> Flow[Outcome]:
+        echo = candidate.credential.challenge
+        provider = candidate.plan.provider
+        trace.provider = provider.name
+        trace.offer_amount = candidate.amount
+        trace.offer_currency = candidate.currency
+        trace.challenge_id = echo.id
+        trace.payer = candidate.credential.source
+        now = self._clock()
+        trace.note(ev.PAYMENT_CONTEXT_ATTACHED, now)
+
+        ledger, key, times = self._ledger, candidate.key, self._time()
+        claim = (
+            key,
+            candidate.fingerprint,
+            # We issued it, so it is a whole second in our own format, and texts compare like times.
+            echo.expires is None or echo.expires <= times.now,
+            provider.deadline_s + CLAIM_MARGIN_S,
+            self._deliver_within_s,
+            times.second + self._ttl_s + CLOCK_SKEW_S,
+            self._max_deliveries,
+        )
+        claimed: ClaimResult = ledger.claim(*claim) if ledger.direct else (yield Claim(*claim))
+        if claimed.outcome == "redeem":
+            settled = read_record(claimed.record, echo.method, claimed.payment_id)
+            trace.payment_id = claimed.payment_id
+            trace.payer = settled.payer
+            trace.recipient = settled.recipient
+            trace.note(ev.ACCESS_GRANTED, now)
+            return self._admit(request, trace, candidate, now, claimed.fence, settled, redelivery=True)
+        if claimed.outcome != "claimed":
+            return (yield from self._not_claimed(request, trace, claimed))
+
+        fence = claimed.fence
+        try:
+            too_low = candidate.plan.price is None and self._too_low(request, candidate)
+        except Exception:
+            _log.exception("the price function of %s raised for a presented credential", trace.endpoint)
+            yield from self._release(trace, key, fence, park=True)
+            return self._refuse(request, trace, "internal-payment-error")
+        try:
+            flow = provider.verify(self._presented(request, candidate, claimed.attempt))
+            verdict = self._begin(flow, provider.name)
+            if not isinstance(verdict, _VERDICTS):
+                verdict = yield from self._go_on(flow, verdict, provider.deadline_s, provider.name)
+        except GeneratorExit:
+            # Nobody drives this flow any more: the lease ends by itself, and then the claim counts as parked.
+            raise
+        except BaseException:
+            # Cancelled while the provider was asked: what it did is unknown.
+            yield from self._release(trace, key, fence, park=True)
+            raise
+        if isinstance(verdict, Unknown):
+            trace.note(ev.PAYMENT_UNKNOWN, self._clock())
+            yield from self._release(trace, key, fence, park=True)
+            return self._refuse(request, trace, "outcome-unknown", verdict.retry_after_s)
+        if isinstance(verdict, NotPaid):
+            yield from self._release(trace, key, fence, park=False)
+            same = echo if verdict.same_challenge else None
+            return (yield from self._challenge(request, trace, verdict.problem, verdict.retry_after_s, same))
+
+        trace.payment_id = verdict.reference
+        trace.payer = verdict.payer or candidate.credential.source
+        trace.recipient = verdict.recipient
+        try:
+            problem = _mismatch(verdict, candidate)
+            settled = Settled(
+                receipt_text(echo.method, verdict.reference, times.now, verdict.receipt_extra),
+                verdict.receipt_headers,
+                trace.payer,
+                verdict.recipient,
+            )
+            record = write_record(verdict, trace.payer, times.now)
+        except Exception:
+            _log.exception("provider %s returned a Paid that makes no receipt", provider.name)
+            yield from self._release(trace, key, fence, park=True)
+            return self._refuse(request, trace, "internal-payment-error")
+        if problem is not None:
+            # Money moved, but not the money that was asked for. It stays on record as unmatched.
+            trace.note(ev.PAYMENT_UNMATCHED, self._clock(), problem=problem)
+            yield from self._release(trace, key, fence, park=False)
+            return (yield from self._challenge(request, trace, problem))
+
+        now = self._clock()
+        trace.note(ev.PAYMENT_SETTLED, now)
+        trace.note(ev.PAYMENT_LATE if too_low else ev.ACCESS_GRANTED, now)
+        rows = trace.take()
+        settle = (
+            key,
+            fence,
+            f"{echo.method}|{verdict.reference}",
+            verdict.reference,
+            candidate.amount,
+            candidate.currency,
+            record,
+            self._deliver_within_s,
+            now + self._redeem_for_s,
+            too_low,
+            rows,
+        )
+        result: SettleResult = ledger.settle(*settle) if ledger.direct else (yield Settle(*settle))
+        if result == "settled":
+            if too_low:
+                return (yield from self._challenge(request, trace, "payment-insufficient"))
+            return self._admit(request, trace, candidate, now, fence, settled, redelivery=False)
+        # Nothing was settled, so nothing of it may stand in the stream.
+        trace.rows.extend(rows[:-2])
+        if result == "proof_used":
+            yield from self._release(trace, key, fence, park=False)
+            return (yield from self._challenge(request, trace, "verification-failed"))
+        return self._refuse(request, trace, "in-flight", 1)
+
+    def _not_claimed(self, request: HttpRequest, trace: Trace, claimed: ClaimResult) -> Flow[HttpResponse]:
+        match claimed.outcome:
+            case "busy":
+                return self._refuse(request, trace, "in-flight", claimed.retry_after_s)
+            case "exhausted":
+                # Paid for, and the handler failed every time: asking for more money would be wrong.
+                return self._refuse(request, trace, "delivery-failed")
+            case "expired":
+                return (yield from self._challenge(request, trace, "payment-expired"))
+            case "refund_due":
+                return (yield from self._challenge(request, trace, "payment-insufficient"))
+            case _:
+                return (yield from self._challenge(request, trace, "invalid-challenge"))
+
+    def _too_low(self, request: HttpRequest, candidate: Candidate) -> bool:
+        """Whether the price has risen since the challenge, on a route whose price is computed per request."""
+        today = candidate.plan.price_for(request)
+        return candidate.currency != today.currency or candidate.amount < today.amount
+
+    # --- the provider's word ----------------------------------------------------------------------------------
+
+    def _presented(self, request: HttpRequest, candidate: Candidate, attempt: int) -> Presented:
+        credential, opaque = candidate.credential, candidate.opaque
+        return Presented(
+            challenge=credential.challenge,
+            charge=candidate.charge,
+            payload=credential.payload,
+            source=credential.source,
+            opaque=opaque.extra,
+            nonce=opaque.nonce,
+            attempt=attempt,
+            request=request,
+        )
+
+    def _begin(self, flow: Flow[Verdict], name: str) -> Verdict | Effect:
+        """The verdict of a provider that needs nothing to know it, or the first effect it asks for."""
+        try:
+            return flow.send(None)
+        except StopIteration as stop:
+            verdict: Verdict = stop.value
+            return verdict
+        except Exception:
+            _log.exception("provider %s raised while verifying; the outcome counts as unknown", name)
+            return Unknown()
+
+    def _go_on(self, flow: Flow[Verdict], effect: Effect, seconds: float, name: str) -> Flow[Verdict]:
+        try:
+            verdict = yield Deadline(flow=flow, effect=effect, seconds=seconds)
+        except Exception:
+            _log.exception("provider %s raised while verifying; the outcome counts as unknown", name)
+            return Unknown()
+        if isinstance(verdict, _VERDICTS):
+            return verdict
+        if verdict is TIMED_OUT:
+            _log.warning("provider %s took longer than %s s; the outcome is unknown", name, seconds)
+        else:
+            _log.error("provider %s returned %s instead of a verdict", name, type(verdict).__name__)
+        return Unknown()
+
+    def _release(self, trace: Trace, key: str, fence: int, *, park: bool) -> Flow[None]:
+        rows = trace.take()
+        release = (key, fence, park, rows)
+        ledger = self._ledger
+        try:
+            done: bool = ledger.release(*release) if ledger.direct else (yield Release(*release))
+        except LedgerError as error:
+            # The lease ends by itself, and then the claim counts as parked.
+            _log.warning("the ledger does not answer (%s); a claim is left to its lease", error)
+            done = False
+        if not done:
+            ledger.append(rows)
+
+    def _admit(
+        self,
+        request: HttpRequest,
+        trace: Trace,
+        candidate: Candidate,
+        now: float,
+        fence: int,
+        settled: Settled,
+        *,
+        redelivery: bool,
+    ) -> Passage:
+        return Passage(
+            request,
+            step(EXCHANGE, RECEIVED, "admit"),
+            trace,
+            on_start=_start,
+            clock=self._clock,
+            key=candidate.key,
+            fence=fence,
+            settled=settled,
+            method=candidate.plan.method,
+            redelivery=redelivery,
+            renew_at=now + self._deliver_within_s / 2,
+        )
+
+
+def _start(passage: Passage, status: int, headers: Headers) -> Start:
+    """The head of an admitted request's response: the receipt on 2xx only, never a shared cache."""
+    settled, trace = passage.settled, passage.trace
+    if status == 402 or settled is None:
+        # A 402 without a challenge must not leave us, and one with a challenge would ask twice.
+        passage.problem = "delivery-failed"
+        return Start(problem_response("delivery-failed", challenge_id=trace and trace.challenge_id))
+    cache_control = headers.get("cache-control")
+    private = PRIVATE if cache_control is None else ("cache-control", private_cache_control(cache_control))
+    if 200 <= status < 300 and passage.problem is None:
+        return Start(None, DROP, (("payment-receipt", settled.receipt), private, *settled.headers))
+    return Start(None, DROP, (private,))
+
+
+def _mismatch(paid: Paid, candidate: Candidate) -> str | None:
+    """The problem with a payment that is not exactly what was asked for (charge draft: all or nothing)."""
+    asked = candidate.charge.get("recipient", paid.recipient)
+    if paid.currency.lower() != candidate.currency or asked != paid.recipient:
+        return "verification-failed"
+    if paid.amount < candidate.amount:
+        return "payment-insufficient"
+    return None if paid.amount == candidate.amount else "verification-failed"

@@ -1,0 +1,186 @@
+"""An ASGI server in a function: one request at a time, on the event loop of the test, under full control.
+
+:func:`ask` plays the server of one request, :func:`buy` asks, pays the mock provider and asks again.
+"""
+
+import itertools
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+
+import anyio
+import attrs
+
+import flovia
+from flovia.core.challenge import parse_challenge
+from flovia.core.credential import Credential, format_credential
+
+SECRET = "test-secret-of-the-asgi-adapters-0123456789"
+Message = MutableMapping[str, object]
+Application = Callable[..., Awaitable[object]]
+_proofs = itertools.count()
+
+
+def new_flovia(**settings: object) -> flovia.Flovia:
+    """Shared settings of a test: the mock provider, one dollar, a memory ledger of its own."""
+    known: dict[str, object] = {"provider": "mock", "price": "1.00 USD", "ledger": "memory://", "secret": SECRET}
+    make: Callable[..., flovia.Flovia] = flovia.Flovia
+    return make(**{**known, **settings})
+
+
+@attrs.frozen
+class Answer:
+    """What a client saw. ``complete`` is False if the answer was cut off."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
+    complete: bool = True
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a header field."""
+        return [value for key, value in self.headers if key.lower() == name]
+
+    def get(self, name: str) -> str | None:
+        """A header field that stands there at most once; None if it is absent."""
+        values = self.all(name)
+        assert len(values) <= 1, f"{name} stands there {len(values)} times"
+        return values[0] if values else None
+
+    @property
+    def problem(self) -> str:
+        """The last part of the problem's type, "" if this is no problem document."""
+        if self.get("content-type") != "application/problem+json":
+            return ""
+        return self.body.decode().split('"type":"')[1].split('"')[0].replace("/", ":").rpartition(":")[2]
+
+    @property
+    def challenge_id(self) -> str:
+        """The id of the only challenge."""
+        return parse_challenge(self.all("www-authenticate")[0]).id
+
+
+def credential_for(answer: Answer, proof: str | None = None) -> str:
+    """An Authorization value that pays the challenge of a 402; every call is a payment of its own."""
+    (value,) = answer.all("www-authenticate")
+    payload = {"proof": proof or f"ok-test-{next(_proofs)}"}
+    return format_credential(Credential(challenge=parse_challenge(value), payload=payload))
+
+
+class Server:
+    """The server's side of one request: ``receive`` and ``send``, and what was sent.
+
+    ``body``: the pieces of the request's body. After them ``receive`` waits until the answer is complete or
+    :meth:`hang_up` was called. What an app sends after a hang-up is swallowed, as uvicorn does it.
+    """
+
+    def __init__(self, body: Sequence[bytes] = (b"",)) -> None:
+        self.sent: list[Message] = []
+        self.received = 0
+        self._pieces = list(body)
+        self._over = anyio.Event()
+        self.gone = False
+
+    def hang_up(self) -> None:
+        """The client goes away."""
+        self.gone = True
+        self._over.set()
+
+    async def receive(self) -> Message:
+        """The next piece of the request."""
+        if self.received < len(self._pieces) and not self.gone:
+            self.received += 1
+            more = self.received < len(self._pieces)
+            return {"type": "http.request", "body": self._pieces[self.received - 1], "more_body": more}
+        if not self.gone:
+            await self._over.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """Take a piece of the answer."""
+        if self.gone:
+            return
+        self.sent.append(dict(message))
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self._over.set()
+
+    @property
+    def answer(self) -> Answer:
+        """What arrived at the client."""
+        starts = [message for message in self.sent if message["type"] == "http.response.start"]
+        assert len(starts) == 1, self.sent
+        bodies = [message for message in self.sent if message["type"] == "http.response.body"]
+        status, headers = starts[0]["status"], starts[0]["headers"]
+        assert isinstance(status, int)
+        assert isinstance(headers, list)
+        return Answer(
+            status,
+            tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers),
+            b"".join(piece for message in bodies if isinstance(piece := message.get("body", b""), bytes)),
+            bool(bodies) and not bodies[-1].get("more_body", False),
+        )
+
+
+def make_scope(
+    path: str = "/paid",
+    *,
+    http_method: str = "GET",
+    query: str = "",
+    headers: Sequence[tuple[str, str]] = (),
+    **more: object,
+) -> dict[str, object]:
+    """An HTTP scope of a client and a server on this machine."""
+    fields = [("host", "127.0.0.1"), *headers]
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": http_method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields],
+        "client": ("127.0.0.1", 40000),
+        "server": ("127.0.0.1", 8000),
+        **more,
+    }
+
+
+async def ask(
+    app: Application,
+    path: str = "/paid",
+    *,
+    http_method: str = "GET",
+    query: str = "",
+    headers: Sequence[tuple[str, str]] = (),
+    body: Sequence[bytes] = (),
+    scope: Mapping[str, object] | None = None,
+) -> Answer:
+    """Send one request, its body in these pieces (chunked), and wait for the answer."""
+    chunked = [("transfer-encoding", "chunked")] if body else []
+    server = Server(body or (b"",))
+    given = make_scope(path, http_method=http_method, query=query, headers=[*chunked, *headers], **(scope or {}))
+    await app(given, server.receive, server.send)
+    return server.answer
+
+
+async def buy(app: Application, path: str = "/paid", **request: object) -> Answer:
+    """Ask, pay, and ask again: the paid answer."""
+    send: Callable[..., Awaitable[Answer]] = ask
+    unpaid = await send(app, path, **request)
+    assert unpaid.status == 402, unpaid
+    headers = request.pop("headers", ())
+    assert isinstance(headers, Sequence)
+    return await send(app, path, headers=[*headers, ("authorization", credential_for(unpaid))], **request)
+
+
+def state(flo: flovia.Flovia, challenge_id: str) -> str | None:
+    """Where a payment stands in the ledger; None if nobody has presented it."""
+    found = flo.ledger.find(f"{flo.settings.realm}|{challenge_id}")
+    return found and found.state
+
+
+def event_types(flo: flovia.Flovia) -> list[str]:
+    """The events so far, oldest first."""
+    flo.ledger.flush()
+    return [event.type for _, event in flo.ledger.read_events()]

@@ -1,0 +1,659 @@
+"""flovia_asgi: what it does to an app's messages, on asyncio and on trio, with a server played by the test."""
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import cast
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import flovia
+import flovia_asgi
+from flovia.core.exchange import DELIVERED, DELIVERING, SETTLED
+from tests.adapters.asgi_harness import (
+    Answer,
+    Message,
+    Server,
+    ask,
+    buy,
+    credential_for,
+    event_types,
+    make_scope,
+    new_flovia,
+    state,
+)
+
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[dict[str, object], Receive, Send], Awaitable[None]]
+
+
+def replying(status: int = 200, headers: Sequence[tuple[bytes, bytes]] = (), body: bytes = b"hello") -> App:
+    """An app with one answer."""
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+async def echo(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    """An app that answers with the request's body, and says in how many messages it came."""
+    pieces: list[bytes] = []
+    more = True
+    while more:
+        message = await receive()
+        assert message["type"] == "http.request"
+        pieces.append(cast("bytes", message.get("body", b"")))
+        more = bool(message.get("more_body", False))
+    count = (b"x-messages", b"%d" % len(pieces))
+    await send({"type": "http.response.start", "status": 200, "headers": [count]})
+    await send({"type": "http.response.body", "body": b"".join(pieces)})
+
+
+def guard(flo: flovia.Flovia, app: App, **route: object) -> App:
+    """The app behind a gate of its own."""
+    paid_api: Callable[..., flovia.PaidApi] = flo.paid_api
+    return cast("App", flovia_asgi.paid(paid_api(**route), cast("flovia_asgi.ASGIApp", app)))
+
+
+# --- the exchange ------------------------------------------------------------------------------------------
+
+
+async def test_one_payment_buys_one_answer() -> None:
+    """Unpaid: 402 with a challenge (S01). Paid: the app's answer with a receipt. Again: refused (S04, S42)."""
+    flo = new_flovia()
+    app = guard(flo, replying(headers=[(b"content-type", b"text/plain")]))
+    unpaid = await ask(app)
+    authorization = ("authorization", credential_for(unpaid))
+    paid = await ask(app, headers=[authorization])
+    again = await ask(app, headers=[authorization])
+
+    assert (402, "payment-required", "no-store") == (unpaid.status, unpaid.problem, unpaid.get("cache-control"))
+    assert (200, b"hello", "private") == (paid.status, paid.body, paid.get("cache-control"))
+    assert paid.get("payment-receipt")
+    assert "text/plain" == paid.get("content-type")
+    assert (402, "invalid-challenge") == (again.status, again.problem)
+    assert DELIVERED == state(flo, unpaid.challenge_id)
+
+
+async def test_the_grant_is_in_the_state_of_the_scope() -> None:
+    """The handler reads who paid what from scope["state"]["payment"]; what else is in the state stays."""
+    seen: list[object] = []
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        seen.append(scope["state"])
+        await replying()(scope, receive, send)
+
+    paid = await buy(guard(new_flovia(), app), scope={"state": {"pool": "a pool"}})
+    (found,) = cast("list[dict[str, object]]", seen)
+    grant = found["payment"]
+    assert 200 == paid.status
+    assert isinstance(grant, flovia.Grant)
+    assert ("mock", 100, "usd", False) == (grant.method, grant.amount, grant.currency, grant.redelivery)
+    assert "a pool" == found["pool"]
+
+
+async def test_an_app_cannot_forge_a_receipt_nor_make_the_answer_public() -> None:
+    """The app's own Payment-Receipt is replaced (S23), its public Cache-Control made private (S27)."""
+    fields = [(b"Payment-Receipt", b"forged"), (b"Cache-Control", b"public, max-age=60"), (b"X-Own", b"1")]
+    paid = await buy(guard(new_flovia(), replying(headers=fields)))
+    assert "forged" != paid.get("payment-receipt")
+    assert "private, max-age=60" == paid.get("cache-control")
+    assert "1" == paid.get("x-own")
+
+
+async def test_a_message_that_an_app_sends_every_time_is_not_changed() -> None:
+    """An app may keep its response start for all requests: no receipt of one buyer gets into it."""
+    start: Message = {"type": "http.response.start", "status": 200, "headers": [(b"x-own", b"1")]}
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        await send(start)
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    guarded = guard(new_flovia(), app)
+    first, second = await buy(guarded), await buy(guarded)
+    assert [(b"x-own", b"1")] == start["headers"]
+    assert first.get("payment-receipt") != second.get("payment-receipt")
+
+
+@pytest.mark.parametrize(
+    ("status", "receipt", "left"),
+    [(200, True, DELIVERED), (204, True, DELIVERED), (303, False, DELIVERED)]
+    + [(code, False, SETTLED) for code in (400, 403, 404, 500)],
+)
+async def test_the_final_status_decides(status: int, receipt: bool, left: str) -> None:
+    """2xx: receipt and delivered. 3xx: delivered. From 400 on: no receipt, redeemable (S07, S24, S25)."""
+    flo = new_flovia()
+    app = guard(flo, replying(status))
+    unpaid = await ask(app)
+    paid = await ask(app, headers=[("authorization", credential_for(unpaid))])
+    assert status == paid.status
+    assert receipt == (paid.get("payment-receipt") is not None)
+    assert not paid.all("www-authenticate")
+    assert left == state(flo, unpaid.challenge_id)
+
+
+async def test_a_failed_delivery_is_redeemed_with_the_same_credential() -> None:
+    """The credential of an answer that failed buys the next one; the grant says that it is a redelivery."""
+    answers = iter([500, 200])
+    redeliveries: list[bool] = []
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        redeliveries.append(cast("dict[str, flovia.Grant]", scope["state"])["payment"].redelivery)
+        await replying(next(answers))(scope, receive, send)
+
+    guarded = guard(new_flovia(), app)
+    authorization = ("authorization", credential_for(await ask(guarded)))
+    statuses = [(await ask(guarded, headers=[authorization])).status for _ in range(3)]
+    assert [500, 200, 402] == statuses
+    assert [False, True] == redeliveries
+
+
+async def test_an_app_that_answers_402_itself_does_not_ask_twice() -> None:
+    """A 402 after payment becomes 500 delivery-failed, never a second bill (S02); its body is discarded."""
+    flo = new_flovia()
+    app = guard(flo, replying(402, body=b"pay me again"))
+    unpaid = await ask(app)
+    paid = await ask(app, headers=[("authorization", credential_for(unpaid))])
+    assert (500, "delivery-failed") == (paid.status, paid.problem)
+    assert b"pay me again" not in paid.body
+    assert SETTLED == state(flo, unpaid.challenge_id)
+
+
+async def test_head_is_challenged_without_a_body_and_never_redeems() -> None:
+    """HEAD gets the 402 of GET without its body, and a credential on HEAD is not used up."""
+    flo = new_flovia()
+    app = guard(flo, replying())
+    unpaid = await ask(app)
+    credential = credential_for(unpaid)
+    head = await ask(app, http_method="HEAD", headers=[("authorization", credential)])
+    paid = await ask(app, headers=[("authorization", credential)])
+    assert (402, b"") == (head.status, head.body)
+    assert head.all("www-authenticate")
+    assert 200 == paid.status
+
+
+async def test_options_does_not_reach_the_app() -> None:
+    """A preflight is answered with 204 and costs nothing; the app is not asked."""
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        raise AssertionError("the app ran")
+
+    answer = await ask(guard(new_flovia(), app), http_method="OPTIONS")
+    assert (204, b"") == (answer.status, answer.body)
+
+
+async def test_a_login_beside_the_payment_reaches_the_app() -> None:
+    """Several Authorization fields: the one Payment credential counts, two of them are an error (S48)."""
+    app = guard(new_flovia(), replying())
+    one = ("authorization", credential_for(await ask(app)))
+    two = ("authorization", credential_for(await ask(app)))
+    both = await ask(app, headers=[one, two])
+    joined = await ask(app, headers=[("authorization", f"{one[1]}, {two[1]}")])
+    beside = await ask(app, headers=[("authorization", "Bearer test-token"), one])
+    assert [400, 400, 200] == [both.status, joined.status, beside.status]
+    assert "bad-request" == both.problem
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, 200),
+        ({"query": "a=2"}, 402),
+        ({"path": "/other"}, 402),
+        ({"http_method": "DELETE"}, 402),
+        ({"scope": {"root_path": "/v1"}}, 402),
+    ],
+)
+async def test_a_credential_is_good_for_one_request_only(change: dict[str, object], expected: int) -> None:
+    """Method, whole path and query are bound: a credential for one is refused for another (S04)."""
+    app = guard(new_flovia(), replying())
+    send: Callable[..., Coroutine[None, None, Answer]] = ask
+    authorization = ("authorization", credential_for(await ask(app, "/paid", query="a=1")))
+    request = {"path": "/paid", "query": "a=1", **change}
+    assert expected == (await send(app, headers=[authorization], **request)).status
+
+
+async def test_the_whole_path_is_bound_whoever_strips_the_mount_prefix() -> None:
+    """A server that leaves root_path out of the path binds the same path as one that includes it."""
+    app = guard(new_flovia(), replying())
+    unpaid = await ask(app, "/v1/paid", scope={"root_path": "/v1"})
+    paid = await ask(app, "/paid", headers=[("authorization", credential_for(unpaid))], scope={"root_path": "/v1"})
+    assert 200 == paid.status
+
+
+@pytest.mark.parametrize("server", [None, ("/run/app.sock", None)])
+async def test_a_scope_without_addresses_is_understood(server: object) -> None:
+    """ASGI lets client and server be absent, or name a unix socket; only a known stranger is refused."""
+    answer = await ask(
+        guard(new_flovia(public_origin="https://api.test"), replying()), scope={"client": None, "server": server}
+    )
+    assert 402 == answer.status
+
+
+# --- failures ----------------------------------------------------------------------------------------------
+
+
+async def test_an_app_that_raises_says_nothing_about_itself() -> None:
+    """An exception before the answer: 500 delivery-failed, the payment stays redeemable, the error goes on."""
+    flo = new_flovia()
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        raise ZeroDivisionError("a detail")
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded)
+    server = Server()
+    with pytest.raises(ZeroDivisionError):
+        await guarded(make_scope(headers=[("authorization", credential_for(unpaid))]), server.receive, server.send)
+    answer = server.answer
+    assert (500, "delivery-failed") == (answer.status, answer.problem)
+    assert b"a detail" not in answer.body
+    assert not answer.all("payment-receipt")
+    assert SETTLED == state(flo, unpaid.challenge_id)
+
+
+async def test_an_app_that_fails_in_the_middle_is_cut_off() -> None:
+    """An exception after the first byte is raised again, so that the server breaks the answer off."""
+    flo = new_flovia()
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise ZeroDivisionError
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded)
+    server = Server()
+    with pytest.raises(ZeroDivisionError):
+        await guarded(make_scope(headers=[("authorization", credential_for(unpaid))]), server.receive, server.send)
+    assert (200, b"half", False) == (server.answer.status, server.answer.body, server.answer.complete)
+    assert SETTLED == state(flo, unpaid.challenge_id)
+    assert "payment.delivery_failed" in event_types(flo)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_an_app_that_just_returns_has_not_delivered(begun: bool) -> None:
+    """Returning without a complete answer is a mistake of the app, named as such; nothing is used up."""
+    flo = new_flovia()
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded)
+    server = Server()
+    with pytest.raises(flovia.CallerError, match="last body message"):
+        await guarded(make_scope(headers=[("authorization", credential_for(unpaid))]), server.receive, server.send)
+    assert (200 if begun else 500) == server.answer.status
+    assert SETTLED == state(flo, unpaid.challenge_id)
+
+
+async def test_a_server_that_cannot_send_has_not_delivered() -> None:
+    """By ASGI 2.4 a server raises OSError when the client is gone: that is no delivery, and it is not hidden."""
+    flo = new_flovia()
+    guarded = guard(flo, replying())
+    unpaid = await ask(guarded)
+
+    async def send(message: Message) -> None:
+        raise OSError("the client is gone")
+
+    with pytest.raises(OSError, match="the client is gone"):
+        await guarded(make_scope(headers=[("authorization", credential_for(unpaid))]), Server().receive, send)
+    assert SETTLED == state(flo, unpaid.challenge_id)
+
+
+async def test_cancelling_a_request_gives_the_payment_back() -> None:
+    """A request that is cancelled while the app works is recorded as not delivered, in spite of it (shielded)."""
+    flo = new_flovia()
+    started = anyio.Event()
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        started.set()
+        await anyio.sleep_forever()
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded)
+    server = Server()
+    scope = make_scope(headers=[("authorization", credential_for(unpaid))])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(guarded, scope, server.receive, server.send)
+        await started.wait()
+        tasks.cancel_scope.cancel()
+    assert [] == server.sent
+    assert SETTLED == state(flo, unpaid.challenge_id)
+
+
+def test_a_request_that_nobody_drives_any_more_gives_the_payment_back() -> None:
+    """A coroutine that is closed, as at the end of an event loop, still leaves its passage."""
+    flo = new_flovia()
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        await receive()
+
+    def step(coroutine: Coroutine[object, object, object]) -> None:
+        coroutine.send(None)
+
+    class Waiting:
+        def __await__(self) -> "object":
+            yield
+
+    async def receive() -> Message:
+        await cast("Awaitable[None]", Waiting())
+        raise AssertionError("nobody sends anything")
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    guarded = guard(flo, app)
+    unpaid = cast("Coroutine[object, object, None]", guarded(make_scope(), receive, send))
+    with pytest.raises(StopIteration):
+        step(unpaid)
+    fields = cast("list[tuple[bytes, bytes]]", sent[0]["headers"])
+    answer = Answer(402, tuple((name.decode(), value.decode()) for name, value in fields))
+    scope = make_scope(headers=[("authorization", credential_for(answer))])
+    running = cast("Coroutine[object, object, None]", guarded(scope, receive, send))
+    step(running)
+    assert DELIVERING == state(flo, answer.challenge_id)
+    running.close()
+    assert SETTLED == state(flo, answer.challenge_id)
+
+
+# --- streams and disconnects -------------------------------------------------------------------------------
+
+
+async def test_a_stream_is_handed_over_piece_by_piece() -> None:
+    """Every piece is with the server before the app makes the next; delivered only after the last one."""
+    flo = new_flovia()
+    server = Server()
+    seen: list[tuple[int, str | None]] = []
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(3):
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            seen.append((len(server.sent), state(flo, unpaid.challenge_id)))
+        await send({"type": "http.response.body"})
+        seen.append((len(server.sent), state(flo, unpaid.challenge_id)))
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded)
+    await guarded(make_scope(headers=[("authorization", credential_for(unpaid))]), server.receive, server.send)
+    assert [(2, DELIVERING), (3, DELIVERING), (4, DELIVERING), (5, DELIVERED)] == seen
+    assert (b"xxx", True) == (server.answer.body, server.answer.complete)
+
+
+@pytest.mark.parametrize("looking", [True, False])
+@pytest.mark.parametrize("http_method", ["GET", "POST"])
+async def test_a_client_that_hangs_up_has_not_got_its_answer(looking: bool, http_method: str) -> None:
+    """A disconnect in mid-stream is no delivery, whether the app asks for it or streams on to the end."""
+    flo = new_flovia()
+    server = Server()
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        server.hang_up()
+        if looking:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
+        await send({"type": "http.response.body", "body": b"y", "more_body": True})
+        await send({"type": "http.response.body", "body": b"z"})
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded, http_method=http_method)
+    headers = [("authorization", credential_for(unpaid))]
+    await guarded(make_scope(http_method=http_method, headers=headers), server.receive, server.send)
+    assert not server.answer.complete
+    assert SETTLED == state(flo, unpaid.challenge_id)
+
+
+async def test_a_slow_stream_keeps_its_lease() -> None:
+    """While an answer streams its delivery is renewed: a second use is 409 after twice the lease's time."""
+    now = [1_800_000_000.0]
+    flo = new_flovia(clock=lambda: now[0])
+    meanwhile: list[Answer] = []
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(4):
+            now[0] += 40
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        meanwhile.append(await ask(guarded, headers=[authorization]))
+        await send({"type": "http.response.body"})
+
+    guarded = guard(flo, app, deliver_within=60.0)
+    authorization = ("authorization", credential_for(await ask(guarded)))
+    assert 200 == (await ask(guarded, headers=[authorization])).status
+    assert [(409, "in-flight")] == [(answer.status, answer.problem) for answer in meanwhile]
+
+
+async def test_files_that_a_server_sends_by_itself_count_as_bodies() -> None:
+    """http.response.pathsend ends an answer; zerocopysend does unless more follows."""
+    for last in (
+        [{"type": "http.response.pathsend", "path": "/srv/file"}],
+        [{"type": "http.response.zerocopysend", "file": 3, "more_body": True}, {"type": "http.response.zerocopysend"}],
+    ):
+        flo = new_flovia()
+        server = Server()
+
+        async def app(scope: dict[str, object], receive: Receive, send: Send, last: Sequence[Message] = last) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for message in last:
+                await send(message)
+
+        guarded = guard(flo, app)
+        unpaid = await ask(guarded)
+        headers = [("authorization", credential_for(unpaid))]
+        await guarded(make_scope(headers=headers), server.receive, server.send)
+        assert last == server.sent[1:]
+        assert DELIVERED == state(flo, unpaid.challenge_id)
+
+
+async def test_other_messages_pass_untouched() -> None:
+    """Early hints before the head and trailers after the body are the app's own business."""
+    server = Server()
+    messages: list[Message] = [
+        {"type": "http.response.early_hint", "links": [b"</style.css>"]},
+        {"type": "http.response.start", "status": 200, "headers": [], "trailers": True},
+        {"type": "http.response.body", "body": b"x"},
+        {"type": "http.response.trailers", "headers": [(b"x-sum", b"1")], "more_trailers": False},
+    ]
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+
+    guarded = guard(new_flovia(), app)
+    authorization = ("authorization", credential_for(await ask(guarded)))
+    await guarded(make_scope(headers=[authorization]), server.receive, server.send)
+    assert [messages[0], *messages[2:]] == [server.sent[0], *server.sent[2:]]
+    assert server.sent[1]["trailers"] is True
+
+
+# --- request bodies ----------------------------------------------------------------------------------------
+
+
+async def test_a_body_is_bound_and_reaches_the_app_as_it_came() -> None:
+    """The challenge binds the body (S15): the same pieces arrive at the app, another body is refused (S16, S17)."""
+    app = guard(new_flovia(), echo)
+    pieces = [b"one, ", b"", b"two"]
+    unpaid = await ask(app, http_method="POST", body=pieces)
+    authorization = ("authorization", credential_for(unpaid))
+    other = await ask(app, http_method="POST", body=[b"one, three"], headers=[authorization])
+    none = await ask(app, http_method="POST", headers=[authorization])
+    paid = await ask(app, http_method="POST", body=pieces, headers=[authorization])
+    assert [402, 402, 200] == [other.status, none.status, paid.status]
+    assert "invalid-challenge" == other.problem
+    assert (b"one, two", "3") == (paid.body, paid.get("x-messages"))
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=st.lists(st.binary(max_size=40), min_size=1, max_size=200))
+async def test_however_a_body_is_cut_it_is_one_body(pieces: list[bytes]) -> None:
+    """The digest and what the app reads depend on the bytes alone; what is kept stays a bounded number of pieces."""
+    app = guard(new_flovia(), echo)
+    whole = b"".join(pieces)
+    unpaid = await ask(app, http_method="POST", body=pieces)
+    authorization = ("authorization", credential_for(unpaid))
+    paid = await ask(app, http_method="POST", body=[whole], headers=[authorization])
+    assert (200, whole) == (paid.status, paid.body)
+
+    cut = await buy(app, http_method="POST", body=pieces)
+    assert (200, whole) == (cut.status, cut.body)
+    assert min(len(pieces), 65) == int(cut.get("x-messages") or 0)
+
+
+async def test_after_the_body_the_app_waits_for_the_server() -> None:
+    """What is read twice is only the body: the next receive() is the server's own, here its disconnect."""
+    kinds: list[object] = []
+    server = Server([b"a", b"b"])
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        kinds.extend([(await receive())["type"] for _ in range(2)])
+        server.hang_up()
+        kinds.append((await receive())["type"])
+
+    guarded = guard(new_flovia(), app)
+    unpaid = await ask(guarded, http_method="POST", body=[b"a", b"b"])
+    headers = [("transfer-encoding", "chunked"), ("authorization", credential_for(unpaid))]
+    await guarded(make_scope(http_method="POST", headers=headers), server.receive, server.send)
+    assert ["http.request", "http.request", "http.disconnect"] == kinds
+
+
+async def test_a_body_over_the_limit_is_refused_before_it_is_read_to_its_end() -> None:
+    """Above max_body: 413, without having read more than the limit and one piece; at the limit: a challenge."""
+    flo = new_flovia()
+    guarded = guard(flo, echo, max_body=10)
+    at_limit = await ask(guarded, http_method="POST", body=[b"x" * 10])
+    server = Server([b"x" * 6] * 100)
+    scope = make_scope(http_method="POST", headers=[("content-length", "600")])
+    await guarded(scope, server.receive, server.send)
+    assert 402 == at_limit.status
+    assert (413, "body-too-large") == (server.answer.status, server.answer.problem)
+    assert 2 == server.received
+
+
+async def test_without_digest_the_app_reads_the_body_itself() -> None:
+    """digest=False: nothing is read before the app does, and any body is accepted."""
+    server = Server([b"later"])
+    guarded = guard(new_flovia(), echo, digest=False)
+    unpaid = await ask(guarded, http_method="POST", body=[b"a"])
+    assert 402 == unpaid.status
+    headers = [("authorization", credential_for(unpaid))]
+    await guarded(make_scope(http_method="POST", headers=headers), server.receive, server.send)
+    assert (200, b"later") == (server.answer.status, server.answer.body)
+
+
+async def test_a_get_without_a_body_is_not_waited_for() -> None:
+    """HTTP/1 says in the head whether a body follows: a GET without one is answered before anything is read."""
+    server = Server()
+    await guard(new_flovia(), replying())(make_scope(), server.receive, server.send)
+    assert (402, 0) == (server.answer.status, server.received)
+
+
+async def test_a_body_without_a_length_is_seen_on_http2() -> None:
+    """HTTP/2 has bodies without Content-Length, so there even a GET's body is read and bound."""
+    app = guard(new_flovia(), echo)
+    headers = [("authorization", "")][:0]
+    server = Server([b"body"])
+    await app(make_scope(headers=headers, http_version="2"), server.receive, server.send)
+    unpaid = server.answer
+    server = Server([b"other"])
+    headers = [("authorization", credential_for(unpaid))]
+    await app(make_scope(headers=headers, http_version="2"), server.receive, server.send)
+    assert [402, 402] == [unpaid.status, server.answer.status]
+    assert "invalid-challenge" == server.answer.problem
+
+
+async def test_a_client_that_hangs_up_while_it_sends_gets_nothing() -> None:
+    """Without its whole body a request is no request: no answer, no event, no claim."""
+    flo = new_flovia()
+
+    async def hanging_up() -> Message:
+        return {"type": "http.disconnect"}
+
+    server = Server()
+    await guard(flo, echo)(make_scope(http_method="POST"), hanging_up, server.send)
+    assert [] == server.sent
+    assert [] == event_types(flo)
+
+
+# --- observers, scopes, settings ---------------------------------------------------------------------------
+
+
+async def test_an_observer_withholds_an_answer_without_a_receipt() -> None:
+    """Before an ungated app: 500 internal-payment-error, the app's body is not sent, and an endless stream is
+    told to stop."""
+    flo = new_flovia()
+    endless = 0
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        nonlocal endless
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            endless += 1
+            await send({"type": "http.response.body", "body": b"for sale", "more_body": True})
+
+    observed = cast("App", flovia_asgi.paid(flo.observe(), cast("flovia_asgi.ASGIApp", app)))
+    streamed = await ask(observed)
+    plain = await ask(cast("App", flovia_asgi.paid(flo.observe(), cast("flovia_asgi.ASGIApp", replying()))))
+    assert (500, "internal-payment-error") == (streamed.status, streamed.problem)
+    assert (500, "internal-payment-error") == (plain.status, plain.problem)
+    assert b"for sale" not in streamed.body
+    assert 1 == endless
+    assert "paid_api.request_failed" in event_types(flo)
+
+
+async def test_an_observer_lets_a_gated_app_be() -> None:
+    """Before an app with its own gate nothing changes, and both requests become one attempt's events."""
+    seen = new_flovia(price="2.00 USD")
+    inner = guard(new_flovia(), replying())
+    observed = cast("App", flovia_asgi.paid(seen.observe(), cast("flovia_asgi.ASGIApp", inner)))
+    paid = await buy(observed)
+    assert (200, b"hello") == (paid.status, paid.body)
+    assert paid.get("payment-receipt")
+    assert ["paid_api.request_completed"] * 2 == [
+        kind for kind in event_types(seen) if kind.startswith("paid_api.request_c")
+    ]
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+async def test_what_is_not_http_reaches_the_app_as_it_is(kind: str) -> None:
+    """Lifespan and websocket scopes are handed on with the server's own channels."""
+    seen: list[object] = []
+
+    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+        seen.extend([scope, receive, send])
+
+    server = Server()
+    scope: dict[str, object] = {"type": kind}
+    given = [scope, server.receive, server.send]
+    await guard(new_flovia(), app)(scope, server.receive, server.send)
+    assert given == seen
+
+
+async def test_paid_takes_a_gate_or_its_settings(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """paid(gate, app) and paid(app, provider=…, price=…) are the same; anything else says what it should be."""
+    monkeypatch.setattr("flovia.api._default", new_flovia())
+    app = cast("flovia_asgi.ASGIApp", replying())
+    with caplog.at_level(logging.CRITICAL):
+        by_settings = flovia_asgi.paid(app, provider="mock", rail="mpp", price="3.00 USD")
+    assert 402 == (await ask(by_settings)).status
+    gate = new_flovia().paid_api()
+    with pytest.raises(flovia.CallerError, match="nothing to guard"):
+        flovia_asgi.paid(cast("flovia_asgi.ASGIApp", gate), price="3.00 USD", provider="mock")
+    with pytest.raises(flovia.CallerError, match="nothing to guard"):
+        flovia_asgi.paid(gate, cast("flovia_asgi.ASGIApp", "app"))
+    with pytest.raises(flovia.WiringError, match="not a guard"):
+        flovia_asgi.paid(cast("flovia.PaidApi", app), app)

@@ -1,0 +1,190 @@
+"""``flovia demo``, started as a user starts it."""
+
+import contextlib
+import http.client
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from flovia.ledger.opening import open_ledger
+
+WITHIN_S = 60.0
+UP = "Ctrl-C ends the demo"
+
+
+@attrs.frozen(kw_only=True)
+class Demo:
+    """A running demo: its process, what it printed until it was up, and where it listens."""
+
+    process: subprocess.Popen[str]
+    printed: str
+    port: int
+
+    def get(self, path: str, credential: str | None = None) -> tuple[int, dict[str, str], str]:
+        """Status, headers (names in lower case) and body of a GET, as curl would send it."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={} if credential is None else {"Authorization": credential})
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode()
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def flovia_command(*arguments: str) -> list[str]:
+    """The command line of ``flovia``."""
+    return [sys.executable, "-m", "flovia.cli", *arguments]
+
+
+@contextlib.contextmanager
+def demo(folder: Path, *arguments: str) -> Generator[Demo]:
+    """Start a demo in ``folder`` and wait until it is up; end it, and only it, afterwards."""
+    port = free_port()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOVIA_")}
+    process = subprocess.Popen(
+        flovia_command("demo", "--no-browser", "--port", str(port), *arguments),
+        cwd=folder,
+        env={**clean, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield Demo(process=process, printed=_printed(process), port=port)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def _printed(process: subprocess.Popen[str]) -> str:
+    """What the demo prints until it says how to end it, and the lines to try after that."""
+    assert process.stdout is not None
+    text, give_up = "", time.monotonic() + WITHIN_S
+    os.set_blocking(process.stdout.fileno(), False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while UP not in text or " events --ledger " not in text:
+            left = give_up - time.monotonic()
+            assert left > 0, text
+            if selector.select(left):
+                piece = os.read(process.stdout.fileno(), 65536).decode()
+                assert piece, f"the demo ended: {text}"
+                text += piece
+    return text
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Generator[Demo]:
+    """A demo whose ledger is demo.db in the test's folder."""
+    with demo(tmp_path, "--ledger", f"sqlite:///{tmp_path / 'demo.db'}") as found:
+        yield found
+
+
+def test_the_demo_pays_itself_and_shows_every_step(running: Demo, tmp_path: Path) -> None:
+    """It prints the challenge, the credential without its proof, the receipt's reference and the joined event."""
+    text = running.printed
+    for expected in ("402", "1.00 USD", "credential", "characters, not shown", "receipt", "mock_"):
+        assert expected in text
+    for member in ("requestId", "provider", "rail", "endpoint", "paymentId", "responseStatus", "latencyMs", "insight"):
+        assert member in text
+    assert "ok-" not in text
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'demo.db'}")
+    types = [event.type for _, event in ledger.read_events()]
+    ledger.close()
+    assert 1 == types.count("payment.settled")
+    assert 1 == types.count("payment.delivered")
+
+
+def test_the_route_can_be_paid_by_hand(running: Demo, tmp_path: Path) -> None:
+    """The lines to try do what they say: a 402, a paid 200 with a receipt, and no second use (S01, S04, S23)."""
+    status, headers, _ = running.get("/paid")
+    assert 402 == status
+    assert headers["www-authenticate"].startswith("Payment ")
+    made = subprocess.run(
+        flovia_command("inspect", "--mock-payment", headers["www-authenticate"]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    credential = made.stdout.strip()
+    status, headers, body = running.get("/paid", credential)
+    assert (200, {"foo": "bar"}) == (status, json.loads(body))
+    assert "payment-receipt" in headers
+    status, _, body = running.get("/paid", credential)
+    assert 402 == status
+    assert "invalid-challenge" in body
+    joined = subprocess.run(
+        flovia_command("events", "--json", "--ledger", f"sqlite:///{tmp_path / 'demo.db'}"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    delivered = [line for line in joined.stdout.splitlines() if '"responseStatus": 200' in line.replace('":2', '": 2')]
+    assert 2 == len(delivered)
+
+
+def test_the_front_page_says_what_to_try(running: Demo) -> None:
+    """The page at / is plain, loads nothing, and holds the same lines as the terminal."""
+    status, headers, body = running.get("/")
+    assert 200 == status
+    assert "default-src 'self'" == headers["content-security-policy"]
+    assert f"curl -i http://127.0.0.1:{running.port}/paid" in body
+    assert 404 == running.get("/elsewhere")[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_the_demo_ends_cleanly(number: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C and SIGTERM end it with status 0, no traceback, and nothing left in the temporary folder."""
+    with demo(tmp_path) as found:
+        found.process.send_signal(number)
+        rest = found.process.communicate(timeout=WITHIN_S)[0]
+    assert 0 == found.process.returncode
+    assert "Traceback" not in rest
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_port_in_use_is_said(tmp_path: Path) -> None:
+    """A port that somebody else has ends the demo at once, with what to do about it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = subprocess.run(
+            flovia_command("demo", "--no-browser", "--port", str(taken.getsockname()[1])),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=WITHIN_S,
+            check=False,
+        )
+    assert 1 == done.returncode
+    assert "choose another with --port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_ledger_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    """A ledger in a folder that does not exist ends the demo at once, with what to do about it."""
+    done = subprocess.run(
+        flovia_command("demo", "--no-browser", "--ledger", f"sqlite:///{tmp_path}/no/such/folder/demo.db"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert 1 == done.returncode
+    assert done.stderr.startswith("flovia: ")
+    assert "Traceback" not in done.stderr

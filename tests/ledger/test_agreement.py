@@ -1,0 +1,142 @@
+"""Whatever is asked of them, in whatever order, the memory ledger and the SQLite ledger give the same answers."""
+
+import tempfile
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from flovia.core.events import EventRow
+from flovia.core.exchange import PAYMENT
+from flovia.ledger.base import Ledger
+from flovia.ledger.memory import MemoryLedger
+from flovia.ledger.opening import open_ledger
+from flovia.testing.ledgers import DAY_S, DELIVER_S, LEASE_S, ManualClock, event_row
+
+KEYS = st.sampled_from(["r|a", "r|b", "r|c"])
+FINGERPRINTS = st.sampled_from(["f1", "f2"])
+PROOFS = st.sampled_from(["mock|1", "mock|2"])
+TTL_S = 300.0
+
+
+class Agreement(RuleBasedStateMachine):
+    """Two ledgers, one clock, the same calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.clock = ManualClock()
+        self.begun = self.clock()
+        self.ledgers: tuple[Ledger, Ledger] = (
+            MemoryLedger(clock=self.clock),
+            open_ledger(f"sqlite:///{self.folder.name}/ledger.db", clock=self.clock),
+        )
+        self.fences = {"r|a": 0, "r|b": 0, "r|c": 0}
+        self.settled: set[str] = set()
+        self.delivered: set[str] = set()
+        self.seq = 0
+
+    def row(self) -> tuple[EventRow, ...]:
+        self.seq += 1
+        return (event_row(seq=self.seq),)
+
+    def fence(self, key: str, stale: bool) -> int:
+        return self.fences[key] - stale
+
+    @rule(key=KEYS, fingerprint=FINGERPRINTS)
+    def claim(self, key: str, fingerprint: str) -> None:
+        """Both decide alike, and the SQL ledger's view follows the memory's."""
+        expires = self.begun + TTL_S
+        expired = self.clock() >= expires
+        first, second = (
+            ledger.claim(key, fingerprint, expired, LEASE_S, DELIVER_S, expires + 60.0, 3) for ledger in self.ledgers
+        )
+        assert first == second
+        if first.fence:
+            assert first.fence > self.fences[key]
+            self.fences[key] = first.fence
+            assert key not in self.delivered
+            assert (first.outcome == "redeem") == (key in self.settled)
+
+    @rule(key=KEYS, proof=PROOFS, refund_due=st.booleans(), stale=st.booleans())
+    def settle(self, key: str, proof: str, refund_due: bool, stale: bool) -> None:
+        """At most one settlement for a key."""
+        events = self.row()
+        until = self.clock() + 7 * DAY_S
+        fence = self.fence(key, stale)
+        first, second = (
+            ledger.settle(key, fence, proof, proof, 100, "usd", "{}", DELIVER_S, until, refund_due, events)
+            for ledger in self.ledgers
+        )
+        assert first == second
+        if first == "settled":
+            assert key not in self.settled
+            self.settled.add(key)
+
+    @rule(key=KEYS, delivered=st.booleans(), stale=st.booleans())
+    def end(self, key: str, delivered: bool, stale: bool) -> None:
+        """At most one delivery, and never of what is not settled."""
+        events = self.row()
+        fence = self.fence(key, stale)
+        first, second = (
+            ledger.deliver(key, fence, events) if delivered else ledger.fail(key, fence, events)
+            for ledger in self.ledgers
+        )
+        assert first == second
+        if first and delivered:
+            assert key in self.settled - self.delivered
+            self.delivered.add(key)
+
+    @rule(key=KEYS, park=st.booleans(), stale=st.booleans())
+    def release(self, key: str, park: bool, stale: bool) -> None:
+        """Both let go, or neither."""
+        events = self.row()
+        fence = self.fence(key, stale)
+        first, second = (ledger.release(key, fence, park, events) for ledger in self.ledgers)
+        assert first == second
+
+    @rule(key=KEYS, stale=st.booleans())
+    def renew(self, key: str, stale: bool) -> None:
+        """Both extend, or neither."""
+        fence = self.fence(key, stale)
+        first, second = (ledger.renew(key, fence, DELIVER_S) for ledger in self.ledgers)
+        assert first == second
+
+    @rule(seconds=st.sampled_from([1.0, LEASE_S, DELIVER_S, 120.0]))
+    def wait(self, seconds: float) -> None:
+        """Time passes for both; less than a settled payment is kept."""
+        self.clock.advance(seconds)
+
+    @rule(text=st.text(max_size=3), if_absent=st.booleans())
+    def remember(self, text: str, if_absent: bool) -> None:
+        """Both remember the same, for as long."""
+        first, second = (ledger.remember("n", "k", text, 30.0, if_absent) for ledger in self.ledgers)
+        assert first == second
+
+    @invariant()
+    def same_to_look_at(self) -> None:
+        """What can be read is the same."""
+        memory, sql = self.ledgers
+        for key in self.fences:
+            first, second = memory.find(key), sql.find(key)
+            if first is not None and second is not None:
+                assert first.state == second.state
+                assert first.state in PAYMENT
+                assert (first.fence, first.fingerprint) == (second.fence, second.fingerprint)
+                assert (first.deliveries, first.record, first.amount) == (
+                    second.deliveries,
+                    second.record,
+                    second.amount,
+                )
+        assert memory.recall("n", "k") == sql.recall("n", "k")
+
+    def teardown(self) -> None:
+        """The same events were written, in the same order."""
+        memory, sql = self.ledgers
+        assert list(memory.read_events()) == list(sql.read_events())
+        sql.close()
+        self.folder.cleanup()
+
+
+TestAgreement = Agreement.TestCase
+TestAgreement.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)

@@ -1,0 +1,174 @@
+"""The buffer of unpaid events: never in the way, bounded, and honest about what it loses."""
+
+import logging
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from flovia.core.errors import LedgerError
+from flovia.core.events import EventRow
+from flovia.ledger import outbox
+from flovia.ledger.outbox import BATCH, Outbox
+from flovia.testing.ledgers import event_row
+
+
+class Store:
+    """Takes batches, unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.batches: list[Sequence[EventRow]] = []
+        self.error: Exception | None = None
+        self.tried = threading.Event()
+        self.wrote = threading.Event()
+
+    def __call__(self, rows: Sequence[EventRow]) -> None:
+        """Store the rows, or raise what was set."""
+        self.tried.set()
+        if self.error is not None:
+            raise self.error
+        self.batches.append(rows)
+        self.wrote.set()
+
+    @property
+    def seqs(self) -> list[object]:
+        """The numbers of the rows stored, in order."""
+        return [row[3] for batch in self.batches for row in batch]
+
+
+def rows(start: int, stop: int) -> list[EventRow]:
+    """Numbered events."""
+    return [event_row(seq=number) for number in range(start, stop)]
+
+
+def test_written_in_the_background() -> None:
+    """Nobody has to flush: rows that wait are written by themselves, in order."""
+    store = Store()
+    box = Outbox(store)
+    box.append(rows(0, 3))
+    assert store.wrote.wait(10)
+    store.wrote.clear()
+    box.append(rows(3, 5))
+    assert store.wrote.wait(10)
+    box.close()
+    assert list(range(5)) == store.seqs
+
+
+def test_a_full_batch_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a batch is full it is written at once, however long rows may gather."""
+    monkeypatch.setattr(outbox, "GATHER_S", 3600.0)
+    store = Store()
+    box = Outbox(store)
+    box.append(rows(0, 1))
+    box.append(rows(1, BATCH + 10))
+    assert store.wrote.wait(10)
+    box.close()
+    assert list(range(BATCH + 10)) == store.seqs
+    assert [BATCH, 10] == [len(batch) for batch in store.batches]
+
+
+def test_a_full_buffer_drops_and_counts() -> None:
+    """What finds no room is counted as lost; what was there first stays."""
+    store = Store()
+    store.error = LedgerError("down, for this test")
+    box = Outbox(store, capacity=5)
+    box.append(rows(0, 4))
+    box.append(rows(4, 8))
+    assert (box.dropped, len(box)) == (3, 5)
+    store.error = None
+    box.close()
+    assert list(range(5)) == store.seqs
+
+
+def test_a_failing_store_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that could not be written wait, keep their order, and are written once."""
+    monkeypatch.setattr(outbox, "GATHER_S", 0.001)
+    monkeypatch.setattr(outbox, "RETRY_S", 0.001)
+    store = Store()
+    store.error = LedgerError("down, for this test")
+    box = Outbox(store)
+    box.append(rows(0, 3))
+    assert store.tried.wait(10)
+    with pytest.raises(LedgerError):
+        box.flush()
+    box.append(rows(3, 6))
+    store.error = None
+    assert store.wrote.wait(10)
+    box.close()
+    assert list(range(6)) == store.seqs
+    assert box.dropped == 0
+
+
+def test_what_can_never_be_written(caplog: pytest.LogCaptureFixture) -> None:
+    """Rows that no store takes are counted, logged without their content, and hold up nobody."""
+    store = Store()
+    store.error = TypeError("not a value, for this test")
+    box = Outbox(store)
+    with caplog.at_level(logging.ERROR):
+        box.append(rows(0, 2))
+        box.flush()
+    assert box.dropped == 2
+    assert "2 events could not be written" in caplog.text
+    store.error = None
+    box.append(rows(2, 3))
+    box.close()
+    assert [2] == store.seqs
+
+
+def test_closing_with_the_store_down(caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be written at the end is counted and said."""
+    store = Store()
+    store.error = LedgerError("down, for this test")
+    box = Outbox(store)
+    box.append(rows(0, 4))
+    with caplog.at_level(logging.ERROR):
+        box.close()
+    assert (box.dropped, len(box)) == (4, 0)
+    assert "4 events of unpaid requests are lost" in caplog.text
+    box.append(rows(4, 5))
+    assert box.dropped == 5
+
+
+def test_without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the interpreter gives no thread any more, rows wait for the end."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    store = Store()
+    box = Outbox(store)
+    box.append(rows(0, 2))
+    assert store.batches == []
+    box.close()
+    assert [0, 1] == store.seqs
+
+
+def test_nothing_to_do() -> None:
+    """Appending nothing starts nothing."""
+    store = Store()
+    box = Outbox(store)
+    box.append([])
+    box.flush()
+    box.close()
+    assert store.batches == []
+
+
+def test_many_writers() -> None:
+    """Rows of many threads all arrive, each thread's in its order."""
+    store = Store()
+    box = Outbox(store)
+
+    def work(number: int) -> None:
+        for i in range(200):
+            box.append([event_row(request_id=f"req-{number}", seq=i)])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    box.close()
+    written = [row for batch in store.batches for row in batch]
+    for number in range(8):
+        assert list(range(200)) == [row[3] for row in written if row[2] == f"req-{number}"]

@@ -1,0 +1,100 @@
+"""Write the parts of the documentation that are drawn from the code: diagrams, tables, an example.
+
+    python -m tests.tools.diagrams            write them
+    python -m tests.tools.diagrams --check    only say which are out of date
+
+A page holds the place with two comments, ``<!-- drawn: NAME -->`` and ``<!-- end -->``.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from flovia import settings
+from flovia.core.events import EVENT_TYPES, Event
+from flovia.core.exchange import EXCHANGE, PAYMENT, diagram
+from flovia.core.problems import PROBLEMS
+from tests.tree import ROOT, files
+
+_PLACE: Final = re.compile(r"(<!-- drawn: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def exchange() -> str:
+    """The states of one HTTP request."""
+    return f"```mermaid\n{diagram(EXCHANGE)}\n```"
+
+
+def payment() -> str:
+    """The states of one payment."""
+    return f"```mermaid\n{diagram(PAYMENT)}\n```"
+
+
+def problems() -> str:
+    """Every problem type: status, type, what it tells the payer."""
+    rows = [f"| {problem.status} | `{problem.type}` | {problem.detail} |" for problem in PROBLEMS.values()]
+    return "\n".join(["| status | type | what it tells the payer |", "| --- | --- | --- |", *rows])
+
+
+def variables() -> str:
+    """Every environment variable, from the table in the settings' own text."""
+    found = re.findall(r"^``(\w+)`` +(.+)$", settings.__doc__ or "", re.MULTILINE)
+    rows = [f"| `{name}` | {text.replace('``', '`')} |" for name, text in found]
+    return "\n".join(["| variable | meaning |", "| --- | --- |", *rows])
+
+
+def event_types() -> str:
+    """The names of all events."""
+    return "\n".join(f"- `{name}`" for name in EVENT_TYPES)
+
+
+def event_fields() -> str:
+    """The members of an event, in the order of its row."""
+    return ", ".join(f"`{field.name}`" for field in attrs.fields(Event)) + "."
+
+
+def third_party_provider() -> str:
+    """The example of a provider, whole."""
+    return f"```python\n{(ROOT / 'examples' / 'third_party_provider.py').read_text(encoding='utf-8')}```"
+
+
+DRAWN: Final[Mapping[str, Callable[[], str]]] = {
+    "event-fields": event_fields,
+    "event-types": event_types,
+    "exchange": exchange,
+    "payment": payment,
+    "problems": problems,
+    "third-party-provider": third_party_provider,
+    "variables": variables,
+}
+
+
+def drawn(text: str) -> str:
+    """The text of a page with everything that is drawn from the code as it is now."""
+    return _PLACE.sub(lambda place: f"{place[1]}{DRAWN[place['name']]()}\n{place[3]}", text)
+
+
+def pages() -> list[Path]:
+    """Every page that may hold such a place."""
+    return [name for name in files() if name.suffix == ".md"]
+
+
+def main(arguments: list[str]) -> int:
+    """Run as a program."""
+    stale: list[Path] = []
+    for page in pages():
+        old = (ROOT / page).read_text(encoding="utf-8")
+        if (new := drawn(old)) != old:
+            stale.append(page)
+            if "--check" not in arguments:
+                (ROOT / page).write_text(new, encoding="utf-8")
+    for page in stale:
+        print(page)
+    return int("--check" in arguments and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
