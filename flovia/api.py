@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Final, TypedDict, TypeVar, Unpack, cast
 
 import attrs
 
@@ -455,6 +455,6 @@ def as_paid_api(paid: PaidApi | None = None, /, **settings: Unpack[RouteSettings
         return paid_api(**settings)
     if settings:
         raise WiringError("give either a PaidApi or the keywords of paid_api, not both")
-    if not isinstance(paid, PaidApi):
+    if not isinstance(cast("object", paid), PaidApi):
         raise WiringError(f"{type(paid).__name__} is not a guard; make one with flovia.paid_api(...)")
     return paid

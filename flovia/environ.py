@@ -7,7 +7,7 @@ iterables with ``close``); :class:`WsgiDelivery` takes all of it, buffers nothin
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from http.client import responses
-from tempfile import SpooledTemporaryFile
+from io import BytesIO
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("flovia")
 
 _CHUNK: Final = 1 << 16
-_IN_MEMORY: Final = 1 << 20
 _LENGTH_DIGITS: Final = 18
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
@@ -86,16 +85,16 @@ def wsgi_body(environ: WSGIEnvironment, limit: int) -> Body:
     else:
         return NO_BODY
     meter = BodyMeter(limit)
-    spool = SpooledTemporaryFile[bytes](max_size=_IN_MEMORY)
+    kept = BytesIO()
     source = environ["wsgi.input"]
     while left and (chunk := source.read(min(left, _CHUNK))):
         left -= len(chunk)
         if not meter.feed(chunk):
             return BODY_TOO_LARGE
-        spool.write(chunk)
-    spool.seek(0)
+        kept.write(chunk)
+    kept.seek(0)
     body = meter.body
-    environ["wsgi.input"] = spool
+    environ["wsgi.input"] = kept
     environ["wsgi.input_terminated"] = True
     environ["CONTENT_LENGTH"] = str(body.size)
     environ.pop("HTTP_TRANSFER_ENCODING", None)

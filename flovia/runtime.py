@@ -191,21 +191,24 @@ async def _aperform(effect: Effect, world: World) -> object:
         case Token():
             return world.tokens()
         case Sleep(seconds=seconds):
-            return await anyio.sleep(seconds)
+            await anyio.sleep(seconds)
+            return None
         case HttpCall():
             from flovia.backend_http import asend
 
             return await asend(effect)
         case Deadline(flow=flow, effect=first, seconds=seconds):
+            result: object = TIMED_OUT
             with anyio.move_on_after(seconds):
-                return await _arun(flow, first, world)
-            return TIMED_OUT
+                result = await _arun(flow, first, world)
+            return result
         case _:
             if world.ledger.direct:
                 return world.ledger_call(effect)
             # Not abandoned on cancellation: a write whose result nobody sees would hold the row until its lease ends.
             with anyio.CancelScope(shield=True):
-                return await to_thread.run_sync(world.ledger_call, effect, limiter=_ledger_threads())
+                answer = await to_thread.run_sync(world.ledger_call, effect, limiter=_ledger_threads())
+            return answer
 
 
 _threads: "RunVar[CapacityLimiter] | None" = None

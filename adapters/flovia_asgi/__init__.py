@@ -9,7 +9,7 @@ from typing import Unpack, cast, overload
 import flovia
 from flovia_asgi.delivery import ASGIApp, Delivery, Receive, Scope, Send, http_request, respond
 
-__all__ = ["paid"]
+__all__ = ["ASGIApp", "Receive", "Scope", "Send", "paid"]
 
 
 @overload

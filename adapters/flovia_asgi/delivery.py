@@ -3,7 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import anyio
 
@@ -17,27 +17,28 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 _BODY: Final = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
+_NOWHERE: Final = ("", None)
 _KEPT: Final = 64
 # A client can send a byte at a time, and a message weighs hundreds: the pieces of a body after these are joined.
 
 
 def http_request(scope: Scope, headers: flovia.Headers, route: str, body: flovia.Body) -> flovia.HttpRequest:
     """What the core needs to know of an HTTP scope; ``route``: the router's pattern, "" if there is none."""
-    path, root = cast("str", scope["path"]), cast("str", scope.get("root_path", ""))
+    given: MutableMapping[str, Any] = scope
+    path, root = given["path"], given.get("root_path")
     if root and not path.startswith(root):
         path = root + path  # an older server: by today's ASGI the path includes root_path
-    query = cast("bytes", scope["query_string"]).decode("latin-1")
     # An address is (host, port), (path of a unix socket, None) or None.
-    client = cast("tuple[str, object]", scope.get("client") or ("", None))[0]
-    server = cast("tuple[str, object]", scope.get("server") or ("", None))[0]
-    return flovia.HttpRequest(cast("str", scope["method"]), path, query, headers, route, client, server, body)
+    client, server = given.get("client") or _NOWHERE, given.get("server") or _NOWHERE
+    query = given["query_string"].decode("latin-1")
+    return flovia.HttpRequest(given["method"], path, query, headers, route, client[0], server[0], body)
 
 
 def may_have_body(scope: Scope, headers: flovia.Headers) -> bool:
     """False only for a GET or HEAD of which HTTP/1 says that nothing follows (RFC 9112 section 6.3)."""
     return (
         scope["method"] not in ("GET", "HEAD")
-        or not cast("str", scope.get("http_version", "1.1")).startswith("1")
+        or scope.get("http_version", "1.1") not in ("1.1", "1.0")
         or headers.get("content-length") is not None
         or headers.get("transfer-encoding") is not None
     )
@@ -111,15 +112,11 @@ class Delivery:
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass a message on, changed as the passage wants it.
-
-        Raises:
-            OSError: the app streams on although its answer was withheld; as if the client were gone.
-        """
+        """Pass a message on, changed as the passage wants it; OSError for more of an answer that was withheld."""
         kind, more = message["type"], bool(message.get("more_body", False))
         if self._replaced:
             if more:
-                raise OSError("this answer was withheld; stop sending")
+                raise OSError("this answer was withheld; stop sending")  # so a server says that a client is gone
         elif self._admission is None:
             await self._send(message)
         elif kind == "http.response.start":
@@ -139,9 +136,9 @@ class Delivery:
             await self._leave(completed=not self.broken)
 
     async def _start(self, passage: flovia.Passage, message: Message) -> None:
-        given = cast("RawHeaders", message.get("headers", ()))
-        headers = [(name.lower(), value) for name, value in given]
-        start = passage.start(cast("int", message["status"]), flovia.Headers.from_asgi(headers))
+        given: MutableMapping[str, Any] = message
+        headers = [(name.lower(), value) for name, value in given.get("headers", ())]
+        start = passage.start(given["status"], flovia.Headers.from_asgi(headers))
         self._started = True
         if start.replace is not None:
             self._replaced = True
@@ -156,7 +153,7 @@ class Delivery:
         """Find out whether the client is gone: servers swallow what is sent then, so the app may not know."""
         with anyio.move_on_after(0):
             for _ in range(2):  # an empty request message may come first
-                self.broken = (await self._receive())["type"] == "http.disconnect"
+                self.broken |= (await self._receive())["type"] == "http.disconnect"
 
     async def _leave(self, *, completed: bool) -> None:
         if self._admission is not None:
@@ -180,9 +177,8 @@ class Delivery:
             if not (self._replaced and isinstance(error, OSError)):
                 raise
         finally:
-            if isinstance(sys.exception(), GeneratorExit) and self._admission is not None:
-                (paid, passage), self._admission = self._admission, None
-                paid.leave(passage, completed=False)  # nobody drives this coroutine: nothing can be awaited
+            if self._admission is not None and isinstance(sys.exception(), GeneratorExit):
+                self._admission[0].leave(self._admission[1], completed=False)  # nothing can be awaited any more
             elif self._admission is not None:
                 with anyio.CancelScope(shield=True):
                     await self._leave(completed=False)

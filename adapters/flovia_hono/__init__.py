@@ -1,45 +1,34 @@
-"""A small router in the shape of Hono, as an ASGI app; the reference for a PaidApi as ``(c, next)`` middleware::
-
-    app = Hono()
-    app.get("/paid", flovia.paid_api(provider="mock", rail="mpp", price="1.00 USD"), handler)
-"""
+"""A small router in the shape of Hono, as an ASGI app; in it a PaidApi is ``(c, next)`` middleware as it stands."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction, signature
 from typing import Unpack, cast
 
-import anyio
-from anyio import to_thread
+from anyio import CancelScope, create_task_group, to_thread
 
 from flovia import CallerError, PaidApi, RouteSettings, as_paid_api
-from flovia_hono.context import Context, Disconnected, Message, Receive, Request, Response
+from flovia_hono.context import Context, Disconnected, Receive, Request, Response, Send
 
-__all__ = ["Context", "Hono", "Request", "Response", "paid"]
+__all__ = ["Context", "Hono", "Next", "Request", "Response", "paid"]
 
-Next = Callable[[], Awaitable[None]]
 Handler = Callable[[Context], object]
+Next = Callable[[], Awaitable[None]]
 Middleware = Callable[[Context, Next], Awaitable[object]]
 
 
 def paid(gate: PaidApi | None = None, /, **settings: Unpack[RouteSettings]) -> PaidApi:
-    """The guard to put right before a handler, which finds the :class:`flovia.Grant` as ``c.get("payment")``.
-
-    Raises:
-        WiringError: the guard cannot be set up.
-    """
+    """The guard (or WiringError) to put right before a handler, which finds the Grant as ``c.get("payment")``."""
     return as_paid_api(gate, **settings)
 
 
 class Hono:
-    """A router. A handler takes ``c`` and returns an answer; a middleware takes ``c`` and ``next``.
-
-    They run in the order of their registration; handlers that are plain functions in a worker thread.
-    """
+    """A router: what matches runs in the order of registration; handlers that are plain functions, in a thread."""
 
     def __init__(self) -> None:
-        self._routes: list[tuple[Hono, str, str, re.Pattern[str], Handler | Middleware]] = []
+        self._routes: list[tuple[Hono, str, str, re.Pattern[str], bool, Handler | Middleware]] = []
         self._error: Callable[[Exception, Context], object] | None = None
         self._missing: Handler = lambda c: c.text("Not Found", 404)
         self.get, self.post = partial(self.on, "GET"), partial(self.on, "POST")
@@ -47,16 +36,16 @@ class Hono:
         self.all = self.use = partial(self.on, "*")
 
     def on(self, method: str, path: str, *chain: Handler | Middleware, owner: "Hono | None" = None) -> None:
-        """Serve a method (``*``: all; GET: HEAD too). Path segments: literal, ``:name``, ``*`` for all the rest."""
-        path = "/" + path.strip("/")
-        named = re.sub(r":(\w+)", r"(?P<\1>[^/]+)", re.escape(path))
+        """Serve a method (``*``: all; GET: HEAD too). In a path, ``:name`` is one segment, ``/*`` all the rest."""
+        named = re.sub(r":(\w+)", r"(?P<\1>[^/]+)", re.escape(path := "/" + path.strip("/")))
         regex = re.compile(re.sub(r"/\\\*$", "(?:/.*)?", named), re.DOTALL)
-        self._routes += [(owner or self, method, path, regex, function) for function in chain]
+        for step in chain:
+            self._routes.append((owner or self, method, path, regex, len(signature(step).parameters) > 1, step))
 
     def route(self, prefix: str, app: "Hono") -> None:
         """Serve another app's routes, as they are now, below a prefix."""
-        for owner, method, path, _, function in app._routes:
-            self.on(method, prefix.rstrip("/") + path, function, owner=owner)
+        for owner, method, path, _, _, step in app._routes:
+            self.on(method, prefix.rstrip("/") + path, step, owner=owner)
 
     def on_error(self, page: Callable[[Exception, Context], object]) -> None:
         """Answer exceptions with ``page(error, c)``; without, the server does."""
@@ -66,39 +55,30 @@ class Hono:
         """Answer what no route matches with ``page(c)``."""
         self._missing = page
 
-    async def __call__(self, scope: Mapping[str, object], receive: Receive, send: Callable[[Message], Awaitable[None]]) -> None:
-        """Serve one HTTP request (ASGI 3)."""
-        if scope["type"] != "http":
-            return
-        c, bodies = Context(Request(scope, receive)), list[object]()
-        try:
-            await self._respond(c, bodies)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_watch, receive, tasks.cancel_scope)
-                ...
-        except Disconnected:
-            return
-        finally:
-            while bodies:
-                if (close := getattr(bodies.pop(), "aclose", None)) is not None:
-                    await close()
+    async def __call__(self, scope: Mapping[str, object], receive: Receive, send: Send) -> None:
+        """Serve one HTTP request, or the lifespan (ASGI 3)."""
+        if scope["type"] == "lifespan":
+            for _ in ("startup", "shutdown"):
+                await send({"type": f"{(await receive())['type']}.complete"})
+        if scope["type"] == "http":
+            c = Context(Request(scope, receive))
+            async with AsyncExitStack() as bodies:
+                with suppress(Disconnected):
+                    await self._respond(c, bodies)
+                    await _send(c, receive, send)
 
-    async def _respond(self, c: Context, bodies: list[object]) -> None:
+    async def _respond(self, c: Context, bodies: AsyncExitStack) -> None:
         found = [(route, match) for route in self._routes if (match := route[3].fullmatch(c.req.local_path))]
-        verbs = ("*", "GET" if c.req.method == "HEAD" else c.req.method)
-        chain = [(route, match) for route, match in found if route[1] in verbs]
+        chain = [(route, match) for route, match in found if route[1] in ("*", c.req.method.replace("HEAD", "GET"))]
         allowed = ", ".join(sorted({route[1] for route, _ in found} - {"*"}))
 
         async def run(index: int) -> None:
             page = self._error
             try:
                 if index < len(chain):
-                    (owner, _, c.req.route_path, _, function), match = chain[index]
+                    (owner, _, c.req.route_path, _, onward, step), match = chain[index]
                     page, c.req.params = owner._error or page, match.groupdict()
-                    if len(signature(function).parameters) > 1:
-                        given = await cast("Middleware", function)(c, lambda: run(index + 1))
-                    elif (given := await _call(function, c)) is None:
-                        raise CallerError(f"the handler of {c.req.route_path} returned None: return an answer")
+                    given = await (cast("Middleware", step)(c, lambda: run(index + 1)) if onward else _call(step, c))
                 elif allowed:
                     given = c.body(b"", 204 if c.req.method == "OPTIONS" else 405, {"allow": allowed})
                 else:
@@ -109,6 +89,35 @@ class Hono:
                 c.error, given = error, await _call(page, error, c)
             if given is not None:
                 c.res = c.answer(given)
-                bodies.append(c.res.body)
+                if (close := getattr(c.res.body, "aclose", None)) is not None:
+                    bodies.push_async_callback(close)
 
         await run(0)
+
+
+async def _call(function: Callable[..., object], *arguments: object) -> object:
+    given = function(*arguments) if iscoroutinefunction(function) else await to_thread.run_sync(function, *arguments)
+    return await given if isawaitable(given) else given
+
+
+async def _send(c: Context, receive: Receive, send: Send) -> None:
+    if c.res is None:
+        raise CallerError("no answer: a handler returns one, a middleware returns one or awaits next()")
+    fields = [(name.lower().encode(), value.encode("latin-1")) for name, value in (*c.res.headers, *c.pending)]
+    await send({"type": "http.response.start", "status": c.res.status, "headers": fields})
+    body = c.res.body if c.req.method != "HEAD" else b""
+    if isinstance(body, bytes):
+        await send({"type": "http.response.body", "body": body})
+    else:
+        async with create_task_group() as tasks:
+            tasks.start_soon(_watch, receive, tasks.cancel_scope)
+            async for piece in body:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body"})
+            tasks.cancel_scope.cancel()
+
+
+async def _watch(receive: Receive, streaming: CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass  # after it servers swallow what is sent, and a stream would go on for ever
+    streaming.cancel()

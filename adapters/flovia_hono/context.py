@@ -9,8 +9,8 @@ import attrs
 
 from flovia import Headers
 
-Message = MutableMapping[str, object]
-Receive = Callable[[], Awaitable[Message]]
+Receive = Callable[[], Awaitable[MutableMapping[str, object]]]
+Send = Callable[[MutableMapping[str, object]], Awaitable[None]]
 Chunks = bytes | AsyncIterable[bytes]
 Fields = dict[str, str] | Sequence[tuple[str, str]]
 
@@ -26,10 +26,11 @@ class Request:
         root, path = cast("str", scope.get("root_path", "")), cast("str", scope["path"])
         self.local_path = path.removeprefix(root) or "/"
         self.path = root + self.local_path  # older servers leave the prefix out of the path
-        self.method, self.query_string = cast("str", scope["method"]), cast("bytes", scope["query_string"]).decode("latin-1")
+        self.method = cast("str", scope["method"])
+        self.query_string = cast("bytes", scope["query_string"]).decode("latin-1")
         self.headers = Headers.from_asgi(cast("list[tuple[bytes, bytes]]", scope["headers"]))
-        self.client = cast("tuple[str, object]", scope.get("client") or ("", 0))[0]
-        self.server = cast("tuple[str, object]", scope.get("server") or ("", 0))[0]
+        ends = (cast("tuple[str, object] | None", scope.get(name)) or ("",) for name in ("client", "server"))
+        self.client, self.server = (end[0] for end in ends)
         self.url = f"{scope['scheme']}://{self.header('host')}{self.path}?{self.query_string}".removesuffix("?")
         self.route_path, self.params = "", dict[str, str]()
         self._receive, self._pieces, self._complete = receive, list[bytes](), False
@@ -89,7 +90,7 @@ class Context:
         self.error: Exception | None = None
 
     def header(self, name: str, value: str) -> None:
-        """Add a field to the answer: to the next one there is, or after the last to that."""
+        """Add a field to the answer: to the one that is returned next, after the last to that."""
         self.pending.append((name, value))
 
     def set(self, key: str, value: object) -> None:
@@ -103,12 +104,10 @@ class Context:
     def body(self, data: Chunks, status: int = 200, headers: Fields = (), kind: str = "") -> Response:
         """An answer of bytes, or of an async iterable that is sent piece by piece as it comes."""
         fields = list(headers.items() if isinstance(headers, dict) else headers)
-        names = {name.lower() for name, _ in fields}
-        if kind and "content-type" not in names:
-            fields.append(("content-type", kind))
-        if isinstance(data, bytes) and "content-length" not in names and status not in (204, 304):
-            fields.append(("content-length", str(len(data))))
-        return Response(data, status, tuple(fields))
+        given = {name.lower() for name, _ in fields}
+        length = str(len(data)) if isinstance(data, bytes) and status not in (204, 304) else ""
+        ours = (("content-type", kind), ("content-length", length))
+        return Response(data, status, (*fields, *(pair for pair in ours if pair[1] and pair[0] not in given)))
 
     def text(self, text: str, status: int = 200, headers: Fields = ()) -> Response:
         """A plain-text answer."""

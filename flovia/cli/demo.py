@@ -1,5 +1,6 @@
 """``flovia demo``: a paid route on this machine that pays itself once, shows how, and stays up to try."""
 
+import json
 import os
 import secrets
 import shlex
@@ -22,7 +23,7 @@ from flovia.cli.demo_site import HOST, PRICE, listen, serving, site
 from flovia.cli.readable import readable_challenge, readable_credential, readable_receipt
 from flovia.core.errors import LedgerError
 from flovia.core.events import Event
-from flovia.insights.join import JoinedEvent, join
+from flovia.insights.join import CONVERTED, JoinedEvent, join
 from flovia.ledger.base import Ledger
 
 _JOINED_WITHIN_S: Final = 10.0
@@ -110,7 +111,7 @@ def _joined(ledger: Ledger, after: int, challenge_id: str) -> JoinedEvent:
         ledger.flush()
         events: list[Event] = [event for _, event in ledger.read_events(after)]
         for found in join(events):
-            if found.challenge_id == challenge_id and found.latency_ms is not None:
+            if found.challenge_id == challenge_id and found.insight == CONVERTED:
                 return found
         time.sleep(0.02)
     raise LedgerError("the paid call was not recorded; choose another ledger with --ledger")
@@ -124,13 +125,15 @@ def _print(url: str, exchange: Exchange, joined: JoinedEvent, lines: list[str]) 
     out.print(f"A paid route is up: GET {url}/paid costs {PRICE}. An agent calls it:")
     for title, found in (
         ("1  402: the challenge", readable_challenge(exchange.challenge, time.time())),
-        ("2  the agent pays and repeats its request with a credential", readable_credential(exchange.credential)),
-        (f"3  {exchange.status}: {exchange.body} with a receipt", readable_receipt(exchange.receipt)),
-        ("4  flovia joins the payment with the call", joined.to_json()),
+        ("2  The agent pays, and repeats its request with a credential", readable_credential(exchange.credential)),
+        (f"3  {exchange.status}: {exchange.body}, with a receipt", readable_receipt(exchange.receipt)),
     ):
         out.print()
         out.print(Text(title, style="bold"))
         out.print(members(found))
+    out.print()
+    out.print(Text("4  flovia joins the payment with the call", style="bold"))
+    out.print(json.dumps(joined.to_json(), indent=2))
     out.print()
     out.print(Text("Try it (Ctrl-C ends the demo):", style="bold"))
     for line in lines:

@@ -47,9 +47,7 @@ def pay_once(url: str, *, budget: str, pending: Path) -> Exchange:
         PeerError: the route did not ask for a payment and then answer with a receipt.
     """
     recorder = _Recorder()
-    transport = PayingTransport(
-        MockWallet(), budget=Budget(budget), pending=PendingFiles(pending), transport=recorder
-    )
+    transport = PayingTransport(MockWallet(), budget=Budget(budget), pending=PendingFiles(pending), transport=recorder)
     with httpx.Client(transport=transport, trust_env=False) as agent:
         answer = agent.get(url, headers={"Flovia-Workflow": "demo"})
     if len(recorder.calls) != 2 or answer.status_code != 200:

@@ -154,11 +154,11 @@ def _bare(token: str) -> Finding:
 def _problem(body: str) -> Iterator[Finding]:
     """The problem details of a response's body, if it has any."""
     try:
-        shown = loads_object(body.strip()) if body.lstrip().startswith("{") else {}
+        found = loads_object(body.strip())
     except ParseError:
         return  # some other body: not ours to judge
-    if "type" in shown and "status" in shown:
-        yield Finding(kind="problem", shown=dict(shown))
+    if "type" in found and "status" in found:
+        yield Finding(kind="problem", shown=dict(found))
 
 
 def _print_mock_payment(text: str) -> int:

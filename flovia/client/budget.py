@@ -105,15 +105,15 @@ class Budget:
             CallerError: the reference is taken.
             WiringError: the file cannot be used now. In each case nothing was reserved.
         """
-        self.check(price)
+        self.check(host, price)
         now = self._clock()
         with self._books() as books:
             spent = self._spent(books, "", now)
             if self.per_host is not None:
-                self._allow("per_host", price, self.per_host, self._spent(books, host, now))
-            self._allow("limit", price, self.limit, spent)
+                self._allow("per_host", host, price, self.per_host, self._spent(books, host, now))
+            self._allow("limit", host, price, self.limit, spent)
             if self.lifetime is not None:
-                self._allow("lifetime", price, self.lifetime, _total(books, ""))
+                self._allow("lifetime", host, price, self.lifetime, _total(books, ""))
             try:
                 books.execute(
                     "INSERT INTO payment (reference, host, amount, reserved_at) VALUES (?, ?, ?, ?)",
@@ -124,20 +124,20 @@ class Budget:
             _add(books, host, price.amount)
             self._forget_old(books, now)
 
-    def check(self, price: Price) -> None:
-        """Whether ``price`` is a payment this budget could ever allow; reserves nothing.
+    def check(self, host: str, price: Price) -> None:
+        """Whether this budget could ever allow a payment of ``price`` to ``host``; reserves nothing.
 
         Raises:
             PolicyViolation, BudgetExceeded: as :meth:`reserve`.
         """
         if price.currency != self.currency:
             raise PolicyViolation(
-                f"the server asks for {price}, but the budget is in {self.currency.upper()}:"
+                f"{host} asks for {price}, but the budget is in {self.currency.upper()}:"
                 " nothing was paid. Use a budget in the server's currency if you want to pay it",
                 rule="currency",
             )
         if self.per_payment is not None:
-            self._allow("per_payment", price, self.per_payment, 0)
+            self._allow("per_payment", host, price, self.per_payment, 0)
 
     def commit(self, reference: str) -> None:
         """Note that the payment was made. It counts as before; an unknown reference is ignored."""
@@ -179,11 +179,11 @@ class Budget:
             )
         return price
 
-    def _allow(self, name: str, price: Price, limit: Price, spent: int) -> None:
+    def _allow(self, name: str, host: str, price: Price, limit: Price, spent: int) -> None:
         left = limit.amount - spent
         if price.amount > left:
             raise BudgetExceeded(
-                f"{price} is more than the budget's {name} of {limit} allows"
+                f"{price} for {host} is more than the budget's {name} of {limit} allows"
                 f" ({max(left, 0)} base units are left): nothing was paid. Raise {name},"
                 " wait for the window to pass, or do without",
                 limit=name,

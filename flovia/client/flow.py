@@ -270,7 +270,7 @@ def _choose(
                     rule="wallet",
                 )
             terms = check_challenge(ask, challenge, policy, now)
-            budget.check(terms.price)
+            budget.check(ask.host, terms.price)
             yield Reserve(reference=reference, host=ask.host, price=terms.price)
         except PaymentError as refusal:
             refusals.append(refusal)

@@ -7,7 +7,7 @@ PUBLISHED: Final = "2026-01-01"
 """Date of the ISO 4217 table this was made from."""
 
 _BY_DIGITS: Final = {
-    0: ("bif clp djf gnf isk jpy kmf krw pyg rwf ugx uyi vnd vuv xaf xof xpf "),
+    0: "bif clp djf gnf isk jpy kmf krw pyg rwf ugx uyi vnd vuv xaf xof xpf ",
     2: (
         "aed afn all amd aoa ars aud awg azn bam bbd bdt bmd bnd bob bov brl bsd btn bwp byn bzd "
         "cad cdf che chf chw cny cop cou crc cup cve czk dkk dop dzd egp ern etb eur fjd fkp gbp "
@@ -17,8 +17,8 @@ _BY_DIGITS: Final = {
         "srd ssp stn svc syp szl thb tjs tmt top try ttd twd tzs uah usd usn uyu uzs ved ves wst "
         "xad xcd xcg yer zar zmw zwg "
     ),
-    3: ("bhd iqd jod kwd lyd omr tnd "),
-    4: ("clf uyw "),
+    3: "bhd iqd jod kwd lyd omr tnd ",
+    4: "clf uyw ",
 }
 
 EXPONENTS: Final[Mapping[str, int]] = {code: digits for digits, codes in _BY_DIGITS.items() for code in codes.split()}

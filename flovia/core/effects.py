@@ -195,7 +195,7 @@ ClaimOutcome = Literal[
 ]
 
 
-@attrs.frozen
+@attrs.define
 class ClaimResult:
     """What a claim found.
 

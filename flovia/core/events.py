@@ -5,7 +5,7 @@ else is built until somebody reads it. :class:`Event` is the same with names. No
 credential, a receipt token, a key or a request body.
 """
 
-from typing import Final
+from typing import Any, Final, cast
 
 import attrs
 
@@ -81,7 +81,7 @@ class Event:
     @classmethod
     def from_row(cls, row: "EventRow") -> "Event":
         """The event of a row; a shorter row leaves the last fields out."""
-        return cls(*row)
+        return cls(*cast("tuple[Any, ...]", row))
 
     def to_row(self) -> "EventRow":
         """The row of this event."""

@@ -11,7 +11,7 @@ _encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 def fingerprint_of(bound: bytes, payload: JsonObject) -> str:
     """A hash over everything the MAC covers and the payload. Member order and spacing do not matter."""
-    parts = []
+    parts: list[str] = []
     for name, value in sorted(payload.items()):
         if not isinstance(value, str):
             # JSON starts with a brace, the texts below with a digit, so the two forms never meet.

@@ -19,7 +19,7 @@ from flovia.core.guard import DAY_S, Services
 from flovia.core.http import BodyState, HttpRequest, HttpResponse
 from flovia.core.offers import Offer
 from flovia.core.passage import Passage, Trace
-from flovia.core.redeeming import Redeemer
+from flovia.core.redeeming import Outcome, Redeemer
 
 _log = logging.getLogger("flovia")
 
@@ -79,7 +79,7 @@ class Gate(Redeemer):
             return Passage(request, step(EXCHANGE, RECEIVED, "pass"), response=allow)
         trace = self._trace(request)
         trace.note(ev.REQUEST_STARTED, self._clock())
-        outcome = self._blocked(request, trace)
+        outcome: Outcome | None = self._blocked(request, trace)
         if outcome is None:
             if request.http_method == "HEAD":
                 outcome = yield from self._unpaid(request, trace)

@@ -201,9 +201,10 @@ class BodyMeter:
         return Body(state=BodyState.READ, sha256=self._hash.digest(), size=self._size)
 
 
-@attrs.frozen
+@attrs.define
 class HttpRequest:
-    """One HTTP request as the router saw it. Positional, because adapters build one per request.
+    """One HTTP request as the router saw it. Read-only by agreement; adapters build one per request, so it is
+    positional and not frozen, which would cost as much as making it.
 
     ``http_method`` upper case. ``path`` is SCRIPT_NAME/root_path plus path, decoded as the router decoded
     it. ``query`` is the raw query string without ``?``. ``route`` is the route's pattern

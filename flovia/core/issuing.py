@@ -99,7 +99,7 @@ class Issuer(Guard):
             opaque = opaque_param(self._tokens(), scope, {})
             issued = [plan.render(plan.fixed_request, plan.price, expires, digest, opaque, header)]
         else:
-            issued = []
+            issued = list[Issued]()
             for chosen in self._chosen(request):
                 issued.append((yield from self._issue_one(chosen, request, digest, scope, header)))
         for one in issued:
@@ -167,8 +167,10 @@ class Issuer(Guard):
         if not self._ledger.available:
             # Whoever pays now could not be let in.
             return self._refuse(request, trace, "ledger-unavailable", 1)
+        extra: tuple[tuple[str, str], ...] = ()
+        members: dict[str, JsonValue] = {}
         if same is not None:
-            fields, first_id, extra, members = [format_challenge(same)], same.id, (), None
+            fields, first_id = [format_challenge(same)], same.id
         else:
             try:
                 issued = yield from self._issue(request, trace)
@@ -184,7 +186,7 @@ class Issuer(Guard):
             fields = [one.field for one in issued]
             first_id = issued[0].id
             extra = tuple(pair for one in issued if one.terms for pair in one.terms.headers)
-            members = {name: value for one in issued if one.terms for name, value in one.terms.body.items()} or None
+            members = {name: value for one in issued if one.terms for name, value in one.terms.body.items()}
         body = problem_body(problem, first_id)
         if members:
             body = _with_members(body, members)

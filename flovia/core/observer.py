@@ -51,13 +51,13 @@ class Observer(Guard):
 
     def enter(self, request: HttpRequest) -> Flow[Passage]:
         """Let the handler have the request, and remember what it says about a payment."""
+        yield from ()
         trace = self._trace(request)
         trace.provider = self.provider
         now = self._clock()
         trace.note(ev.REQUEST_STARTED, now)
         self._read_credential(request, trace, now)
         return Passage(request=request, state=step(EXCHANGE, RECEIVED, "observe"), trace=trace, on_start=self._start)
-        yield
 
     def _read_credential(self, request: HttpRequest, trace: Trace, now: float) -> None:
         """The challenge id of a credential, as the client tells it; the handler's own gate decides about it."""
@@ -121,13 +121,11 @@ class Observer(Guard):
         type_ = ev.REQUEST_COMPLETED if verb == "deliver" else ev.REQUEST_FAILED
         trace.note(type_, self._clock(), status, self._latency_ms(trace), passage.problem)
         self._ledger.append(trace.take())
-        return
-        yield
+        yield from ()
 
     def renew(self, passage: Passage) -> Flow[None]:
         """An observed passage holds no lease."""
-        return
-        yield
+        yield from ()
 
 
 def _reference(receipt: str) -> str | None:

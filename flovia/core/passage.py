@@ -57,7 +57,7 @@ def private_cache_control(value: str | None) -> str:
     """A Cache-Control with which no shared cache keeps the answer: ``public`` and ``s-maxage`` go, ``private`` comes."""
     if value is None:
         return "private"
-    kept = []
+    kept: list[str] = []
     for directive in value.split(","):
         directive = directive.strip()
         name = directive.partition("=")[0].strip().lower()

@@ -49,14 +49,15 @@ class Terms:
     body: JsonObject = attrs.field(factory=dict[str, JsonValue])
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Presented:
     """A credential whose challenge is authentic, unexpired (or already claimed) and claimed by this request.
 
     ``charge`` is the decoded request of the challenge: what was asked for, under the MAC. ``payload`` is the
     proof, from the client, not trusted. ``nonce`` stays the same however often this credential comes back,
     so use it as the idempotency key towards the backend. ``opaque`` is what :attr:`Terms.opaque` added.
-    ``attempt`` counts from 1.
+    ``attempt`` counts from 1. Read-only by agreement: one is made for every paid request, and freezing costs as
+    much as making it.
     """
 
     challenge: Challenge

@@ -67,8 +67,8 @@ def format_receipt(receipt: Receipt) -> str:
         parse_expires(receipt.timestamp)
     except ParseError:
         raise ParseError("receipt not emitted: its timestamp is not RFC 3339", "format_error") from None
-    if not receipt.reference or not is_method(receipt.method) or receipt.status != "success":
-        raise ParseError("receipt not emitted: it needs a method id and a reference, and success", "format_error")
+    if not is_method(receipt.method) or receipt.status != "success":
+        raise ParseError("receipt not emitted: it needs a method id, and success", "format_error")
     return receipt_text(receipt.method, receipt.reference, receipt.timestamp, receipt.extra)
 
 
@@ -80,7 +80,7 @@ def receipt_text(method: str, reference: str, timestamp: str, extra: JsonObject)
     """
     if not reference:
         raise ParseError("receipt not emitted: it needs a reference", "format_error")
-    if extra or not reference.isascii():
+    if extra or not (reference.isascii() and reference.isprintable()):
         if not _OWN.isdisjoint(extra):
             raise ParseError("receipt not emitted: extra repeats a member of the receipt", "format_error")
         own = {"method": method, "reference": reference, "status": "success", "timestamp": timestamp}

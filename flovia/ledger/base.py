@@ -22,11 +22,15 @@ class Ledger(Protocol):
     outcome of that call as unknown. ``tests`` for authors: ``flovia.testing.ledgers``.
     """
 
-    direct: bool
-    """True if no method ever waits (memory). Then the gate calls it on the spot, without a driver."""
+    @property
+    def direct(self) -> bool:
+        """True if no method ever waits (memory). Then the gate calls it on the spot, without a driver."""
+        ...
 
-    shared: bool
-    """True if several processes may use the same store."""
+    @property
+    def shared(self) -> bool:
+        """True if several processes may use the same store."""
+        ...
 
     @property
     def available(self) -> bool:

@@ -82,7 +82,7 @@ class MemoryLedger:
         *,
         clock: Callable[[], float] = time.time,
         max_payments: int = 1_000_000,
-        max_events: int = 100_000,
+        max_events: int = 20_000,
     ) -> None:
         self._clock = clock
         self._max_payments = max_payments
@@ -205,7 +205,10 @@ class MemoryLedger:
             if payment is None or payment.fence != fence or payment.state != state:
                 return False
             payment.state = step(PAYMENT, state, verb)
-            if verb == "park":
+            if verb == "deliver":
+                # Nobody can redeem it any more, so what a redelivery would need is let go.
+                payment.record, payment.fingerprint = None, ""
+            elif verb == "park":
                 payment.keep_until = max(payment.keep_until, self._clock() + UNKNOWN_KEPT_S)
             self._write(events)
             return True

@@ -11,8 +11,8 @@ from flovia.ledger.base import Ledger
 _SQLITE: Final = "sqlite:///"
 
 
-def open_ledger(url: str, *, clock: Callable[[], float] = time.time) -> Ledger:
-    """Open the ledger that ``url`` names, making its file and tables if they are not there.
+def open_ledger(url: str, *, clock: Callable[[], float] = time.time, create: bool = True) -> Ledger:
+    """Open the ledger that ``url`` names.
 
     * ``sqlite:///flovia.db``: a file, relative to the working directory of this moment;
     * ``sqlite:////var/lib/app/flovia.db``: a file by its absolute path;
@@ -21,6 +21,7 @@ def open_ledger(url: str, *, clock: Callable[[], float] = time.time) -> Ledger:
     Args:
         url: see above.
         clock: Unix seconds, for leases and for forgetting.
+        create: make a file that is not there; False for who only wants to read.
 
     Raises:
         WiringError: the URL names no ledger, or the file cannot be one; the message says what to do.
@@ -56,4 +57,4 @@ def open_ledger(url: str, *, clock: Callable[[], float] = time.time) -> Ledger:
             "a SQLite ledger needs SQLAlchemy: pip install 'flovia[server]'"
             " (or FLOVIA_LEDGER=memory:// to try things out in one process)"
         ) from None
-    return SqlLedger(SqliteDatabase(Path(path)), clock=clock)
+    return SqlLedger(SqliteDatabase(Path(path), create=create), clock=clock)

@@ -22,7 +22,7 @@ LONGEST_WAIT_S: Final = 5
 
 
 class Held(Protocol):
-    """The columns of a payment that a claim looks at. ``record`` is set from the moment it is settled."""
+    """The columns of a payment that a claim looks at. ``record`` is set from settled until delivered."""
 
     @property
     def state(self) -> str:
@@ -77,15 +77,15 @@ def judge(
         return OVER if expired else "claim"
     if state in (CLAIMED, DELIVERING) and held.lease_until > now:
         return ClaimResult("busy", retry_after_s=max(1, min(LONGEST_WAIT_S, round(held.lease_until - now))))
+    if state in (DELIVERED, REFUNDED):
+        if held.keep_until <= now:
+            return OVER
+        return ALREADY_DELIVERED if state == DELIVERED else PAID_BACK
     if held.record is None:
         # Parked, or its holder went silent: money may be moving for the other proof, which goes first.
         return "claim" if held.fingerprint == fingerprint else IN_DOUBT
     if held.keep_until <= now:
         return OVER
-    if state == DELIVERED:
-        return ALREADY_DELIVERED
-    if state == REFUNDED:
-        return PAID_BACK
     if held.fingerprint != fingerprint:
         return FOREIGN
     if held.refund_due:

@@ -12,7 +12,19 @@ from contextlib import AbstractContextManager, suppress
 from itertools import count, zip_longest
 from typing import Final, NamedTuple, Protocol
 
-from sqlalchemy import Connection, Select, Table, Update, bindparam, delete, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.sqlite import Insert
 
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
@@ -81,12 +93,17 @@ def _target(verb: str) -> str:
     return target
 
 
+def _can(verb: str) -> ColumnElement[bool]:
+    # Not IN: SQLAlchemy writes such a list anew for every call.
+    return or_(*(PAYMENTS.c.state == state for state in sources(PAYMENT, verb)))
+
+
 def _where(verb: str) -> Update:
     """The UPDATE of one step: finds a row for the holder of the fence only, in a state with that verb."""
     return update(PAYMENTS).where(
         PAYMENTS.c.key == bindparam("of_key"),
         PAYMENTS.c.fence == bindparam("of_fence"),
-        PAYMENTS.c.state.in_(sources(PAYMENT, verb)),
+        _can(verb),
     )
 
 
@@ -105,7 +122,7 @@ _HOLD_TO_SETTLE: Final = (
     .where(
         PAYMENTS.c.key == bindparam("of_key"),
         PAYMENTS.c.fence == bindparam("of_fence"),
-        PAYMENTS.c.state.in_(sources(PAYMENT, "settle")),
+        _can("settle"),
     )
     .with_for_update()
 )
@@ -300,7 +317,11 @@ class SqlLedger:
 
     def _end(self, verb: str, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
         with self._database.write() as connection:
-            if not _take(connection, verb, key, fence, {"state": _target(verb), "updated_at": self._clock()}):
+            changes: dict[str, object] = {"state": _target(verb), "updated_at": self._clock()}
+            if verb == "deliver":
+                # Nobody can redeem it any more, so what a redelivery would need is let go.
+                changes |= {"record": None, "fingerprint": ""}
+            if not _take(connection, verb, key, fence, changes):
                 return False
             self._insert_events(connection, events)
         return True

@@ -57,13 +57,14 @@ class SqliteDatabase:
 
     Args:
         path: the file; its directory must exist. A new file is readable by its owner only.
+        create: make the file if it is not there.
         monotonic: seconds that never go back, for patience and availability.
 
     Raises:
         WiringError: the file cannot be a ledger; the message says why and what to do.
     """
 
-    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, *, create: bool = True, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.path = path.absolute()
         self.upsert = upsert
         self._monotonic = monotonic
@@ -71,7 +72,7 @@ class SqliteDatabase:
         self._failed_at = float("-inf")
         self._closed = False
         self._start()
-        self._prepare()
+        self._prepare(os.O_CREAT if create else 0)
 
     def _start(self) -> None:
         self._lock = threading.Lock()
@@ -252,7 +253,7 @@ class SqliteDatabase:
             deadline = max(self._deadline, self._monotonic()) + COMMIT_PATIENCE_S
             self._until(deadline, lambda: raw.execute("COMMIT"))
 
-    def _prepare(self) -> None:
+    def _prepare(self, create: int) -> None:
         """Make the file and its tables if they are not there."""
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise WiringError(
@@ -260,11 +261,11 @@ class SqliteDatabase:
                 f" {sqlite3.sqlite_version}; use a newer Python or operating system"
             )
         try:
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            os.close(os.open(self.path, os.O_RDWR | create, 0o600))
         except OSError as error:
             raise WiringError(
                 f"the ledger file {self.path} cannot be opened for writing ({error.strerror});"
-                " create its directory, or point FLOVIA_LEDGER at a place this process may write to"
+                " create its directory, or name a file that this process may write to (FLOVIA_LEDGER)"
             ) from None
         try:
             with self.write() as connection:

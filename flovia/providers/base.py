@@ -9,8 +9,8 @@ binding, expiry, receipts, events, belongs to the gate. A whole provider::
         live, fixed_terms, deadline_s, receipt_header = True, True, 10.0, "payment-receipt"
 
         def quote(self, quote: Quote) -> Flow[Terms]:
+            yield from ()  # asks for nothing, but a flow is a generator all the same
             return Terms(request=charge_request(quote.price, recipient="ACME"))
-            yield  # a flow that asks for nothing is still a generator
 
         def verify(self, presented: Presented) -> Flow[Verdict]:
             transfer = presented.payload.get("transfer")

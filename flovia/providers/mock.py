@@ -55,6 +55,7 @@ class MockProvider:
 
     def quote(self, quote: Quote) -> Flow[Terms]:
         """Ask for the price and nothing else."""
+        yield from ()
         return Terms(
             request=charge_request(
                 quote.price,
@@ -63,7 +64,6 @@ class MockProvider:
                 external_id=self.external_id,
             )
         )
-        yield
 
     def verify(self, presented: Presented) -> Flow[Verdict]:
         """Do what the proof says."""

@@ -44,8 +44,10 @@ _ENDED_WITHIN_S = 10.0
 
 
 @contextmanager
-def serve_wsgi(app: WSGIApplication | str, *, server: WsgiServer = "wsgiref", workers: int = 1) -> Generator[str]:
-    """Serve a WSGI app; yields its base URL, without a slash at the end.
+def serve_wsgi(
+    app: WSGIApplication | str, *, server: WsgiServer = "wsgiref", workers: int = 1, port: int = 0
+) -> Generator[str]:
+    """Serve a WSGI app on ``port`` (0: any free one); yields its base URL, without a slash at the end.
 
     ``app`` is the callable or an import string (gunicorn: only that). ``gunicorn`` has sync workers,
     ``gunicorn-gthread`` threaded ones; only gunicorn takes more than one worker.
@@ -54,7 +56,7 @@ def serve_wsgi(app: WSGIApplication | str, *, server: WsgiServer = "wsgiref", wo
         CallerError: this server cannot serve ``app`` in that way.
         WiringError: the server ended by itself; the message carries what it printed.
     """
-    with _listening() as (listener, url):
+    with _listening(port) as (listener, url):
         if server in ("gunicorn", "gunicorn-gthread"):
             command = [sys.executable, "-m", "gunicorn", _import_string(app, server), "--bind"]
             command += [f"fd://{listener.fileno()}", "--workers", str(workers), "--log-level", "warning"]
@@ -72,8 +74,10 @@ def serve_wsgi(app: WSGIApplication | str, *, server: WsgiServer = "wsgiref", wo
 
 
 @contextmanager
-def serve_asgi(app: AsgiApplication | str, *, server: AsgiServer = "uvicorn", workers: int = 1) -> Generator[str]:
-    """Serve an ASGI app, its lifespan included; yields its base URL, without a slash at the end.
+def serve_asgi(
+    app: AsgiApplication | str, *, server: AsgiServer = "uvicorn", workers: int = 1, port: int = 0
+) -> Generator[str]:
+    """Serve an ASGI app, its lifespan included, on ``port`` (0: any free one); yields its base URL.
 
     ``uvicorn`` parses with httptools, ``uvicorn-h11`` with h11; ``hypercorn`` runs on asyncio,
     ``hypercorn-trio`` on trio. More than one worker: uvicorn only, with an import string.
@@ -82,7 +86,7 @@ def serve_asgi(app: AsgiApplication | str, *, server: AsgiServer = "uvicorn", wo
         CallerError: this server cannot serve ``app`` in that way.
         WiringError: the server ended by itself; the message carries what it printed.
     """
-    with _listening() as (listener, url):
+    with _listening(port) as (listener, url):
         if workers != 1:
             if not server.startswith("uvicorn"):
                 raise CallerError(f"{server} has one worker here: use server='uvicorn' for {workers}")
@@ -103,8 +107,8 @@ def serve_asgi(app: AsgiApplication | str, *, server: AsgiServer = "uvicorn", wo
 
 
 @contextmanager
-def _listening() -> Generator[tuple[socket.socket, str]]:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+def _listening(port: int) -> Generator[tuple[socket.socket, str]]:
+    listener = socket.create_server(("127.0.0.1", port), backlog=128)
     with listener:
         yield listener, f"http://127.0.0.1:{listener.getsockname()[1]}"
 

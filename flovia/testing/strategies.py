@@ -78,9 +78,7 @@ def challenges() -> st.SearchStrategy[Challenge]:
         request=json_objects(floats=False).map(encode_param),
         expires=st.none() | timestamps(),
         digest=st.none() | digests(),
-        opaque=st.none()
-        | st.dictionaries(texts(), texts(), max_size=3).map(encode_opaque)
-        | _own(_BASE64URL),
+        opaque=st.none() | st.dictionaries(texts(), texts(), max_size=3).map(encode_opaque) | _own(_BASE64URL),
         description=st.none() | _own(_PRINTABLE, 0, 60),
         header=st.none() | st.just(PAYMENT_AUTHORIZATION),
     )
@@ -107,9 +105,7 @@ def receipts() -> st.SearchStrategy[Receipt]:
 
 def prices() -> st.SearchStrategy[Price]:
     """Prices in any currency, up to the largest."""
-    return st.builds(
-        Price, amount=st.integers(1, 10**MAX_DIGITS - 1), currency=st.sampled_from(sorted(EXPONENTS))
-    )
+    return st.builds(Price, amount=st.integers(1, 10**MAX_DIGITS - 1), currency=st.sampled_from(sorted(EXPONENTS)))
 
 
 @st.composite

@@ -4,7 +4,9 @@
 """
 
 import itertools
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypedDict, Unpack, cast
 
 import anyio
 import attrs
@@ -12,18 +14,25 @@ import attrs
 import flovia
 from flovia.core.challenge import parse_challenge
 from flovia.core.credential import Credential, format_credential
+from flovia_asgi import ASGIApp, Scope
+from flovia_asgi.delivery import Message
 
 SECRET = "test-secret-of-the-asgi-adapters-0123456789"
-Message = MutableMapping[str, object]
-Application = Callable[..., Awaitable[object]]
 _proofs = itertools.count()
 
 
-def new_flovia(**settings: object) -> flovia.Flovia:
-    """Shared settings of a test: the mock provider, one dollar, a memory ledger of its own."""
-    known: dict[str, object] = {"provider": "mock", "price": "1.00 USD", "ledger": "memory://", "secret": SECRET}
-    make: Callable[..., flovia.Flovia] = flovia.Flovia
-    return make(**{**known, **settings})
+def new_flovia(
+    *, price: str = "1.00 USD", public_origin: str | None = None, clock: Callable[[], float] = time.time
+) -> flovia.Flovia:
+    """Shared settings of a test: the mock provider, and a memory ledger of its own."""
+    return flovia.Flovia(
+        provider="mock",
+        price=price,
+        ledger="memory://",
+        secret=SECRET,
+        public_origin=public_origin,
+        clock=clock,
+    )
 
 
 @attrs.frozen
@@ -108,76 +117,83 @@ class Server:
         starts = [message for message in self.sent if message["type"] == "http.response.start"]
         assert len(starts) == 1, self.sent
         bodies = [message for message in self.sent if message["type"] == "http.response.body"]
-        status, headers = starts[0]["status"], starts[0]["headers"]
-        assert isinstance(status, int)
-        assert isinstance(headers, list)
+        headers = cast("list[tuple[bytes, bytes]]", starts[0]["headers"])
         return Answer(
-            status,
+            cast("int", starts[0]["status"]),
             tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers),
             b"".join(piece for message in bodies if isinstance(piece := message.get("body", b""), bytes)),
             bool(bodies) and not bodies[-1].get("more_body", False),
         )
 
 
-def make_scope(
-    path: str = "/paid",
-    *,
-    http_method: str = "GET",
-    query: str = "",
-    headers: Sequence[tuple[str, str]] = (),
-    **more: object,
-) -> dict[str, object]:
-    """An HTTP scope of a client and a server on this machine."""
-    fields = [("host", "127.0.0.1"), *headers]
+class Request(TypedDict, total=False):
+    """What :func:`make_scope`, :func:`ask` and :func:`buy` know of a request; ``body``: in pieces, chunked."""
+
+    path: str
+    http_method: str
+    query: str
+    headers: Sequence[tuple[str, str]]
+    body: Sequence[bytes]
+    scope: Mapping[str, object]
+
+
+def make_scope(**request: Unpack[Request]) -> Scope:
+    """An HTTP scope of a client and a server on this machine; GET /paid, if nothing else is said."""
+    path, body = request.get("path", "/paid"), request.get("body", ())
+    fields = [("host", "127.0.0.1"), *request.get("headers", ())]
+    if body:
+        fields.append(("transfer-encoding", "chunked"))
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
-        "method": http_method,
+        "method": request.get("http_method", "GET"),
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": query.encode(),
+        "query_string": request.get("query", "").encode(),
         "root_path": "",
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields],
         "client": ("127.0.0.1", 40000),
         "server": ("127.0.0.1", 8000),
-        **more,
+        **request.get("scope", {}),
     }
 
 
-async def ask(
-    app: Application,
-    path: str = "/paid",
-    *,
-    http_method: str = "GET",
-    query: str = "",
-    headers: Sequence[tuple[str, str]] = (),
-    body: Sequence[bytes] = (),
-    scope: Mapping[str, object] | None = None,
-) -> Answer:
-    """Send one request, its body in these pieces (chunked), and wait for the answer."""
-    chunked = [("transfer-encoding", "chunked")] if body else []
-    server = Server(body or (b"",))
-    given = make_scope(path, http_method=http_method, query=query, headers=[*chunked, *headers], **(scope or {}))
-    await app(given, server.receive, server.send)
+async def serve(app: ASGIApp, scope: Scope, server: Server) -> None:
+    """Run one request through an app."""
+    await app(scope, server.receive, server.send)
+
+
+async def ask(app: ASGIApp, **request: Unpack[Request]) -> Answer:
+    """Send one request and wait for the answer."""
+    server = Server(request.get("body") or (b"",))
+    await serve(app, make_scope(**request), server)
     return server.answer
 
 
-async def buy(app: Application, path: str = "/paid", **request: object) -> Answer:
+def paying(unpaid: Answer, **request: Unpack[Request]) -> Request:
+    """The same request with a credential that pays the challenge of an answer."""
+    request["headers"] = [*request.get("headers", ()), ("authorization", credential_for(unpaid))]
+    return request
+
+
+async def redeem(app: ASGIApp, unpaid: Answer, **request: Unpack[Request]) -> Answer:
+    """Pay the challenge of an answer and ask again."""
+    return await ask(app, **paying(unpaid, **request))
+
+
+async def buy(app: ASGIApp, **request: Unpack[Request]) -> Answer:
     """Ask, pay, and ask again: the paid answer."""
-    send: Callable[..., Awaitable[Answer]] = ask
-    unpaid = await send(app, path, **request)
+    unpaid = await ask(app, **request)
     assert unpaid.status == 402, unpaid
-    headers = request.pop("headers", ())
-    assert isinstance(headers, Sequence)
-    return await send(app, path, headers=[*headers, ("authorization", credential_for(unpaid))], **request)
+    return await redeem(app, unpaid, **request)
 
 
-def state(flo: flovia.Flovia, challenge_id: str) -> str | None:
-    """Where a payment stands in the ledger; None if nobody has presented it."""
-    found = flo.ledger.find(f"{flo.settings.realm}|{challenge_id}")
-    return found and found.state
+def state(flo: flovia.Flovia, answer: Answer) -> str | None:
+    """Where the payment of a challenge stands in the ledger; None if nobody has presented it."""
+    found = flo.ledger.find(f"{flo.settings.realm}|{answer.challenge_id}")
+    return found.state if found is not None else None
 
 
 def event_types(flo: flovia.Flovia) -> list[str]:

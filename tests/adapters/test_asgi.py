@@ -1,20 +1,22 @@
 """flovia_asgi: what it does to an app's messages, on asyncio and on trio, with a server played by the test."""
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import cast
+from collections.abc import Coroutine, Generator, Sequence
+from typing import Unpack, cast
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flovia
 import flovia_asgi
 from flovia.core.exchange import DELIVERED, DELIVERING, SETTLED
+from flovia_asgi import ASGIApp, Receive, Scope, Send
+from flovia_asgi.delivery import Message
 from tests.adapters.asgi_harness import (
     Answer,
-    Message,
+    Request,
     Server,
     ask,
     buy,
@@ -22,25 +24,24 @@ from tests.adapters.asgi_harness import (
     event_types,
     make_scope,
     new_flovia,
+    paying,
+    redeem,
+    serve,
     state,
 )
 
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[dict[str, object], Receive, Send], Awaitable[None]]
 
-
-def replying(status: int = 200, headers: Sequence[tuple[bytes, bytes]] = (), body: bytes = b"hello") -> App:
+def replying(status: int = 200, headers: Sequence[tuple[bytes, bytes]] = (), body: bytes = b"hello") -> ASGIApp:
     """An app with one answer."""
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": status, "headers": list(headers)})
         await send({"type": "http.response.body", "body": body})
 
     return app
 
 
-async def echo(scope: dict[str, object], receive: Receive, send: Send) -> None:
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     """An app that answers with the request's body, and says in how many messages it came."""
     pieces: list[bytes] = []
     more = True
@@ -54,10 +55,9 @@ async def echo(scope: dict[str, object], receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"".join(pieces)})
 
 
-def guard(flo: flovia.Flovia, app: App, **route: object) -> App:
+def guard(flo: flovia.Flovia, app: ASGIApp, **route: Unpack[flovia.RouteSettings]) -> ASGIApp:
     """The app behind a gate of its own."""
-    paid_api: Callable[..., flovia.PaidApi] = flo.paid_api
-    return cast("App", flovia_asgi.paid(paid_api(**route), cast("flovia_asgi.ASGIApp", app)))
+    return flovia_asgi.paid(flo.paid_api(**route), app)
 
 
 # --- the exchange ------------------------------------------------------------------------------------------
@@ -77,14 +77,14 @@ async def test_one_payment_buys_one_answer() -> None:
     assert paid.get("payment-receipt")
     assert "text/plain" == paid.get("content-type")
     assert (402, "invalid-challenge") == (again.status, again.problem)
-    assert DELIVERED == state(flo, unpaid.challenge_id)
+    assert DELIVERED == state(flo, unpaid)
 
 
 async def test_the_grant_is_in_the_state_of_the_scope() -> None:
     """The handler reads who paid what from scope["state"]["payment"]; what else is in the state stays."""
     seen: list[object] = []
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append(scope["state"])
         await replying()(scope, receive, send)
 
@@ -110,7 +110,7 @@ async def test_a_message_that_an_app_sends_every_time_is_not_changed() -> None:
     """An app may keep its response start for all requests: no receipt of one buyer gets into it."""
     start: Message = {"type": "http.response.start", "status": 200, "headers": [(b"x-own", b"1")]}
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send(start)
         await send({"type": "http.response.body", "body": b"hello"})
 
@@ -130,11 +130,11 @@ async def test_the_final_status_decides(status: int, receipt: bool, left: str) -
     flo = new_flovia()
     app = guard(flo, replying(status))
     unpaid = await ask(app)
-    paid = await ask(app, headers=[("authorization", credential_for(unpaid))])
+    paid = await redeem(app, unpaid)
     assert status == paid.status
     assert receipt == (paid.get("payment-receipt") is not None)
     assert not paid.all("www-authenticate")
-    assert left == state(flo, unpaid.challenge_id)
+    assert left == state(flo, unpaid)
 
 
 async def test_a_failed_delivery_is_redeemed_with_the_same_credential() -> None:
@@ -142,7 +142,7 @@ async def test_a_failed_delivery_is_redeemed_with_the_same_credential() -> None:
     answers = iter([500, 200])
     redeliveries: list[bool] = []
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         redeliveries.append(cast("dict[str, flovia.Grant]", scope["state"])["payment"].redelivery)
         await replying(next(answers))(scope, receive, send)
 
@@ -158,10 +158,10 @@ async def test_an_app_that_answers_402_itself_does_not_ask_twice() -> None:
     flo = new_flovia()
     app = guard(flo, replying(402, body=b"pay me again"))
     unpaid = await ask(app)
-    paid = await ask(app, headers=[("authorization", credential_for(unpaid))])
+    paid = await redeem(app, unpaid)
     assert (500, "delivery-failed") == (paid.status, paid.problem)
     assert b"pay me again" not in paid.body
-    assert SETTLED == state(flo, unpaid.challenge_id)
+    assert SETTLED == state(flo, unpaid)
 
 
 async def test_head_is_challenged_without_a_body_and_never_redeems() -> None:
@@ -180,7 +180,7 @@ async def test_head_is_challenged_without_a_body_and_never_redeems() -> None:
 async def test_options_does_not_reach_the_app() -> None:
     """A preflight is answered with 204 and costs nothing; the app is not asked."""
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise AssertionError("the app ran")
 
     answer = await ask(guard(new_flovia(), app), http_method="OPTIONS")
@@ -209,29 +209,26 @@ async def test_a_login_beside_the_payment_reaches_the_app() -> None:
         ({"scope": {"root_path": "/v1"}}, 402),
     ],
 )
-async def test_a_credential_is_good_for_one_request_only(change: dict[str, object], expected: int) -> None:
+async def test_a_credential_is_good_for_one_request_only(change: Request, expected: int) -> None:
     """Method, whole path and query are bound: a credential for one is refused for another (S04)."""
     app = guard(new_flovia(), replying())
-    send: Callable[..., Coroutine[None, None, Answer]] = ask
-    authorization = ("authorization", credential_for(await ask(app, "/paid", query="a=1")))
-    request = {"path": "/paid", "query": "a=1", **change}
-    assert expected == (await send(app, headers=[authorization], **request)).status
+    unpaid = await ask(app, path="/paid", query="a=1")
+    other: Request = {"path": "/paid", "query": "a=1", **change}
+    assert expected == (await redeem(app, unpaid, **other)).status
 
 
 async def test_the_whole_path_is_bound_whoever_strips_the_mount_prefix() -> None:
     """A server that leaves root_path out of the path binds the same path as one that includes it."""
     app = guard(new_flovia(), replying())
-    unpaid = await ask(app, "/v1/paid", scope={"root_path": "/v1"})
-    paid = await ask(app, "/paid", headers=[("authorization", credential_for(unpaid))], scope={"root_path": "/v1"})
-    assert 200 == paid.status
+    unpaid = await ask(app, path="/v1/paid", scope={"root_path": "/v1"})
+    assert 200 == (await redeem(app, unpaid, path="/paid", scope={"root_path": "/v1"})).status
 
 
 @pytest.mark.parametrize("server", [None, ("/run/app.sock", None)])
 async def test_a_scope_without_addresses_is_understood(server: object) -> None:
     """ASGI lets client and server be absent, or name a unix socket; only a known stranger is refused."""
-    answer = await ask(
-        guard(new_flovia(public_origin="https://api.test"), replying()), scope={"client": None, "server": server}
-    )
+    app = guard(new_flovia(public_origin="https://api.test"), replying())
+    answer = await ask(app, scope={"client": None, "server": server})
     assert 402 == answer.status
 
 
@@ -242,26 +239,26 @@ async def test_an_app_that_raises_says_nothing_about_itself() -> None:
     """An exception before the answer: 500 delivery-failed, the payment stays redeemable, the error goes on."""
     flo = new_flovia()
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise ZeroDivisionError("a detail")
 
     guarded = guard(flo, app)
     unpaid = await ask(guarded)
     server = Server()
     with pytest.raises(ZeroDivisionError):
-        await guarded(make_scope(headers=[("authorization", credential_for(unpaid))]), server.receive, server.send)
+        await serve(guarded, make_scope(**paying(unpaid)), server)
     answer = server.answer
     assert (500, "delivery-failed") == (answer.status, answer.problem)
     assert b"a detail" not in answer.body
     assert not answer.all("payment-receipt")
-    assert SETTLED == state(flo, unpaid.challenge_id)
+    assert SETTLED == state(flo, unpaid)
 
 
 async def test_an_app_that_fails_in_the_middle_is_cut_off() -> None:
     """An exception after the first byte is raised again, so that the server breaks the answer off."""
     flo = new_flovia()
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
         raise ZeroDivisionError
@@ -270,9 +267,9 @@ async def test_an_app_that_fails_in_the_middle_is_cut_off() -> None:
     unpaid = await ask(guarded)
     server = Server()
     with pytest.raises(ZeroDivisionError):
-        await guarded(make_scope(headers=[("authorization", credential_for(unpaid))]), server.receive, server.send)
+        await serve(guarded, make_scope(**paying(unpaid)), server)
     assert (200, b"half", False) == (server.answer.status, server.answer.body, server.answer.complete)
-    assert SETTLED == state(flo, unpaid.challenge_id)
+    assert SETTLED == state(flo, unpaid)
     assert "payment.delivery_failed" in event_types(flo)
 
 
@@ -281,7 +278,7 @@ async def test_an_app_that_just_returns_has_not_delivered(begun: bool) -> None:
     """Returning without a complete answer is a mistake of the app, named as such; nothing is used up."""
     flo = new_flovia()
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if begun:
             await send({"type": "http.response.start", "status": 200, "headers": []})
 
@@ -289,9 +286,9 @@ async def test_an_app_that_just_returns_has_not_delivered(begun: bool) -> None:
     unpaid = await ask(guarded)
     server = Server()
     with pytest.raises(flovia.CallerError, match="last body message"):
-        await guarded(make_scope(headers=[("authorization", credential_for(unpaid))]), server.receive, server.send)
+        await serve(guarded, make_scope(**paying(unpaid)), server)
     assert (200 if begun else 500) == server.answer.status
-    assert SETTLED == state(flo, unpaid.challenge_id)
+    assert SETTLED == state(flo, unpaid)
 
 
 async def test_a_server_that_cannot_send_has_not_delivered() -> None:
@@ -304,8 +301,8 @@ async def test_a_server_that_cannot_send_has_not_delivered() -> None:
         raise OSError("the client is gone")
 
     with pytest.raises(OSError, match="the client is gone"):
-        await guarded(make_scope(headers=[("authorization", credential_for(unpaid))]), Server().receive, send)
-    assert SETTLED == state(flo, unpaid.challenge_id)
+        await guarded(make_scope(**paying(unpaid)), Server().receive, send)
+    assert SETTLED == state(flo, unpaid)
 
 
 async def test_cancelling_a_request_gives_the_payment_back() -> None:
@@ -313,57 +310,53 @@ async def test_cancelling_a_request_gives_the_payment_back() -> None:
     flo = new_flovia()
     started = anyio.Event()
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         started.set()
         await anyio.sleep_forever()
 
     guarded = guard(flo, app)
     unpaid = await ask(guarded)
     server = Server()
-    scope = make_scope(headers=[("authorization", credential_for(unpaid))])
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(guarded, scope, server.receive, server.send)
+        tasks.start_soon(serve, guarded, make_scope(**paying(unpaid)), server)
         await started.wait()
         tasks.cancel_scope.cancel()
     assert [] == server.sent
-    assert SETTLED == state(flo, unpaid.challenge_id)
+    assert SETTLED == state(flo, unpaid)
+
+
+class Suspended:
+    """Something to wait for that never comes."""
+
+    def __await__(self) -> Generator[None]:
+        yield
 
 
 def test_a_request_that_nobody_drives_any_more_gives_the_payment_back() -> None:
     """A coroutine that is closed, as at the end of an event loop, still leaves its passage."""
     flo = new_flovia()
-
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
-        await receive()
-
-    def step(coroutine: Coroutine[object, object, object]) -> None:
-        coroutine.send(None)
-
-    class Waiting:
-        def __await__(self) -> "object":
-            yield
-
-    async def receive() -> Message:
-        await cast("Awaitable[None]", Waiting())
-        raise AssertionError("nobody sends anything")
-
     sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Suspended()
 
     async def send(message: Message) -> None:
         sent.append(message)
 
+    def begin(scope: Scope) -> Coroutine[None, None, None]:
+        running = cast("Coroutine[None, None, None]", guarded(scope, Server().receive, send))
+        running.send(None)
+        return running
+
     guarded = guard(flo, app)
-    unpaid = cast("Coroutine[object, object, None]", guarded(make_scope(), receive, send))
     with pytest.raises(StopIteration):
-        step(unpaid)
+        running = begin(make_scope())
     fields = cast("list[tuple[bytes, bytes]]", sent[0]["headers"])
-    answer = Answer(402, tuple((name.decode(), value.decode()) for name, value in fields))
-    scope = make_scope(headers=[("authorization", credential_for(answer))])
-    running = cast("Coroutine[object, object, None]", guarded(scope, receive, send))
-    step(running)
-    assert DELIVERING == state(flo, answer.challenge_id)
+    unpaid = Answer(402, tuple((name.decode(), value.decode()) for name, value in fields))
+    running = begin(make_scope(**paying(unpaid)))
+    assert DELIVERING == state(flo, unpaid)
     running.close()
-    assert SETTLED == state(flo, answer.challenge_id)
+    assert SETTLED == state(flo, unpaid)
 
 
 # --- streams and disconnects -------------------------------------------------------------------------------
@@ -375,17 +368,17 @@ async def test_a_stream_is_handed_over_piece_by_piece() -> None:
     server = Server()
     seen: list[tuple[int, str | None]] = []
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(3):
             await send({"type": "http.response.body", "body": b"x", "more_body": True})
-            seen.append((len(server.sent), state(flo, unpaid.challenge_id)))
+            seen.append((len(server.sent), state(flo, unpaid)))
         await send({"type": "http.response.body"})
-        seen.append((len(server.sent), state(flo, unpaid.challenge_id)))
+        seen.append((len(server.sent), state(flo, unpaid)))
 
     guarded = guard(flo, app)
     unpaid = await ask(guarded)
-    await guarded(make_scope(headers=[("authorization", credential_for(unpaid))]), server.receive, server.send)
+    await serve(guarded, make_scope(**paying(unpaid)), server)
     assert [(2, DELIVERING), (3, DELIVERING), (4, DELIVERING), (5, DELIVERED)] == seen
     assert (b"xxx", True) == (server.answer.body, server.answer.complete)
 
@@ -397,7 +390,7 @@ async def test_a_client_that_hangs_up_has_not_got_its_answer(looking: bool, http
     flo = new_flovia()
     server = Server()
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"x", "more_body": True})
         server.hang_up()
@@ -410,10 +403,9 @@ async def test_a_client_that_hangs_up_has_not_got_its_answer(looking: bool, http
 
     guarded = guard(flo, app)
     unpaid = await ask(guarded, http_method=http_method)
-    headers = [("authorization", credential_for(unpaid))]
-    await guarded(make_scope(http_method=http_method, headers=headers), server.receive, server.send)
+    await serve(guarded, make_scope(**paying(unpaid, http_method=http_method)), server)
     assert not server.answer.complete
-    assert SETTLED == state(flo, unpaid.challenge_id)
+    assert SETTLED == state(flo, unpaid)
 
 
 async def test_a_slow_stream_keeps_its_lease() -> None:
@@ -422,7 +414,7 @@ async def test_a_slow_stream_keeps_its_lease() -> None:
     flo = new_flovia(clock=lambda: now[0])
     meanwhile: list[Answer] = []
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(4):
             now[0] += 40
@@ -436,26 +428,32 @@ async def test_a_slow_stream_keeps_its_lease() -> None:
     assert [(409, "in-flight")] == [(answer.status, answer.problem) for answer in meanwhile]
 
 
-async def test_files_that_a_server_sends_by_itself_count_as_bodies() -> None:
-    """http.response.pathsend ends an answer; zerocopysend does unless more follows."""
-    for last in (
+@pytest.mark.parametrize(
+    "last",
+    [
         [{"type": "http.response.pathsend", "path": "/srv/file"}],
-        [{"type": "http.response.zerocopysend", "file": 3, "more_body": True}, {"type": "http.response.zerocopysend"}],
-    ):
-        flo = new_flovia()
-        server = Server()
+        [
+            {"type": "http.response.zerocopysend", "file": 3, "more_body": True},
+            {"type": "http.response.zerocopysend", "file": 3},
+        ],
+    ],
+)
+async def test_files_that_a_server_sends_by_itself_count_as_bodies(last: list[Message]) -> None:
+    """http.response.pathsend ends an answer; zerocopysend does unless more follows."""
+    flo = new_flovia()
+    server = Server()
 
-        async def app(scope: dict[str, object], receive: Receive, send: Send, last: Sequence[Message] = last) -> None:
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            for message in last:
-                await send(message)
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for message in last:
+            assert DELIVERING == state(flo, unpaid)
+            await send(message)
 
-        guarded = guard(flo, app)
-        unpaid = await ask(guarded)
-        headers = [("authorization", credential_for(unpaid))]
-        await guarded(make_scope(headers=headers), server.receive, server.send)
-        assert last == server.sent[1:]
-        assert DELIVERED == state(flo, unpaid.challenge_id)
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded)
+    await serve(guarded, make_scope(**paying(unpaid)), server)
+    assert last == server.sent[1:]
+    assert DELIVERED == state(flo, unpaid)
 
 
 async def test_other_messages_pass_untouched() -> None:
@@ -468,13 +466,12 @@ async def test_other_messages_pass_untouched() -> None:
         {"type": "http.response.trailers", "headers": [(b"x-sum", b"1")], "more_trailers": False},
     ]
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         for message in messages:
             await send(message)
 
     guarded = guard(new_flovia(), app)
-    authorization = ("authorization", credential_for(await ask(guarded)))
-    await guarded(make_scope(headers=[authorization]), server.receive, server.send)
+    await serve(guarded, make_scope(**paying(await ask(guarded))), server)
     assert [messages[0], *messages[2:]] == [server.sent[0], *server.sent[2:]]
     assert server.sent[1]["trailers"] is True
 
@@ -496,7 +493,7 @@ async def test_a_body_is_bound_and_reaches_the_app_as_it_came() -> None:
     assert (b"one, two", "3") == (paid.body, paid.get("x-messages"))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(pieces=st.lists(st.binary(max_size=40), min_size=1, max_size=200))
 async def test_however_a_body_is_cut_it_is_one_body(pieces: list[bytes]) -> None:
     """The digest and what the app reads depend on the bytes alone; what is kept stays a bounded number of pieces."""
@@ -517,15 +514,14 @@ async def test_after_the_body_the_app_waits_for_the_server() -> None:
     kinds: list[object] = []
     server = Server([b"a", b"b"])
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         kinds.extend([(await receive())["type"] for _ in range(2)])
         server.hang_up()
         kinds.append((await receive())["type"])
 
     guarded = guard(new_flovia(), app)
     unpaid = await ask(guarded, http_method="POST", body=[b"a", b"b"])
-    headers = [("transfer-encoding", "chunked"), ("authorization", credential_for(unpaid))]
-    await guarded(make_scope(http_method="POST", headers=headers), server.receive, server.send)
+    await serve(guarded, make_scope(**paying(unpaid, http_method="POST", body=[b"a", b"b"])), server)
     assert ["http.request", "http.request", "http.disconnect"] == kinds
 
 
@@ -536,7 +532,7 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read_to_its_end() -
     at_limit = await ask(guarded, http_method="POST", body=[b"x" * 10])
     server = Server([b"x" * 6] * 100)
     scope = make_scope(http_method="POST", headers=[("content-length", "600")])
-    await guarded(scope, server.receive, server.send)
+    await serve(guarded, scope, server)
     assert 402 == at_limit.status
     assert (413, "body-too-large") == (server.answer.status, server.answer.problem)
     assert 2 == server.received
@@ -548,30 +544,30 @@ async def test_without_digest_the_app_reads_the_body_itself() -> None:
     guarded = guard(new_flovia(), echo, digest=False)
     unpaid = await ask(guarded, http_method="POST", body=[b"a"])
     assert 402 == unpaid.status
-    headers = [("authorization", credential_for(unpaid))]
-    await guarded(make_scope(http_method="POST", headers=headers), server.receive, server.send)
+    await serve(guarded, make_scope(**paying(unpaid, http_method="POST")), server)
     assert (200, b"later") == (server.answer.status, server.answer.body)
 
 
 async def test_a_get_without_a_body_is_not_waited_for() -> None:
     """HTTP/1 says in the head whether a body follows: a GET without one is answered before anything is read."""
     server = Server()
-    await guard(new_flovia(), replying())(make_scope(), server.receive, server.send)
+    await serve(guard(new_flovia(), replying()), make_scope(), server)
     assert (402, 0) == (server.answer.status, server.received)
 
 
 async def test_a_body_without_a_length_is_seen_on_http2() -> None:
     """HTTP/2 has bodies without Content-Length, so there even a GET's body is read and bound."""
     app = guard(new_flovia(), echo)
-    headers = [("authorization", "")][:0]
-    server = Server([b"body"])
-    await app(make_scope(headers=headers, http_version="2"), server.receive, server.send)
-    unpaid = server.answer
-    server = Server([b"other"])
-    headers = [("authorization", credential_for(unpaid))]
-    await app(make_scope(headers=headers, http_version="2"), server.receive, server.send)
-    assert [402, 402] == [unpaid.status, server.answer.status]
-    assert "invalid-challenge" == server.answer.problem
+    over = {"http_version": "2"}
+    first = Server([b"body"])
+    await serve(app, make_scope(scope=over), first)
+    second = Server([b"other"])
+    await serve(app, make_scope(**paying(first.answer, scope=over)), second)
+    third = Server([b"bo", b"dy"])
+    await serve(app, make_scope(**paying(first.answer, scope=over)), third)
+    assert [402, 402, 200] == [server.answer.status for server in (first, second, third)]
+    assert "invalid-challenge" == second.answer.problem
+    assert b"body" == third.answer.body
 
 
 async def test_a_client_that_hangs_up_while_it_sends_gets_nothing() -> None:
@@ -591,21 +587,20 @@ async def test_a_client_that_hangs_up_while_it_sends_gets_nothing() -> None:
 
 
 async def test_an_observer_withholds_an_answer_without_a_receipt() -> None:
-    """Before an ungated app: 500 internal-payment-error, the app's body is not sent, and an endless stream is
-    told to stop."""
+    """Before an ungated app: 500 internal-payment-error; an endless stream is told to stop."""
     flo = new_flovia()
     endless = 0
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal endless
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while True:
             endless += 1
             await send({"type": "http.response.body", "body": b"for sale", "more_body": True})
 
-    observed = cast("App", flovia_asgi.paid(flo.observe(), cast("flovia_asgi.ASGIApp", app)))
+    observed = flovia_asgi.paid(flo.observe(), app)
     streamed = await ask(observed)
-    plain = await ask(cast("App", flovia_asgi.paid(flo.observe(), cast("flovia_asgi.ASGIApp", replying()))))
+    plain = await ask(flovia_asgi.paid(flo.observe(), replying()))
     assert (500, "internal-payment-error") == (streamed.status, streamed.problem)
     assert (500, "internal-payment-error") == (plain.status, plain.problem)
     assert b"for sale" not in streamed.body
@@ -617,7 +612,7 @@ async def test_an_observer_lets_a_gated_app_be() -> None:
     """Before an app with its own gate nothing changes, and both requests become one attempt's events."""
     seen = new_flovia(price="2.00 USD")
     inner = guard(new_flovia(), replying())
-    observed = cast("App", flovia_asgi.paid(seen.observe(), cast("flovia_asgi.ASGIApp", inner)))
+    observed = flovia_asgi.paid(seen.observe(), inner)
     paid = await buy(observed)
     assert (200, b"hello") == (paid.status, paid.body)
     assert paid.get("payment-receipt")
@@ -631,11 +626,11 @@ async def test_what_is_not_http_reaches_the_app_as_it_is(kind: str) -> None:
     """Lifespan and websocket scopes are handed on with the server's own channels."""
     seen: list[object] = []
 
-    async def app(scope: dict[str, object], receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         seen.extend([scope, receive, send])
 
     server = Server()
-    scope: dict[str, object] = {"type": kind}
+    scope: Scope = {"type": kind}
     given = [scope, server.receive, server.send]
     await guard(new_flovia(), app)(scope, server.receive, server.send)
     assert given == seen
@@ -646,14 +641,14 @@ async def test_paid_takes_a_gate_or_its_settings(
 ) -> None:
     """paid(gate, app) and paid(app, provider=…, price=…) are the same; anything else says what it should be."""
     monkeypatch.setattr("flovia.api._default", new_flovia())
-    app = cast("flovia_asgi.ASGIApp", replying())
+    app = replying()
     with caplog.at_level(logging.CRITICAL):
         by_settings = flovia_asgi.paid(app, provider="mock", rail="mpp", price="3.00 USD")
     assert 402 == (await ask(by_settings)).status
     gate = new_flovia().paid_api()
     with pytest.raises(flovia.CallerError, match="nothing to guard"):
-        flovia_asgi.paid(cast("flovia_asgi.ASGIApp", gate), price="3.00 USD", provider="mock")
+        flovia_asgi.paid(cast("ASGIApp", gate), price="3.00 USD", provider="mock")
     with pytest.raises(flovia.CallerError, match="nothing to guard"):
-        flovia_asgi.paid(gate, cast("flovia_asgi.ASGIApp", "app"))
+        flovia_asgi.paid(gate, cast("ASGIApp", "app"))
     with pytest.raises(flovia.WiringError, match="not a guard"):
         flovia_asgi.paid(cast("flovia.PaidApi", app), app)

@@ -118,9 +118,7 @@ def test_a_receipt_is_shown_without_what_may_be_signed(text: str) -> None:
     assert {"jws": "(23 characters, not shown)"} == members["extra"]
 
 
-def test_a_whole_response_shows_everything_in_it(
-    typed: io.StringIO, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_whole_response_shows_everything_in_it(typed: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
     """What ``curl -i`` prints can be piped in: status, challenge and problem are decoded."""
     typed.write(RESPONSE)
     typed.seek(0)
@@ -150,9 +148,7 @@ def test_a_parameter_is_decoded() -> None:
     "text",
     ['Payment id="x"', "Payment !!!", "Payment abc", "hello", "", "www-authenticate: Bearer", "payment-receipt: eyJ"],
 )
-def test_what_cannot_be_read_is_said(
-    text: str, typed: io.StringIO, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_read_is_said(text: str, typed: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
     """Something malformed, or nothing of ours, is exit status 1 with one line on standard error."""
     typed.write(text)
     typed.seek(0)
@@ -186,9 +182,7 @@ def test_a_mock_payment_is_for_the_mock_provider_only(capsys: pytest.CaptureFixt
     assert "mock provider" in capsys.readouterr().err
 
 
-def test_a_terminal_is_asked_for_input(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_terminal_is_asked_for_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Without an argument and without a pipe, the command says what it waits for."""
 
     class Terminal(io.StringIO):

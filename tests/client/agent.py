@@ -33,9 +33,7 @@ class Reply:
 def _reply(response: httpx.Response | httpx2.Response) -> Reply:
     info = response.extensions.get("flovia")
     assert info is None or isinstance(info, PaymentInfo)
-    return Reply(
-        status=response.status_code, headers=dict(response.headers), body=response.content, payment=info
-    )
+    return Reply(status=response.status_code, headers=dict(response.headers), body=response.content, payment=info)
 
 
 class Agent:
@@ -78,63 +76,57 @@ class Agent:
         timeout: float = 5.0,
     ) -> Reply:
         """Any request, reading the whole answer. ``chunks`` makes the body a stream."""
-        if self.library == "httpx":
-            if not self.backend:
-                body = content if chunks is None else _each(chunks)
-                with httpx.Client(transport=self.transport(), timeout=timeout) as client:
-                    return _reply(
-                        client.request(http_method, url, headers=headers, content=body, follow_redirects=follow)
-                    )
-
-            async def call() -> Reply:
-                body = content if chunks is None else _aeach(chunks)
-                async with httpx.AsyncClient(transport=self.async_transport(), timeout=timeout) as client:
-                    return _reply(
-                        await client.request(
-                            http_method, url, headers=headers, content=body, follow_redirects=follow
-                        )
-                    )
-
-            return anyio.run(call, backend=self.backend)
+        if self.library == "httpx2":
+            return self._send2(http_method, url, headers, content, chunks, follow, timeout)
         if not self.backend:
-            body = content if chunks is None else _each(chunks)
-            with httpx2.Client(transport=self.transport2(), timeout=timeout) as client:
-                return _reply(
-                    client.request(http_method, url, headers=headers, content=body, follow_redirects=follow)
-                )
+            with httpx.Client(transport=self.transport(), timeout=timeout, follow_redirects=follow) as client:
+                body = content if chunks is None else _each(chunks)
+                return _reply(client.request(http_method, url, headers=headers, content=body))
 
-        async def call2() -> Reply:
-            body = content if chunks is None else _aeach(chunks)
-            async with httpx2.AsyncClient(transport=self.async_transport2(), timeout=timeout) as client:
-                return _reply(
-                    await client.request(http_method, url, headers=headers, content=body, follow_redirects=follow)
-                )
+        async def call() -> Reply:
+            transport = self.async_transport()
+            async with httpx.AsyncClient(transport=transport, timeout=timeout, follow_redirects=follow) as client:
+                body = content if chunks is None else _aeach(chunks)
+                return _reply(await client.request(http_method, url, headers=headers, content=body))
 
-        return anyio.run(call2, backend=self.backend)
+        return anyio.run(call, backend=self.backend)
+
+    def _send2(
+        self,
+        http_method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        content: bytes | None,
+        chunks: list[bytes] | None,
+        follow: bool,
+        timeout: float,
+    ) -> Reply:
+        if not self.backend:
+            with httpx2.Client(transport=self.transport2(), timeout=timeout, follow_redirects=follow) as client:
+                body = content if chunks is None else _each(chunks)
+                return _reply(client.request(http_method, url, headers=headers, content=body))
+
+        async def call() -> Reply:
+            transport = self.async_transport2()
+            async with httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=follow) as client:
+                body = content if chunks is None else _aeach(chunks)
+                return _reply(await client.request(http_method, url, headers=headers, content=body))
+
+        return anyio.run(call, backend=self.backend)
 
     def resume(
         self, reference: str, *, headers: Mapping[str, str] | None = None, content: bytes | None = None
     ) -> Reply:
         """Present a kept credential again."""
-        if self.library == "httpx":
-            if not self.backend:
-                with self.transport() as transport:
-                    return _reply(transport.resume(reference, headers=headers, content=content))
-
-            async def call() -> Reply:
-                async with self.async_transport() as transport:
-                    return _reply(await transport.resume(reference, headers=headers, content=content))
-
-            return anyio.run(call, backend=self.backend)
         if not self.backend:
-            with self.transport2() as transport:
+            with self.transport() if self.library == "httpx" else self.transport2() as transport:
                 return _reply(transport.resume(reference, headers=headers, content=content))
 
-        async def call2() -> Reply:
-            async with self.async_transport2() as transport:
+        async def call() -> Reply:
+            async with self.async_transport() if self.library == "httpx" else self.async_transport2() as transport:
                 return _reply(await transport.resume(reference, headers=headers, content=content))
 
-        return anyio.run(call2, backend=self.backend)
+        return anyio.run(call, backend=self.backend)
 
     def transport(self, inner: httpx.BaseTransport | None = None) -> flovia.client.httpx.PayingTransport:
         """A blocking transport for httpx."""

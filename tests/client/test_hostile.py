@@ -13,9 +13,19 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flovia.client import Budget, MockWallet, OutcomeUnknown, PaymentError, PaymentRefused, Policy, PolicyViolation, drive
+from flovia.client import (
+    Budget,
+    MockWallet,
+    OutcomeUnknown,
+    PaymentError,
+    PaymentRefused,
+    Policy,
+    PolicyViolation,
+    drive,
+)
+from flovia.core.encoding import JsonObject
 from tests.client.agent import WAYS, Agent
-from tests.client.server import Say, Seen, challenge, paid, sells, serving, unpaid
+from tests.client.server import Say, Script, Seen, challenge, paid, sells, serving, unpaid
 
 MIB = 1 << 20
 
@@ -117,9 +127,9 @@ def test_a_402_that_breaks_off_is_still_a_402(agent: Agent) -> None:
 def test_a_compressed_problem_is_understood(agent: Agent) -> None:
     """A small gzip body still tells the problem type."""
     body = gzip.compress(b'{"type":"https://paymentauth.org/problems/payment-expired"}')
-    with serving(lambda seen: unpaid(more=(("Content-Encoding", "gzip"),), body=body)) as server:
-        with pytest.raises(PaymentRefused) as caught:
-            agent.get(server.url)
+    say = unpaid(more=(("Content-Encoding", "gzip"),), body=body)
+    with serving(lambda seen: say) as server, pytest.raises(PaymentRefused) as caught:
+        agent.get(server.url)
     assert "payment-expired" == caught.value.problem
 
 
@@ -137,7 +147,7 @@ def test_a_problem_body_can_be_anything(tmp_path: Path, body: bytes) -> None:
 
 def test_a_challenge_too_long_to_echo_is_not_paid(tmp_path: Path) -> None:
     """A credential that no server would read is not paid for."""
-    request = {"amount": "100", "currency": "sgd", "methodDetails": {"x": "y" * 9000}}
+    request: JsonObject = {"amount": "100", "currency": "sgd", "methodDetails": {"x": "y" * 9000}}
     text = f'Payment id="a", realm="r", method="mock", intent="charge", request="{challenge(request=request).request}"'
     a = Agent("httpx", tmp_path)
     with serving(lambda seen: unpaid(text)) as server, pytest.raises(PolicyViolation) as caught:
@@ -289,9 +299,10 @@ def test_no_secret_in_errors_logs_or_reprs(way: str, tmp_path: Path, caplog: pyt
 
     secrets: set[str] = {"ok-test-secret-proof"}
     texts: list[str] = []
-    for script in (sells(Say(status=500)), sells(gone), lambda seen: unpaid(), sells(Say(status=302)), hang):
+    scripts: list[Script] = [sells(Say(status=500)), sells(gone), lambda _: unpaid(), sells(Say(status=302)), hang]
+    for script in scripts:
         with serving(script) as server:
-            texts.append(_whole_error(lambda url=server.url: a.send("GET", url, timeout=0.2)))
+            texts.append(_whole_error(a, server.url))
             if script is hang:
                 slow.set()
             secrets |= {value for seen in server.seen for name, value in seen.headers if name == "authorization"}
@@ -300,10 +311,10 @@ def test_no_secret_in_errors_logs_or_reprs(way: str, tmp_path: Path, caplog: pyt
     assert [] == [secret for secret in secrets if secret in shown or secret.removeprefix("Payment ") in shown]
 
 
-def _whole_error(call: Callable[[], object]) -> str:
+def _whole_error(agent: Agent, url: str) -> str:
     """Everything an error can show, as a crash reporter collects it."""
     with pytest.raises(PaymentError) as caught:
-        call()
+        agent.send("GET", url, timeout=0.2)
     error = caught.value
     lines = traceback.TracebackException.from_exception(error, capture_locals=True).format()
     return "".join(lines) + repr(vars(error))

@@ -105,7 +105,9 @@ def test_old_records_go_when_a_new_one_comes(tmp_path: Path) -> None:
     assert ["test-ref-new.json", "test-reference-1.json"] == sorted(path.name for path in tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("reference", ["", "../../etc/passwd", "a/b", "short", "x" * 65, "test reference", "test-ref\n"])
+@pytest.mark.parametrize(
+    "reference", ["", "../../etc/passwd", "a/b", "short", "x" * 65, "test reference", "test-ref\n"]
+)
 def test_a_reference_is_no_path(tmp_path: Path, reference: str) -> None:
     """A reference from elsewhere cannot name another file."""
     with pytest.raises(CannotResume, match="no reference"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,10 @@ from tests.client.agent import WAYS, Agent
 from tests.client.server import Say, Seen, challenge, free_port, paid, receipt, sells, serving, unpaid
 
 
+def _same(say: Say) -> Say:
+    return say
+
+
 class MakeAgent(Protocol):
     """Makes the agent of a test."""
 
@@ -39,9 +44,7 @@ class MakeAgent(Protocol):
 def agent(request: pytest.FixtureRequest, tmp_path: Path) -> MakeAgent:
     """An agent for each way to make a call, with its pending credentials in a folder of the test."""
 
-    def make(
-        *, wallet: Wallet | None = None, budget: Budget | None = None, policy: Policy | None = None
-    ) -> Agent:
+    def make(*, wallet: Wallet | None = None, budget: Budget | None = None, policy: Policy | None = None) -> Agent:
         return Agent(str(request.param), tmp_path / "pending", wallet=wallet, budget=budget, policy=policy)
 
     return make
@@ -91,9 +94,7 @@ def test_says_which_methods_it_pays_with(agent: MakeAgent) -> None:
         agent(wallet=MockWallet(method_ids=("mock", "alt"))).get(server.url)
         agent().get(server.url, {"Accept-Payment": "other/charge"})
         agent(policy=Policy(origins=["https://api.example.com"])).get(server.url)
-    assert ["mock/charge, alt/charge", "other/charge", None] == [
-        seen.header("accept-payment") for seen in server.seen
-    ]
+    assert ["mock/charge, alt/charge", "other/charge", None] == [seen.header("accept-payment") for seen in server.seen]
 
 
 @pytest.mark.parametrize(
@@ -153,10 +154,9 @@ def test_c03_request_and_opaque_are_echoed_byte_for_byte(agent: MakeAgent) -> No
 def test_c04_expired_or_unreadable_is_not_paid(agent: MakeAgent, expires: str, rule: str) -> None:
     """C04: a challenge that is over, or whose expiry cannot be read, is never paid."""
     a = agent()
-    good = format_challenge(challenge(expires=None))
-    with serving(lambda seen: unpaid(f'{good}, expires="{expires}"')) as server:
-        with pytest.raises(PolicyViolation) as caught:
-            a.get(server.url)
+    offer = unpaid(f'{format_challenge(challenge(expires=None))}, expires="{expires}"')
+    with serving(lambda seen: offer) as server, pytest.raises(PolicyViolation) as caught:
+        a.get(server.url)
     assert (rule, 0) == (caught.value.rule, a.payments)
 
 
@@ -186,9 +186,9 @@ def test_c05_the_body_is_sent_again_byte_for_byte(agent: MakeAgent) -> None:
 def test_c05_digest_of_another_body_is_not_paid(agent: MakeAgent) -> None:
     """C05: a challenge bound to another body than the one that was sent is refused."""
     a = agent()
-    with serving(lambda seen: unpaid(challenge(body=b"another"))) as server:
-        with pytest.raises(PolicyViolation) as caught:
-            a.send("POST", server.url, content=b"mine")
+    offer = unpaid(challenge(body=b"another"))
+    with serving(lambda seen: offer) as server, pytest.raises(PolicyViolation) as caught:
+        a.send("POST", server.url, content=b"mine")
     assert ("digest", 0) == (caught.value.rule, a.payments)
 
 
@@ -207,7 +207,7 @@ def test_c06_long_merged_and_split_challenges(agent: MakeAgent) -> None:
     long = challenge(request={"amount": "100", "currency": "sgd", "methodDetails": {"x": "y" * 4000}})
     merged = f'Bearer realm="x, Payment", {format_challenge(challenge(method="alt"))}, {format_challenge(long)}'
     for offer in (unpaid(merged), unpaid("Negotiate", challenge(method="alt"), long)):
-        with serving(sells(offer=lambda offer=offer: offer)) as server:
+        with serving(sells(offer=partial(_same, offer))) as server:
             assert 200 == agent().get(server.url).status
         assert [long.id] == [credential.challenge.id for credential in server.credentials]
 
@@ -282,7 +282,7 @@ def test_c07_origin_outside_the_policy_is_not_paid(agent: MakeAgent) -> None:
 
 def test_c08_one_credential_for_one_of_several_challenges(agent: MakeAgent) -> None:
     """C08: of several offers the first that wallet, policy and budget allow is paid, and only that one."""
-    offers = [
+    offers: list[Challenge | str] = [
         'Payment id="", realm="r", method="mock", intent="charge", request="e30"',
         challenge(method="other"),
         challenge(currency="usd"),
@@ -330,9 +330,9 @@ def test_c09_plain_http_to_another_machine_is_not_paid(tmp_path: Path) -> None:
 def test_c10_no_other_field_carries_a_credential(agent: MakeAgent, header: str) -> None:
     """C10: a challenge that wants the credential in a field of its own choice is unusable."""
     a = agent()
-    with serving(lambda seen: unpaid(f'{format_challenge(challenge())}, header="{header}"')) as server:
-        with pytest.raises(PolicyViolation) as caught:
-            a.get(server.url)
+    offer = unpaid(f'{format_challenge(challenge())}, header="{header}"')
+    with serving(lambda seen: offer) as server, pytest.raises(PolicyViolation) as caught:
+        a.get(server.url)
     assert ("challenge", 0) == (caught.value.rule, a.payments)
 
 
@@ -438,7 +438,7 @@ def test_c14_a_5xx_after_paying_is_an_unknown_outcome(agent: MakeAgent, status: 
     assert (200, b"goods") == (reply.status, reply.body)
     assert reply.payment is not None
     assert (error.reference, True) == (reply.payment.reference, reply.payment.resumed)
-    assert 1 == len(set(seen.header("authorization") for seen in server.seen[1:]))
+    assert 1 == len({seen.header("authorization") for seen in server.seen[1:]})
     assert [("GET", "/paid?q=1", "text/x", "test=1")] * 3 == [
         (seen.http_method, seen.target, seen.header("accept"), seen.header("cookie")) for seen in server.seen
     ]
@@ -472,9 +472,12 @@ def test_c14_a_refused_connection_after_paying_is_an_unknown_outcome(tmp_path: P
                 request.url = request.url.copy_with(port=free_port())
             return super().handle_request(request)
 
-    with serving(sells()) as server, httpx.Client(transport=a.transport(Gone())) as client:
-        with pytest.raises(OutcomeUnknown) as caught:
-            client.get(server.url)
+    with (
+        serving(sells()) as server,
+        httpx.Client(transport=a.transport(Gone())) as client,
+        pytest.raises(OutcomeUnknown) as caught,
+    ):
+        client.get(server.url)
     assert [caught.value.reference] == a.pending.references()
 
 

@@ -1,7 +1,7 @@
 """What a snippet meets when it is run: a server around its app, or a site to call. A process of its own.
 
-    python -m tests.docs.harness serve {wsgi|asgi} VERB PATH FILE
-    python -m tests.docs.harness visit {python|sh} FILE
+python -m tests.docs.harness serve {wsgi|asgi} VERB PATH FILE
+python -m tests.docs.harness visit {python|sh} FILE
 """
 
 import runpy

@@ -84,6 +84,4 @@ def programs(page: Path, text: str) -> list[Snippet]:
 
 def all_programs() -> list[Snippet]:
     """Every program of the documentation."""
-    return [
-        program for page in pages() for program in programs(page, (ROOT / page).read_text(encoding="utf-8"))
-    ]
+    return [program for page in pages() for program in programs(page, (ROOT / page).read_text(encoding="utf-8"))]

@@ -51,7 +51,7 @@ class Answer:
     credentials: list[str] = attrs.field(repr=False)
 
 
-class GaveUp(Exception):  # noqa: N818  # what the client did, not what went wrong
+class GaveUp(Exception):
     """The client raised instead of answering."""
 
 
@@ -106,18 +106,14 @@ class PymppAgent:
                     (await plain.post(interlude.url, content=interlude.body, headers=fields)).raise_for_status()
             self._paid += 1
             payload = {"proof": proof or f"ok-pympp-{id(self)}-{self._paid}"}
-            credential = Credential(
-                challenge=params.challenge.to_echo(), payload=payload, source="did:key:pympp"
-            )
+            credential = Credential(challenge=params.challenge.to_echo(), payload=payload, source="did:key:pympp")
             credentials.append(credential.to_authorization())
             return credentials[-1]
 
         async def go() -> httpx.Response:
             wallets = [ClientMethod(method=mock_method(name), create_credential=create) for name in methods]
             async with Client(methods=wallets) as client:
-                return await client.fetch(
-                    url, method=http_method, content=body, headers=headers, timeout=TIMEOUT_S
-                )
+                return await client.fetch(url, method=http_method, content=body, headers=headers, timeout=TIMEOUT_S)
 
         try:
             response = asyncio.run(go())

@@ -21,7 +21,7 @@ SECRETS = (
 )
 
 _ASCII = "abcdefghijklmnopqrstuvwxyzABCXYZ0123456789 _-.:/"
-_AWKWARD = '"\\,;=<>&\'\t\x01\x1f\x7f'
+_AWKWARD = "\"\\,;=<>&'\t\x01\x1f\x7f"
 _WIDE = "äßçéñØ→“”€中文字かなقרא‮\u2028\u2029\ufeff"
 _LATE = "\ue000\ufb33\ufffd"  # after the surrogates in UTF-16 order, before the astral ones in code point order
 _ASTRAL = "\U00010000🍎👩‍🚀𝒜\U0010fffd"

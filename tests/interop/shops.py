@@ -26,7 +26,6 @@ DESCRIPTION = 'Five “apples” 🍎, "fresh"'
 """Nothing between U+0080 and U+00FF: with that, pympp answers 500 (see test_peer_claims.py)."""
 
 
-
 class Verifier:
     """The mock method on the server's side: takes every proof that starts with ``ok`` and counts what it took."""
 

@@ -1,15 +1,18 @@
 """flovia, pympp and mppx derive the same ids, and read each other's challenges, on 10,000 generated ones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
+import attrs
 import pytest
+import rfc8785
 
-from flovia.core.binding import challenge_id
+from flovia.core.binding import Keyring, challenge_id, issue
 from flovia.core.challenge import Challenge, encode_opaque, format_challenge, parse_challenge
-from flovia.core.credential import parse_credential
-from flovia.core.encoding import JsonObject, encode_param
-from tests.interop.generated import Sample, samples
+from flovia.core.credential import Credential, format_credential, parse_credential
+from flovia.core.encoding import JsonObject, JsonValue, b64url_encode, encode_param
+from flovia.core.errors import ParseError
+from tests.interop.generated import SECRETS, Sample, samples
 from tests.interop.javascript import Javascript
 from tests.interop.pympp import Challenge as PymppChallenge
 from tests.interop.pympp import Credential as PymppCredential
@@ -136,10 +139,7 @@ def test_mppx_derives_the_same_ids(challenges: list[Sample], javascript: Javascr
     """mppx's ``Challenge.from`` and flovia agree on every one of the 10,000 challenges (S10, S14), both ways."""
     answers = ask(
         javascript,
-        [
-            {"op": "challenge.issue", "members": members(sample), "secretKey": sample.secret}
-            for sample in challenges
-        ],
+        [{"op": "challenge.issue", "members": members(sample), "secretKey": sample.secret} for sample in challenges],
     )
     assert [answer.get("id", answer) for answer in answers] == [flovia_id(sample) for sample in challenges]
     for sample, answer in zip(challenges, answers, strict=True):
@@ -161,10 +161,7 @@ def test_mppx_reads_flovias_challenges(challenges: list[Sample], javascript: Jav
     payload: JsonObject = {"proof": "ok 🔑"}
     answers = ask(
         javascript,
-        [
-            {"op": "credential.answer", "field": field, "payload": payload, "source": "did:key:mppx"}
-            for field in fields
-        ],
+        [{"op": "credential.answer", "field": field, "payload": payload, "source": "did:key:mppx"} for field in fields],
     )
     for sample, answer in zip(challenges, answers, strict=True):
         credential = parse_credential(cast(str, answer["value"]))
@@ -172,4 +169,132 @@ def test_mppx_reads_flovias_challenges(challenges: list[Sample], javascript: Jav
         assert (payload, "did:key:mppx") == (credential.payload, credential.source)
 
 
-# --- where they differ ---------------------------------------------------------------------------------------
+# --- where they differ: docs/interop.md has the list --------------------------------------------------------------
+
+PLAIN = Sample(
+    secret=SECRETS[0],
+    realm="api.example.com",
+    method="mock",
+    intent="charge",
+    request={"amount": "100", "currency": "usd"},
+    expires="2030-01-31T12:00:00Z",
+    digest=None,
+    opaque=None,
+    description=None,
+)
+
+
+def with_member(value: JsonValue, name: str = "x") -> Sample:
+    """A challenge whose request has one more member."""
+    return attrs.evolve(PLAIN, request={**PLAIN.request, name: value})
+
+
+def pympp_id(sample: Sample) -> str:
+    """The id by pympp."""
+    return pympp_challenge(sample).id
+
+
+def mppx_issue(javascript: Javascript, sample: Sample) -> JsonObject:
+    """mppx's ``{"id", "field"}``, or its ``{"error"}``."""
+    return javascript.call("challenge.issue", members=members(sample), secretKey=sample.secret)
+
+
+@pytest.mark.node
+def test_the_credential_field_has_another_slot(javascript: Javascript) -> None:
+    """With ``header`` flovia appends an eighth slot, as the draft says; pympp and mppx put it before opaque.
+
+    Only the issuer ever computes an id, so clients and servers of different make never notice.
+    """
+    header = "Payment-Authorization"
+    theirs = javascript.call("challenge.issue", members={**members(PLAIN), "header": header}, secretKey=PLAIN.secret)
+    named = {
+        "secret_key": PLAIN.secret,
+        "realm": PLAIN.realm,
+        "method": PLAIN.method,
+        "intent": PLAIN.intent,
+        "request": dict(PLAIN.request),
+        "expires": PLAIN.expires,
+        "header": header,
+    }
+    ours = challenge_id(
+        PLAIN.secret.encode(),
+        realm=PLAIN.realm,
+        method=PLAIN.method,
+        intent=PLAIN.intent,
+        request=encode_param(PLAIN.request),
+        expires=PLAIN.expires,
+        header=header,
+    )
+    assert theirs["id"] == cast("Callable[..., str]", generate_challenge_id)(**named)
+    assert ours != theirs["id"]
+
+
+@pytest.mark.node
+def test_a_bar_in_the_realm_is_refused(javascript: Javascript) -> None:
+    """``|`` separates the slots: flovia does not issue a challenge that holds one, pympp and mppx do."""
+    sample = attrs.evolve(PLAIN, realm="a|b")
+    with pytest.raises(ParseError, match="no bound member may hold"):
+        issue(
+            Keyring([sample.secret]),
+            realm=sample.realm,
+            method=sample.method,
+            intent=sample.intent,
+            request=encode_param(sample.request),
+            expires="2030-01-31T12:00:00Z",
+        )
+    assert pympp_id(sample) == mppx_issue(javascript, sample)["id"]
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("value", [1e16, "\0"], ids=["integer-beyond-2^53-as-a-double", "U+0000"])
+def test_values_that_only_flovia_refuses(javascript: Javascript, value: JsonValue) -> None:
+    """pympp and mppx agree on the id; flovia emits nothing that its own strict parser would not take back."""
+    sample = with_member(value)
+    with pytest.raises(ParseError):
+        encode_param(sample.request)
+    assert pympp_id(sample) == mppx_issue(javascript, sample)["id"]
+
+
+@pytest.mark.node
+def test_integers_that_a_double_cannot_hold(javascript: Javascript) -> None:
+    """2^53 + 1: flovia and pympp refuse, mppx issues a challenge for 2^53."""
+    sample = with_member(2**53 + 1)
+    with pytest.raises(ParseError):
+        encode_param(sample.request)
+    with pytest.raises(rfc8785.IntegerDomainError):
+        pympp_id(sample)
+    assert mppx_issue(javascript, with_member(2**53))["id"] == mppx_issue(javascript, sample)["id"]
+
+
+@pytest.mark.node
+def test_half_a_surrogate_pair(javascript: Javascript) -> None:
+    """Text that has no UTF-8: flovia and pympp refuse it, mppx issues."""
+    sample = with_member("\ud800")
+    with pytest.raises(ParseError):
+        encode_param(sample.request)
+    with pytest.raises(rfc8785.CanonicalizationError):
+        pympp_id(sample)
+    assert "id" in mppx_issue(javascript, sample)
+
+
+@pytest.mark.node
+def test_a_member_called_proto(javascript: Javascript) -> None:
+    """mppx binds a member ``__proto__`` and then loses it, so it cannot verify its own challenge, nor ours."""
+    sample = with_member({"a": "b"}, "__proto__")
+    theirs = mppx_issue(javascript, sample)
+    assert flovia_id(sample) == pympp_id(sample) == theirs["id"]
+    for field in (cast(str, theirs["field"]), format_challenge(flovia_challenge(sample))):
+        read = javascript.call("challenge.read", field=field, secretKey=sample.secret)
+        assert False is read["verified"]
+
+
+@pytest.mark.node
+def test_a_request_that_is_not_canonical_is_echoed_as_it_came(javascript: Javascript) -> None:
+    """flovia and pympp echo the request's text unchanged; mppx writes it anew, and such a server refuses it (C03)."""
+    request = b64url_encode(b'{"currency":"usd", "amount":"100"}')
+    field = format_challenge(attrs.evolve(flovia_challenge(PLAIN), request=request))
+    ours = format_credential(Credential(challenge=parse_challenge(field), payload={}))
+    pympps = PymppCredential(challenge=PymppChallenge.from_www_authenticate(field).to_echo(), payload={})
+    mppxs = cast(str, javascript.call("credential.answer", field=field, payload={})["value"])
+    echoed = [parse_credential(value).challenge.request for value in (ours, pympps.to_authorization(), mppxs)]
+    assert [request, request, encode_param(PLAIN.request)] == echoed

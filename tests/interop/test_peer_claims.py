@@ -162,9 +162,7 @@ def flask_pair() -> Iterator[tuple[str, str]]:
     theirs = Flask("pympp")
 
     @pympp.pay(pympp_gate(verifier))
-    async def documented(
-        request: object, credential: pympp.Credential, receipt: pympp.Receipt
-    ) -> dict[str, str]:
+    async def documented(request: object, credential: pympp.Credential, receipt: pympp.Receipt) -> dict[str, str]:
         return {"foo": "bar"}
 
     def by_hand() -> object:

@@ -86,6 +86,15 @@ def test_a_missing_directory(tmp_path: Path) -> None:
     assert not (tmp_path / "no").exists()
 
 
+def test_only_to_read(tmp_path: Path) -> None:
+    """Who only wants to read does not leave a new, empty ledger behind after a misspelled name."""
+    with pytest.raises(WiringError, match="No such file"):
+        open_ledger(f"sqlite:///{tmp_path}/misspelt.db", create=False)
+    assert list(tmp_path.iterdir()) == []
+    open_ledger(f"sqlite:///{tmp_path}/ledger.db").close()
+    open_ledger(f"sqlite:///{tmp_path}/ledger.db", create=False).close()
+
+
 def test_a_directory(tmp_path: Path) -> None:
     """A directory is no file."""
     assert "cannot be opened for writing" in refusal(f"sqlite:///{tmp_path}")

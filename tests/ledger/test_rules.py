@@ -45,7 +45,7 @@ def outcome(payment: Payment, *, fingerprint: str = "mine", expired: bool = Fals
         (PARKED, None, "claim"),
         (SETTLED, "paid", "redeem"),
         (DELIVERING, "paid", "redeem"),
-        (DELIVERED, "paid", "delivered"),
+        (DELIVERED, None, "delivered"),
         (REFUNDED, "paid", "refunded"),
     ],
 )
@@ -77,4 +77,5 @@ def test_the_first_that_fits_is_told() -> None:
     assert outcome(attrs.evolve(paid, keep_until=100.0), fingerprint="other") == "expired"
     assert outcome(paid, fingerprint="other") == "foreign"
     assert outcome(paid) == "refund_due"
+    assert outcome(Payment(state=DELIVERED, keep_until=100.0)) == "expired"
     assert outcome(attrs.evolve(paid, refund_due=False)) == "exhausted"

@@ -1,8 +1,11 @@
 """Properties of the wire types: what we write we read, whatever its spelling, and writing is canonical."""
 
 import copy
+import hashlib
+import hmac
 import json
 import pickle
+from typing import Any
 
 import attrs
 import rfc8785
@@ -53,10 +56,9 @@ def test_base64url_is_read_in_one_spelling_only(text: str) -> None:
     """Whatever decodes is exactly what encoding the result writes: no second text means the same bytes."""
     try:
         raw = b64url_decode(text)
-    except ParseError as error:
-        assert "encoding_error" == error.kind
-    else:
-        assert text == b64url_encode(raw)
+    except ParseError:
+        return
+    assert text == b64url_encode(raw)
 
 
 @given(wire.json_values())
@@ -107,15 +109,14 @@ def test_every_legal_spelling_means_the_same(challenge: Challenge, data: st.Data
 
 
 @given(st.lists(wire.challenges(), max_size=3), st.lists(wire.other_challenges(), max_size=3), st.data())
-def test_every_challenge_of_a_mix_is_found(
-    challenges: list[Challenge], others: list[str], data: st.DataObject
-) -> None:
+def test_every_challenge_of_a_mix_is_found(challenges: list[Challenge], others: list[str], data: st.DataObject) -> None:
     """C06: challenges are found in any mix of schemes, in one field or several, in their order."""
-    marked = [*((True, format_challenge(one)) for one in challenges), *((False, one) for one in others)]
+    marked = [(True, format_challenge(one)) for one in challenges] + [(False, one) for one in others]
     mixed = data.draw(st.permutations(marked))
     fields: list[str] = []
     for _, value in mixed:
-        if fields and data.draw(st.booleans()):
+        joined = data.draw(st.booleans())
+        if fields and joined:
             fields[-1] += data.draw(st.sampled_from([",", ", ", " ,,\t"])) + value
         else:
             fields.append(value)
@@ -137,7 +138,10 @@ def test_credential_round_trip(credential: Credential) -> None:
     """C03: a credential survives its header, and the echo's texts are those of the challenge."""
     again = parse_credential(format_credential(credential))
     assert credential == again
-    assert (credential.challenge.request, credential.challenge.opaque) == (again.challenge.request, again.challenge.opaque)
+    assert (credential.challenge.request, credential.challenge.opaque) == (
+        again.challenge.request,
+        again.challenge.opaque,
+    )
 
 
 @given(wire.credentials(), st.sampled_from(["{}", "Bearer x, {}", "{}, Negotiate", "{} ,", 'Digest a="Payment y", {}']))
@@ -213,17 +217,23 @@ def test_issued_challenges_are_authentic_on_the_wire(challenge: Challenge, descr
     assert not authenticate(Keyring(["test-other-secret-test-other-secret"]), echo)
 
 
-@given(wire.challenges(), wire.challenges(), st.sets(st.sampled_from([field.name for field in attrs.fields(Challenge) if field.init])))
+@given(
+    wire.challenges(),
+    wire.challenges(),
+    st.sets(st.sampled_from([field.name for field in attrs.fields(Challenge) if field.init])),
+)
 def test_no_altered_member_is_authentic(challenge: Challenge, other: Challenge, taken: set[str]) -> None:
     """S04, S10: an echo with any bound member taken from elsewhere is refused; only ``description`` is free."""
     keyring = Keyring([SECRET])
-    bound = {
+    bound: dict[str, Any] = {
         field.name: getattr(challenge, field.name)
         for field in attrs.fields(Challenge)
         if field.init and field.name not in ("id", "description")
     }
     bound["realm"] = bound["realm"].replace("|", "")
-    issued = issue(keyring, **(bound | {"expires": bound["expires"] or "2030-01-01T00:00:00Z", "opaque": bound["opaque"] or None}))
+    bound["expires"] = bound["expires"] or "2030-01-01T00:00:00Z"
+    bound["opaque"] = bound["opaque"] or None
+    issued = issue(keyring, **bound)
     altered = attrs.evolve(issued, **{name: getattr(other, name) for name in taken})
     same = attrs.evolve(altered, description=None) == attrs.evolve(issued, description=None)
     assert same is authenticate(keyring, altered)
@@ -272,9 +282,6 @@ def test_ranking_never_invents_or_repeats_an_offer(offers: list[str], ranges: li
 
 def test_secrets_of_any_length_have_ids() -> None:
     """The id function takes short and long secrets, as HMAC defines them (RFC 2104)."""
-    import hashlib
-    import hmac
-
     for length in (1, 32, 64, 65, 200):
         secret = b"t" * length
         message = b"r|m|i|e30|||"

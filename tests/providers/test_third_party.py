@@ -76,9 +76,7 @@ def test_a_voucher_pays_once(app: WSGIApplication, tmp_path: Path) -> None:
     ("code", "problem"),
     [("TEST-VOUCHER-0002", "payment-insufficient"), ("made up", "verification-failed"), (7, "invalid-payload")],
 )
-def test_what_is_no_good_voucher_is_refused(
-    app: WSGIApplication, code: object, problem: str, tmp_path: Path
-) -> None:
+def test_what_is_no_good_voucher_is_refused(app: WSGIApplication, code: object, problem: str, tmp_path: Path) -> None:
     """A voucher of another worth, an unknown one and something that is none: each 402 says which (S06)."""
     with serve_wsgi(app) as url, pytest.raises(PaymentRefused) as refused:
         call(url, code, tmp_path)
@@ -91,9 +89,7 @@ def test_an_installed_provider_is_found_by_name(tmp_path: Path) -> None:
     metadata = tmp_path / "voucher_for_flovia-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: voucher-for-flovia\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        "[flovia.providers]\nvoucher = voucher_for_flovia:VoucherProvider\n"
-    )
+    (metadata / "entry_points.txt").write_text("[flovia.providers]\nvoucher = voucher_for_flovia:VoucherProvider\n")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import flovia\n"
         "flo = flovia.Flovia(secret='test-secret-test-secret-test-secret-', ledger='memory://')\n"

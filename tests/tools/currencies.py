@@ -29,8 +29,9 @@ def render() -> str:
     groups: list[str] = []
     for digits in sorted(set(exponents.values())):
         codes = " ".join(code for code, exponent in exponents.items() if exponent == digits)
-        lines = "\n".join(f'        "{line} "' for line in textwrap.wrap(codes, 90))
-        groups.append(f"    {digits}: (\n{lines}\n    ),\n")
+        lines = [f'"{line} "' for line in textwrap.wrap(codes, 90)]
+        text = lines[0] if len(lines) == 1 else "(\n        " + "\n        ".join(lines) + "\n    )"
+        groups.append(f"    {digits}: {text},\n")
     return (
         '"""Decimal digits of the currencies of ISO 4217. Generated: edit tests/tools/currencies.py instead."""\n\n'
         "from collections.abc import Mapping\n"
@@ -38,9 +39,8 @@ def render() -> str:
         f'PUBLISHED: Final = "{iso4217.__published__.isoformat()}"\n'
         '"""Date of the ISO 4217 table this was made from."""\n\n'
         "_BY_DIGITS: Final = {\n" + "".join(groups) + "}\n\n"
-        "EXPONENTS: Final[Mapping[str, int]] = {\n"
-        "    code: digits for digits, codes in _BY_DIGITS.items() for code in codes.split()\n"
-        "}\n"
+        "EXPONENTS: Final[Mapping[str, int]] = "
+        "{code: digits for digits, codes in _BY_DIGITS.items() for code in codes.split()}\n"
         '"""Lower-case code to the number of digits between the currency and its base unit.\n\n'
         'Metals, test codes and other entries without a base unit are left out.\n"""\n'
     )

@@ -18,6 +18,7 @@ from flovia import settings
 from flovia.core.events import EVENT_TYPES, Event
 from flovia.core.exchange import EXCHANGE, PAYMENT, diagram
 from flovia.core.problems import PROBLEMS
+from flovia.insights.join import INSIGHTS
 from tests.tree import ROOT, files
 
 _PLACE: Final = re.compile(r"(<!-- drawn: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -56,6 +57,11 @@ def event_fields() -> str:
     return ", ".join(f"`{field.name}`" for field in attrs.fields(Event)) + "."
 
 
+def insights() -> str:
+    """Every sentence an insight can be."""
+    return "\n".join(f"- {insight}" for insight in INSIGHTS)
+
+
 def third_party_provider() -> str:
     """The example of a provider, whole."""
     return f"```python\n{(ROOT / 'examples' / 'third_party_provider.py').read_text(encoding='utf-8')}```"
@@ -65,6 +71,7 @@ DRAWN: Final[Mapping[str, Callable[[], str]]] = {
     "event-fields": event_fields,
     "event-types": event_types,
     "exchange": exchange,
+    "insights": insights,
     "payment": payment,
     "problems": problems,
     "third-party-provider": third_party_provider,

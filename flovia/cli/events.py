@@ -1,0 +1,109 @@
+"""``flovia events``: what a ledger joined, one event per paid call."""
+
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import attrs
+from cyclopts import Parameter
+from cyclopts.types import PositiveInt
+from rich.text import Text
+
+from flovia.cli.console import complain, console, members, safe
+from flovia.core.encoding import JsonValue
+from flovia.core.errors import WiringError
+from flovia.core.events import Event
+from flovia.core.money import Price
+from flovia.insights.join import CONVERTED, JoinedEvent, join
+from flovia.ledger.base import Ledger
+from flovia.ledger.opening import open_ledger
+from flovia.settings import DEFAULT_LEDGER
+
+EVENTS_A_CALL: Final = 64
+"""Events that are looked at for each joined event asked for; a paid call writes about nine."""
+BATCH: Final = 5000
+
+
+def events(
+    *,
+    ledger: str | None = None,
+    limit: PositiveInt = 20,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    raw: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Print what a ledger joined: one event per paid call, the newest last.
+
+    Only the ledger's newest events are looked at, 64 for each one that is asked for. Exit status 1 if there
+    are none.
+
+    Args:
+        ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
+        limit: how many, at most.
+        as_json: one JSON object a line.
+        raw: the events themselves, not joined.
+    """
+    url = ledger or os.environ.get("FLOVIA_LEDGER", "").strip() or DEFAULT_LEDGER
+    if url.startswith("memory:"):
+        raise WiringError(
+            "a memory ledger is gone with its process; name a file: flovia events --ledger sqlite:///flovia.db"
+        )
+    with closing(open_ledger(url, create=False)) as opened:
+        newest = _newest(opened, limit if raw else limit * EVENTS_A_CALL)
+    found: Iterable[Event | JoinedEvent] = newest if raw else join(newest)[-limit:]
+    out = console()
+    for one in found:
+        shown = _raw(one) if isinstance(one, Event) else one.to_json()
+        if as_json:
+            sys.stdout.write(json.dumps(shown) + "\n")
+        elif isinstance(one, Event):
+            out.print(Text(one.type, style="bold"))
+            out.print(members({name: value for name, value in shown.items() if value is not None}))
+        else:
+            out.print(_line(one))
+    if not newest:
+        complain(f"no events in {url} yet")
+    return 0 if newest else 1
+
+
+def _newest(ledger: Ledger, count: int) -> list[Event]:
+    """The last ``count`` events, in order; the others are passed by, not kept."""
+    kept: deque[Event] = deque(maxlen=count)
+    position = 0
+    while batch := ledger.read_events(position, BATCH):
+        kept.extend(event for _, event in batch)
+        position = batch[-1][0]
+    return list(kept)
+
+
+def _raw(event: Event) -> dict[str, JsonValue]:
+    return {**attrs.asdict(event), "amount": None if event.amount is None else str(event.amount)}
+
+
+def _line(joined: JoinedEvent) -> Text:
+    """One attempt on one line."""
+    at = datetime.fromtimestamp(joined.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    latency = "" if joined.latency_ms is None else f"{joined.latency_ms:.1f} ms"
+    parts = [
+        f"{joined.http_method} {joined.endpoint}",
+        str(joined.response_status or "-"),
+        _money(joined),
+        joined.payment_id or "",
+        f"by {joined.payer}" if joined.payer else "",
+        latency,
+    ]
+    line = Text(at, style="dim") + Text("  " + "  ".join(safe(part) for part in parts if part), style="")
+    return line + Text(f"  {joined.insight}", style="green" if joined.insight == CONVERTED else "yellow")
+
+
+def _money(joined: JoinedEvent) -> str:
+    if joined.amount is None or joined.currency is None:
+        return ""
+    try:
+        return str(Price(amount=joined.amount, currency=joined.currency))
+    except WiringError:  # a currency of the payment method's own
+        return f"{joined.amount} {joined.currency}"

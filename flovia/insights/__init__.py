@@ -1,0 +1,1 @@
+"""What the events say together. Pure functions: events in, rows out."""

@@ -1,0 +1,209 @@
+"""One event per paid call: who paid, joined with what was used.
+
+A challenge id stands in the 402 and, unchanged, in the credential that answers it. So the unpaid request and
+the paid one that follows belong together, whatever lies between them: time, another process, another proxy.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Final, TypeVar
+
+import attrs
+
+from flovia.core import events as ev
+from flovia.core.encoding import JsonValue
+from flovia.core.events import Event
+
+T = TypeVar("T")
+
+CONVERTED: Final = "payment converted into paid API demand"
+REFUNDED: Final = "payment refunded"
+REFUND_DUE: Final = "payment came after the price had risen, refund due"
+NOT_DELIVERED: Final = "paid, not delivered yet"
+MISMATCHED: Final = "payment did not match the price"
+UNKNOWN: Final = "payment outcome unknown"
+NOT_ACCEPTED: Final = "payment not accepted"
+NOT_PAID: Final = "price shown, not paid"
+NO_PAYMENT: Final = "request without a payment"
+
+# What happened to the money, the most telling first.
+_INSIGHTS: Final = (
+    (ev.PAYMENT_REFUNDED, REFUNDED),
+    (ev.PAYMENT_DELIVERED, CONVERTED),
+    (ev.PAYMENT_REDELIVERED, CONVERTED),
+    (ev.PAYMENT_LATE, REFUND_DUE),
+    (ev.PAYMENT_SETTLED, NOT_DELIVERED),
+    (ev.PAYMENT_DELIVERY_FAILED, NOT_DELIVERED),
+    (ev.PAYMENT_UNMATCHED, MISMATCHED),
+    (ev.PAYMENT_UNKNOWN, UNKNOWN),
+)
+INSIGHTS: Final = (
+    *dict.fromkeys(insight for _, insight in _INSIGHTS),
+    NOT_ACCEPTED,
+    NOT_PAID,
+    NO_PAYMENT,
+)
+"""Every sentence an insight can be."""
+
+_ENDS: Final = frozenset({ev.REQUEST_COMPLETED, ev.REQUEST_FAILED})
+_DELIVERIES: Final = frozenset({ev.PAYMENT_DELIVERED, ev.PAYMENT_REDELIVERED})
+# Events of a request that presented a credential; there the challenge id is the credential's.
+_PRESENTED: Final = frozenset({ev.PAYMENT_CONTEXT_ATTACHED, ev.ACCESS_GRANTED, *(type_ for type_, _ in _INSIGHTS)})
+
+
+@attrs.frozen(kw_only=True)
+class JoinedEvent:
+    """One attempt to use a paid route: its unpaid requests and the paid one, as a single event.
+
+    ``request_id``: the request that delivered, or else the last one; status, latency (ms, received to last
+    byte), endpoint and workflow are that request's. ``request_ids``: all of them, in the order they came.
+    ``at``: when the first one came, Unix seconds. ``amount``: base units of ``currency``. ``challenge_id``:
+    None for a request that was refused before any challenge. ``insight``: one of :data:`INSIGHTS`.
+    """
+
+    request_id: str
+    request_ids: tuple[str, ...]
+    at: float
+    provider: str | None
+    rail: str | None
+    endpoint: str
+    http_method: str
+    challenge_id: str | None
+    payment_id: str | None
+    amount: int | None
+    currency: str | None
+    payer: str | None
+    recipient: str | None
+    workflow: str | None
+    response_status: int | None
+    latency_ms: float | None
+    insight: str
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """The event as JSON members, camelCase. The amount is a text of digits, as it is on the wire."""
+        return {
+            "requestId": self.request_id,
+            "requestIds": list(self.request_ids),
+            "at": self.at,
+            "provider": self.provider,
+            "rail": self.rail,
+            "endpoint": self.endpoint,
+            "httpMethod": self.http_method,
+            "challengeId": self.challenge_id,
+            "paymentId": self.payment_id,
+            "amount": None if self.amount is None else str(self.amount),
+            "currency": self.currency,
+            "payer": self.payer,
+            "recipient": self.recipient,
+            "workflow": self.workflow,
+            "responseStatus": self.response_status,
+            "latencyMs": self.latency_ms,
+            "insight": self.insight,
+        }
+
+
+def join(events: Iterable[Event]) -> list[JoinedEvent]:
+    """The attempts that the events tell of, oldest first.
+
+    Each challenge that a credential answered is one attempt: the requests that issued it and those that
+    presented it. If nobody answered any challenge of a request, that request is an attempt of its own, under
+    its first challenge: several offers in one 402 are one attempt, and the one that is paid names it. The order
+    of the events and repetitions make no difference.
+    """
+    requests: dict[str, _Request] = {}
+    for event in sorted(set(events), key=_order):
+        requests.setdefault(event.request_id, _Request(event.request_id)).add(event)
+    answered: dict[str, list[_Request]] = {}
+    for request in requests.values():
+        for challenge_id in request.presented:
+            answered.setdefault(challenge_id, [])
+    attempts: list[JoinedEvent] = []
+    for request in requests.values():
+        mine = [one for one in dict.fromkeys(chain(request.issued, request.presented)) if one in answered]
+        for challenge_id in mine:
+            answered[challenge_id].append(request)
+        if not mine:
+            attempts.append(_joined([request], next(iter(request.issued), None)))
+    attempts += (_joined(found, challenge_id) for challenge_id, found in answered.items())
+    return sorted(attempts, key=lambda one: (one.at, one.request_ids, one.challenge_id or ""))
+
+
+class _Request:
+    """The events of one request, in order. The challenge ids are dicts for their order."""
+
+    def __init__(self, request_id: str) -> None:
+        self.id = request_id
+        self.events: list[Event] = []
+        self.issued: dict[str, None] = {}
+        self.presented: dict[str, None] = {}
+
+    def add(self, event: Event) -> None:
+        """Take the next event."""
+        self.events.append(event)
+        if event.challenge_id is not None:
+            if event.type == ev.CHALLENGE_ISSUED:
+                self.issued[event.challenge_id] = None
+            elif event.type in _PRESENTED:
+                self.presented[event.challenge_id] = None
+
+    def about(self, challenge_id: str | None) -> list[Event]:
+        """The events that mention the challenge."""
+        return [event for event in self.events if event.challenge_id == challenge_id]
+
+
+def _order(event: Event) -> tuple[float, str, int, str]:
+    # The whole event comes last, so that no two different events are equal and input order cannot matter.
+    return event.at, event.request_id, event.seq, repr(event)
+
+
+def _joined(requests: Sequence[_Request], challenge_id: str | None) -> JoinedEvent:
+    """One attempt; ``requests`` in the order they came, at least one."""
+    about = [event for request in requests for event in request.about(challenge_id)]
+    telling = _telling(requests, challenge_id)
+    # The telling request's word first, then the others', the latest first.
+    own = telling.about(challenge_id)
+    words = [*reversed(own), *(event for event in reversed(about) if event.request_id != telling.id)]
+    last = telling.events[-1]
+    end = next((event for event in reversed(telling.events) if event.type in _ENDS), None)
+    return JoinedEvent(
+        request_id=telling.id,
+        request_ids=tuple(request.id for request in requests),
+        at=requests[0].events[0].at,
+        provider=_first(event.provider for event in [*words, last]),
+        rail=_first(event.rail for event in [*words, last]),
+        endpoint=last.endpoint,
+        http_method=last.http_method,
+        challenge_id=challenge_id,
+        payment_id=_first(event.payment_id for event in words),
+        amount=_first(event.amount for event in words),
+        currency=_first(event.currency for event in words),
+        payer=_first(event.payer for event in words),
+        recipient=_first(event.recipient for event in words),
+        workflow=_first(event.workflow for event in [*reversed(telling.events), *words]),
+        response_status=end.status if end else None,
+        latency_ms=end.latency_ms if end else None,
+        insight=_insight(requests, challenge_id, about),
+    )
+
+
+def _telling(requests: Sequence[_Request], challenge_id: str | None) -> _Request:
+    """The request that delivered; else the last that presented the challenge; else the last."""
+    delivering = [one for one in requests if any(e.type in _DELIVERIES for e in one.about(challenge_id))]
+    presenting = [one for one in requests if challenge_id in one.presented]
+    return next(chain(delivering, reversed(presenting), reversed(requests)))
+
+
+def _insight(requests: Sequence[_Request], challenge_id: str | None, about: Sequence[Event]) -> str:
+    types = {event.type for event in about}
+    for type_, insight in _INSIGHTS:
+        if type_ in types:
+            return insight
+    if ev.ACCESS_GRANTED in types and ev.REQUEST_COMPLETED in types:
+        return CONVERTED  # an observed route: its own gate took the payment, and the answer was delivered
+    if any(challenge_id in request.presented for request in requests):
+        return NOT_ACCEPTED
+    return NO_PAYMENT if challenge_id is None else NOT_PAID
+
+
+def _first(values: Iterable[T | None]) -> T | None:
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,226 @@
+"""flovia_asgi and flovia_fastapi behind real servers: uvicorn (httptools, h11) and hypercorn (asyncio, trio)."""
+
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Literal
+
+import anyio
+import attrs
+import httpx
+import pytest
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+
+import flovia
+import flovia_asgi
+import flovia_fastapi
+from flovia.core.exchange import DELIVERED, DELIVERING, SETTLED
+from flovia.testing.servers import ASGI_SERVERS, AsgiServer, serve_asgi
+from flovia_asgi import ASGIApp, Receive, Scope, Send
+from tests.adapters.asgi_harness import Answer, credential_for, new_flovia, state
+
+PIECE = b"x" * 4096
+PIECES = 300
+"""A stream that takes a while: long enough to hang up in the middle of it."""
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    """The stream."""
+    for _ in range(PIECES):
+        yield PIECE
+        await anyio.sleep(0.002)
+
+
+async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    """Echoes, streams without looking for a disconnect, or raises."""
+    if scope["type"] == "lifespan":
+        while True:
+            kind = str((await receive())["type"])
+            await send({"type": f"{kind}.complete"})
+            if kind == "lifespan.shutdown":
+                return
+    if scope["path"] == "/raise":
+        raise ZeroDivisionError("a bug of the app")
+    body, more = b"", True
+    while more:
+        message = await receive()
+        piece, more = message.get("body", b""), bool(message.get("more_body", False))
+        assert isinstance(piece, bytes)
+        body += piece
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    if scope["path"] == "/stream":
+        async for piece in pieces():
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": body})
+
+
+def fastapi(gate: flovia.PaidApi) -> ASGIApp:
+    """The same with FastAPI."""
+    app = FastAPI()
+
+    @app.get("/raise")
+    @flovia_fastapi.paid(gate)
+    async def raises() -> None:
+        raise ZeroDivisionError("a bug of the app")
+
+    @app.get("/stream")
+    @flovia_fastapi.paid(gate)
+    async def stream() -> StreamingResponse:
+        return StreamingResponse(pieces())
+
+    @app.api_route("/echo", methods=["GET", "POST"])
+    @flovia_fastapi.paid(gate)
+    async def echo(request: Request) -> Response:
+        return Response(await request.body())
+
+    flovia_fastapi.install(app)
+    return app
+
+
+@attrs.frozen
+class Running:
+    """An app that a real server serves in this process."""
+
+    kind: Literal["asgi", "fastapi"]
+    server: AsgiServer
+    url: str
+    flo: flovia.Flovia
+
+    def ask(
+        self, path: str, unpaid: Answer | None = None, *, http_method: str = "GET", content: object = None
+    ) -> Answer:
+        """One request; it pays the challenge of ``unpaid``. An iterator as ``content`` is sent chunked."""
+        headers = {} if unpaid is None else {"authorization": credential_for(unpaid)}
+        with httpx.Client() as client:
+            got = client.request(http_method, self.url + path, content=content, headers=headers)  # type: ignore[arg-type]
+        return Answer(got.status_code, tuple(got.headers.multi_items()), got.content)
+
+    def talk(self, request: bytes) -> socket.socket:
+        """Send bytes as they are."""
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        connection = socket.create_connection((host, int(port)), timeout=10)
+        connection.sendall(request)
+        return connection
+
+
+@pytest.fixture(
+    scope="module", params=[(kind, server) for kind in ("asgi", "fastapi") for server in ASGI_SERVERS], ids="-".join
+)
+def running(request: pytest.FixtureRequest) -> Iterator[Running]:
+    """Both adapters behind every server."""
+    kind, server = request.param
+    flo = new_flovia()
+    gate = flo.paid_api(max_body=100_000)
+    app = flovia_asgi.paid(gate, bare) if kind == "asgi" else fastapi(gate)
+    with serve_asgi(app, server=server) as url:
+        yield Running(kind, server, url, flo)
+
+
+def test_a_payment_buys_one_answer(running: Running) -> None:
+    """402, then 200 with a receipt, then 402: over real HTTP (S01, S04, S23, S26, S27)."""
+    unpaid = running.ask("/echo?q=%C3%BC")
+    credential = {"authorization": credential_for(unpaid)}
+    paid, again = (httpx.get(f"{running.url}/echo?q=%C3%BC", headers=credential) for _ in range(2))
+    assert [402, 200, 402] == [unpaid.status, paid.status_code, again.status_code]
+    assert "private" == paid.headers["cache-control"]
+    assert "payment-receipt" in paid.headers
+    assert ["no-store"] * 2 == [unpaid.get("cache-control"), again.headers["cache-control"]]
+    assert DELIVERED == state(running.flo, unpaid)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_is_bound_however_it_travels(running: Running, chunked: bool) -> None:
+    """The same bytes, with a length or chunked, are the same body; others are refused (S15 to S17)."""
+    body = bytes(range(256)) * 100
+
+    def content() -> object:
+        return iter([body[:7], body[7:20_000], body[20_000:]]) if chunked else body
+
+    unpaid = running.ask("/echo", http_method="POST", content=content())
+    other = running.ask("/echo", unpaid, http_method="POST", content=b"another body")
+    paid = running.ask("/echo", unpaid, http_method="POST", content=content())
+    assert [402, 402, 200] == [unpaid.status, other.status, paid.status]
+    assert body == paid.body
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_over_the_limit_is_413(running: Running, chunked: bool) -> None:
+    """Nobody is asked to pay for a body that cannot be bound."""
+    content = iter([b"x" * 60_000, b"x" * 60_000]) if chunked else b"x" * 120_000
+    answer = running.ask("/echo", http_method="POST", content=content)
+    assert (413, "body-too-large") == (answer.status, answer.problem)
+
+
+def test_a_bug_of_the_app_is_a_500_that_leaves_the_payment_redeemable(running: Running) -> None:
+    """An exception after payment: 500 delivery-failed, no receipt, and the same problem on every server."""
+    unpaid = running.ask("/raise")
+    paid = running.ask("/raise", unpaid)
+    assert (500, "delivery-failed", []) == (paid.status, paid.problem, paid.all("payment-receipt"))
+    assert b"a bug of the app" not in paid.body
+    assert SETTLED == state(running.flo, unpaid)
+
+
+def test_a_stream_is_delivered_whole(running: Running) -> None:
+    """A streamed answer arrives piece by piece, and counts once it was sent to its end."""
+    unpaid = running.ask("/stream")
+    with httpx.stream("GET", f"{running.url}/stream", headers={"authorization": credential_for(unpaid)}) as got:
+        parts = iter(got.iter_raw())
+        first = next(parts)
+        meanwhile = state(running.flo, unpaid)
+        rest = sum(map(len, parts))
+    assert DELIVERING == meanwhile
+    assert len(PIECE) * PIECES == len(first) + rest
+    assert DELIVERED == eventually(running, unpaid)
+
+
+def eventually(running: Running, unpaid: Answer) -> str | None:
+    """Where a payment stands once its delivery has ended."""
+    for _ in range(500):
+        found = state(running.flo, unpaid)
+        if found != DELIVERING:
+            break
+        time.sleep(0.01)
+    return found
+
+
+def test_a_client_that_hangs_up_can_come_back(running: Running) -> None:
+    """A disconnect in the middle of a stream is no delivery: the same credential gets the answer again."""
+    unpaid = running.ask("/stream")
+    credential = credential_for(unpaid)
+    request = f"GET /stream HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {credential}\r\n\r\n".encode()
+    connection = running.talk(request)
+    first = connection.recv(1000)
+    connection.close()
+    assert first.startswith(b"HTTP/1.1 200")
+    assert SETTLED == eventually(running, unpaid)
+    again = httpx.get(f"{running.url}/stream", headers={"authorization": credential})
+    assert (200, len(PIECE) * PIECES) == (again.status_code, len(again.content))
+
+
+def test_a_client_that_hangs_up_while_sending_costs_nothing(running: Running) -> None:
+    """Half a body is no request: the server goes on serving others."""
+    connection = running.talk(b"POST /echo HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nhalf")
+    connection.close()
+    assert 402 == running.ask("/echo").status
+
+
+def test_two_authorization_fields(running: Running) -> None:
+    """A login in a field of its own is no payment; two payments in two fields are 400 (S48)."""
+    one, two = (credential_for(running.ask("/echo")) for _ in range(2))
+    statuses: list[bytes] = []
+    for fields in (["Bearer test-token", one], [one, two], ["Bearer test-token"]):
+        lines = ["GET /echo HTTP/1.1", "Host: 127.0.0.1", *(f"Authorization: {field}" for field in fields)]
+        connection = running.talk("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+        with connection, connection.makefile("rb") as answer:
+            statuses.append(answer.readline().split()[1])
+            answer.read()
+    assert [b"200", b"400", b"402"] == statuses
+
+
+def test_head_and_options(running: Running) -> None:
+    """HEAD: the 402 without its body in bare ASGI, FastAPI's own 405; OPTIONS: 204 and FastAPI's 405."""
+    head = running.ask("/echo", http_method="HEAD")
+    options = running.ask("/echo", http_method="OPTIONS")
+    assert ((402, 204) if running.kind == "asgi" else (405, 405)) == (head.status, options.status)
+    assert b"" == head.body

@@ -1,0 +1,55 @@
+"""The ``flovia`` command itself: what it needs, and how it ends."""
+
+import subprocess
+import sys
+
+import pytest
+
+from flovia.cli.app import run
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "arguments"),
+    [("cyclopts", "cli", ["--version"]), ("rich", "cli", ["--version"]), ("uvicorn", "demo", ["demo", "--no-browser"])],
+)
+def test_a_missing_package_is_named_with_its_extra(package: str, extra: str, arguments: list[str]) -> None:
+    """Without the packages of an extra, the command ends with status 1 and the line to install them."""
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; sys.argv = ['flovia', *{arguments!r}]\n"
+        "from flovia.cli import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert 1 == done.returncode
+    assert f"pip install 'flovia[{extra}]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_another_missing_module_is_a_bug_and_shown_as_one() -> None:
+    """A module of our own that cannot be imported is not taken for an extra."""
+    code = "import sys; sys.modules['flovia.cli.app'] = None; from flovia.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ModuleNotFoundError" in done.stderr
+
+
+def test_help_lists_the_commands_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """``flovia --help`` names every command with what it does."""
+    run(["--help"])
+    out = capsys.readouterr().out
+    for name in ("demo", "events", "inspect"):
+        assert name in out
+
+
+@pytest.mark.parametrize("command", ["demo", "events", "inspect"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command that help lists can be loaded and says what its options mean."""
+    run([command, "--help"])
+    assert f"Usage: flovia {command}" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that does not exist is status 1 and a message, not a traceback."""
+    with pytest.raises(SystemExit) as ended:
+        run(["no-such-command"])
+    assert 1 == ended.value.code
+    captured = capsys.readouterr()
+    assert "no-such-command" in captured.out + captured.err

@@ -1,0 +1,100 @@
+"""The keyring and the binding of ids."""
+
+import attrs
+import pytest
+
+from flovia.core.binding import Keyring, authenticate, bound_message, challenge_id, issue, slots
+from flovia.core.challenge import PAYMENT_AUTHORIZATION, Challenge
+from flovia.core.errors import ParseError, WiringError
+
+SECRET = "test-secret-test-secret-test-secret"
+OLDER = b"test-older-secret-test-older-secret"
+
+
+def issued(**members: str) -> Challenge:
+    """A challenge under the test secret."""
+    given = {"realm": "r", "method": "mock", "intent": "charge", "request": "e30", "expires": "2030-01-01T00:00:00Z"}
+    return issue(Keyring([SECRET]), **(given | members))
+
+
+def test_slots_follow_the_draft() -> None:
+    """Seven slots in the draft's order, empty where absent; ``header`` is an eighth, only if present."""
+    assert b"r|m|i|q|e|d|o" == slots("r", "m", "i", "q", "e", "d", "o", None)
+    assert b"r|m|i|q|||" == slots("r", "m", "i", "q", None, None, None, None)
+    assert b"r|m|i|q||||h" == slots("r", "m", "i", "q", None, None, None, "h")
+
+
+@pytest.mark.parametrize("secrets", [[], [""], ["short"], [SECRET, b"x" * 31], ["é" * 15], SECRET, SECRET.encode()])
+def test_weak_or_missing_secrets_are_refused(secrets: list[str | bytes]) -> None:
+    """A keyring needs secrets of at least 32 bytes each, and the error says how to make one without showing any."""
+    with pytest.raises(WiringError) as caught:
+        Keyring(secrets)
+    assert "secret" in str(caught.value)
+    assert "test-secret" not in str(caught.value)
+
+
+def test_a_keyring_does_not_show_its_secrets() -> None:
+    """S37: the repr tells how many secrets there are, nothing else."""
+    assert "<Keyring of 2>" == repr(Keyring([SECRET, OLDER]))
+
+
+def test_rotation_keeps_challenges_valid() -> None:
+    """S39: the first secret signs, every secret verifies, and a dropped one no longer does."""
+    old, rotated, later = Keyring([OLDER]), Keyring([SECRET, OLDER]), Keyring([SECRET])
+    mac = old.sign(b"message")
+    assert rotated.verify(b"message", mac)
+    assert not later.verify(b"message", mac)
+    assert later.sign(b"message") == rotated.sign(b"message")
+
+
+@pytest.mark.parametrize("mac", ["", "é", "\ud800", "x" * 43, "=" * 44])
+def test_a_wrong_mac_is_only_wrong(mac: str) -> None:
+    """A foreign id of any shape is refused without an exception."""
+    assert not Keyring([SECRET]).verify(b"message", mac)
+
+
+def test_an_issued_challenge_is_authentic() -> None:
+    """S04: the id is the MAC of the slots; with another id, or under another secret, the echo is refused."""
+    challenge = issued()
+    expected = challenge_id(
+        SECRET.encode(), realm="r", method="mock", intent="charge", request="e30", expires="2030-01-01T00:00:00Z"
+    )
+    assert expected == challenge.id
+    assert authenticate(Keyring([SECRET]), challenge)
+    assert not authenticate(Keyring([OLDER]), challenge)
+
+
+@pytest.mark.parametrize("member", ["expires", "digest", "opaque", "header"])
+def test_empty_is_not_absent(member: str) -> None:
+    """S10: an echo with "" in place of an absent member fills the same slot, and is refused all the same."""
+    challenge = attrs.evolve(issued(), **{member: ""})
+    assert bound_message(challenge) is None
+    assert not authenticate(Keyring([SECRET]), challenge)
+
+
+def test_the_header_cannot_hide_in_the_slot_before() -> None:
+    """S10: an echo that moves ``header`` into ``opaque`` has the issued bytes, and is refused."""
+    challenge = issued(opaque="e30", header=PAYMENT_AUTHORIZATION)
+    assert authenticate(Keyring([SECRET]), challenge)
+    moved = attrs.evolve(challenge, header=None, opaque=f"e30|{PAYMENT_AUTHORIZATION}")
+    same = slots(
+        *(
+            getattr(moved, name)
+            for name in ("realm", "method", "intent", "request", "expires", "digest", "opaque", "header")
+        )
+    )
+    assert same == bound_message(challenge)
+    assert not authenticate(Keyring([SECRET]), moved)
+
+
+@pytest.mark.parametrize("member", ["realm", "digest"])
+def test_separators_are_not_issued(member: str) -> None:
+    """No issued member holds the separator, so every message splits in one way."""
+    with pytest.raises(ParseError) as caught:
+        issued(**{member: "a|b"})
+    assert "format_error" == caught.value.kind
+
+
+def test_descriptions_are_made_sendable() -> None:
+    """A description with an emoji or a line break is issued in the form it will have on the wire."""
+    assert "say ?  now" == issued(description="say 😀\r\nnow").description
