@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any, Final, cast
 
-import anyio
+import anyio.lowlevel
 
 import flovia
 
@@ -132,8 +132,9 @@ class Delivery:
         else:
             if self._streamed and self.request_complete and not self.broken:
                 await self._look()
+            completed = not self.broken  # a server may report a disconnect because the answer is complete
             await self._send(message)
-            await self._leave(completed=not self.broken)
+            await self._leave(completed=completed)
 
     async def _start(self, passage: flovia.Passage, message: Message) -> None:
         given: MutableMapping[str, Any] = message
@@ -151,9 +152,13 @@ class Delivery:
 
     async def _look(self) -> None:
         """Find out whether the client is gone: servers swallow what is sent then, so the app may not know."""
-        with anyio.move_on_after(0):
+        self._kept = None
+        async with anyio.create_task_group() as tasks:
             for _ in range(2):  # an empty request message may come first
-                self.broken |= (await self._receive())["type"] == "http.disconnect"
+                tasks.start_soon(self.receive)
+            for _ in range(3):  # long enough for what has arrived already, and no longer
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
 
     async def _leave(self, *, completed: bool) -> None:
         if self._admission is not None:
@@ -172,6 +177,7 @@ class Delivery:
         except Exception as error:
             if self._admission is not None and not self._started:
                 problem = self._admission[1].raised()
+                await self._leave(completed=False)  # first, as the client may repeat its request at once
                 if answer:
                     await respond(self._send, problem)
             if not (self._replaced and isinstance(error, OSError)):

@@ -7,7 +7,7 @@ NEEDS = {"cyclopts": "cli", "rich": "cli", "uvicorn": "demo"}
 
 
 def main() -> None:
-    """Run the ``flovia`` command and exit: 0 if it did its work, 1 if it could not."""
+    """Run the ``flovia`` command and exit: 0 if it did its work, 1 if it could not, 2 if it was misused."""
     try:
         from flovia.cli.app import run
 

@@ -32,7 +32,6 @@ _ELEMENTS: Final = re.compile(rf'[ \t,]*+((?:[^",]++|{_QUOTED}"?)++)', re.DOTALL
 _PARAM: Final = re.compile(rf'({_WORD})[ \t]*+=[ \t]*+(?:({_WORD})|({_QUOTED})")', re.DOTALL).fullmatch
 _LAX: Final = re.compile(rf'({_WORD})[ \t]*+=[ \t]*+({_QUOTED})("?)(.*+)', re.DOTALL).fullmatch
 _SCHEME: Final = re.compile(rf"({_WORD})(?:([ \t]++)([^=].*+))?", re.DOTALL).fullmatch
-_TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]++=*+").fullmatch
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 
 # A challenge as every known SDK spells it needs no scan: these texts stand before its quoted values.
@@ -136,11 +135,11 @@ def _add_param(params: dict[str, str], element: str) -> None:
 
 
 def payment_credentials(values: Sequence[str]) -> list[str]:
-    """The token68 of every Payment credential in the values of an ``Authorization``-like field, in order.
+    """The token of every Payment credential in the values of an ``Authorization``-like field, in order.
 
     Servers join repeated fields, so one value may hold several credentials (``Bearer x, Payment y``).
-    Other schemes are ignored. :func:`~flovia.core.credential.parse_token` reads the tokens; it is
-    stricter than the token68 grammar. More than one is for the caller to refuse (S48).
+    Other schemes are ignored. The characters of a token are for
+    :func:`~flovia.core.credential.parse_token` to check, more than one token for the caller (S48).
 
     Raises:
         ParseError: a Payment credential without a token, with parameters, or beyond the limits.
@@ -149,7 +148,7 @@ def payment_credentials(values: Sequence[str]) -> list[str]:
         value = values[0]
         if "," not in value and len(value) <= MAX_FIELD and value[:8].lower() == "payment ":
             token = value[8:].strip(" \t")
-            if token:
+            if token and _is_word(token):
                 return [token]
     if sum(map(len, values)) > MAX_FIELD:
         raise ParseError(f"credential field longer than {MAX_FIELD} characters")
@@ -168,11 +167,16 @@ def _scan_credentials(value: str, found: list[str]) -> None:
             payment = scheme[1].lower() == "payment"
             if payment:
                 token = scheme[3]
-                if token is None or "\t" in scheme[2] or not _TOKEN68(token):
+                if token is None or "\t" in scheme[2] or not _is_word(token):
                     raise ParseError("Payment credential without one token after one space")
                 found.append(token)
         elif payment:
             raise ParseError("Payment credential followed by something that is no credential")
+
+
+def _is_word(token: str) -> bool:
+    """Whether this can be one token. base64url has no other odd character either: decoding will tell."""
+    return not (" " in token or '"' in token or "=" in token or "\t" in token)
 
 
 def _elements(value: str) -> Iterator[str]:

@@ -47,9 +47,9 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """A command that does not exist is status 1 and a message, not a traceback."""
+    """A command that does not exist is status 2 and a message, not a traceback."""
     with pytest.raises(SystemExit) as ended:
         run(["no-such-command"])
-    assert 1 == ended.value.code
+    assert 2 == ended.value.code
     captured = capsys.readouterr()
     assert "no-such-command" in captured.out + captured.err

@@ -76,7 +76,6 @@ def _printed(process: subprocess.Popen[str]) -> str:
     """What the demo prints until it says how to end it, and the lines to try after that."""
     assert process.stdout is not None
     text, give_up = "", time.monotonic() + WITHIN_S
-    os.set_blocking(process.stdout.fileno(), False)
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while UP not in text or " events --ledger " not in text:

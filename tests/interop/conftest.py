@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import httpx
 import pytest
 
-from flovia.testing.fixture import ADAPTERS
+from flovia.testing.fixture import ADAPTERS, serve
 from tests.interop.agents import Agent, MppxAgent, PymppAgent
 from tests.interop.javascript import Javascript
-from tests.interop.storefront import Storefront, open_storefront
+from tests.interop.storefront import Storefront
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +32,8 @@ def agent(request: pytest.FixtureRequest) -> Agent:
 def storefronts() -> Iterator[dict[str, Storefront]]:
     """The fixture app of every adapter, each on a server of its own."""
     with ExitStack() as stack:
-        yield {adapter: stack.enter_context(open_storefront(adapter)) for adapter in ADAPTERS}
+        plain = stack.enter_context(httpx.Client(timeout=20))
+        yield {adapter: Storefront(stack.enter_context(serve(adapter)), plain) for adapter in ADAPTERS}
 
 
 @pytest.fixture(params=ADAPTERS)

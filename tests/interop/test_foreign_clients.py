@@ -4,7 +4,6 @@ import json
 from hashlib import sha256
 from typing import cast
 
-import httpx
 import pytest
 
 from flovia.core.credential import parse_credential
@@ -41,7 +40,7 @@ def test_buys_once(storefront: Storefront, agent: Agent) -> None:
 def test_the_same_credential_never_buys_twice(storefront: Storefront, agent: Agent) -> None:
     """After the delivery the credential is worth nothing: 402 ``invalid-challenge``, view not called (S04, S44)."""
     bought = agent.fetch(f"{storefront.url}/paid")
-    again = httpx.get(f"{storefront.url}/paid", headers={"authorization": bought.credentials[0]})
+    again = storefront.get("/paid", authorization=bought.credentials[0])
     assert 402 == again.status_code
     assert again.json()["type"].endswith("/invalid-challenge")
     assert (1, 1, 1) == storefront.counters()

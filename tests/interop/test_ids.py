@@ -233,7 +233,7 @@ def test_the_credential_field_has_another_slot(javascript: Javascript) -> None:
 def test_a_bar_in_the_realm_is_refused(javascript: Javascript) -> None:
     """``|`` separates the slots: flovia does not issue a challenge that holds one, pympp and mppx do."""
     sample = attrs.evolve(PLAIN, realm="a|b")
-    with pytest.raises(ParseError, match="no bound member may hold"):
+    with pytest.raises(ParseError, match="may hold"):
         issue(
             Keyring([sample.secret]),
             realm=sample.realm,

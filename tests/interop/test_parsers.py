@@ -2,7 +2,6 @@
 
 from typing import cast
 
-import httpx
 import pytest
 
 from flovia.core.challenge import Challenge, parse_challenges
@@ -24,7 +23,7 @@ def unpaid(storefront: Storefront, route: str, headers: dict[str, str] | None = 
         route = route.replace(name, example)
     verb, content = ("POST", "äöü 🍎".encode()) if route in POSTS else ("GET", None)
     login = {"x-api-key": "good", **(headers or {})}
-    answer = httpx.request(verb, f"{storefront.url}{route}", content=content, headers=login)
+    answer = storefront.plain.request(verb, f"{storefront.url}{route}", content=content, headers=login)
     assert 402 == answer.status_code, f"{verb} {route}: {answer.status_code}"
     return answer.headers.get_list("www-authenticate")
 

@@ -1,0 +1,77 @@
+"""Rates, and the buckets that keep them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flovia import Limit, WiringError
+from flovia.core.limiter import MAX_CLIENTS, Limiter, Rate, _Buckets
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "seconds"),
+    [("60/min", 60, 60.0), ("5/s", 5, 1.0), ("100/10min", 100, 600.0), ("7/2h", 7, 7200.0), ("1/sec", 1, 1.0)],
+)
+def test_rates(text: str, count: int, seconds: float) -> None:
+    """A rate is a count over a span."""
+    assert Rate(count=count, seconds=seconds) == Rate.parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "60", "0/min", "60/", "-1/s", "1.5/s", "60/day", "६/s", "1/0s", "60 / min"])
+def test_what_is_no_rate(text: str) -> None:
+    """Anything else is refused with the form to use."""
+    with pytest.raises(WiringError, match="60/min"):
+        Rate.parse(text)
+
+
+def test_limits_as_one_text() -> None:
+    """The environment's form names each limit."""
+    limit = Limit.parse("challenges=60/min, total_verifications=9/s")
+    assert Limit(challenges="60/min", total_verifications=Rate(count=9, seconds=1.0)) == limit
+    for wrong in ("60/min", "posts=1/s", "challenges"):
+        with pytest.raises(WiringError, match="challenges"):
+            Limit.parse(wrong)
+
+
+@given(
+    st.integers(1, 20),
+    st.floats(0.1, 100),
+    st.lists(st.floats(0, 30, allow_nan=False), min_size=1, max_size=200),
+)
+def test_no_span_sees_more_than_burst_and_rate(count: int, seconds: float, gaps: list[float]) -> None:
+    """From the start to any moment at most count plus what was refilled is let through."""
+    buckets, now, taken = _Buckets(Rate(count=count, seconds=seconds)), 0.0, 0
+    for gap in gaps:
+        now += gap
+        taken += buckets.take("c", now) == 0
+        assert taken <= count + now * count / seconds + 1e-6
+
+
+def test_waiting_as_long_as_told_is_enough() -> None:
+    """Retry-After is honest: after that many seconds there is a permit."""
+    limiter = Limiter(Limit(challenges="3/10s"))
+    assert [0, 0, 0] == [limiter.challenge("c", 0.0) for _ in range(3)]
+    wait = limiter.challenge("c", 0.0)
+    assert 4 == wait
+    assert 0 == limiter.challenge("c", float(wait))
+
+
+def test_total_counts_everybody() -> None:
+    """A total limit stops a crowd of different clients; a client over its own limit does not eat into it."""
+    limiter = Limiter(Limit(verifications="1/min", total_verifications="2/min"))
+    assert [0, 60, 0, 30] == [limiter.verification(client, 0.0) for client in ("a", "a", "b", "c")]
+    assert 0 == limiter.challenge("a", 0.0)
+
+
+def test_a_clock_that_jumps_back_gives_nothing_away() -> None:
+    """A clock step backwards neither refills nor breaks a bucket."""
+    limiter = Limiter(Limit(challenges="1/min"))
+    assert [0, 60, 60] == [limiter.challenge("c", now) for now in (100.0, 100.0, 50.0)]
+
+
+def test_memory_is_bounded() -> None:
+    """However many addresses come by, only so many buckets stay."""
+    buckets = _Buckets(Rate(count=1, seconds=1.0))
+    for number in range(MAX_CLIENTS + 50):
+        buckets.take(str(number), 0.0)
+    assert MAX_CLIENTS == len(buckets._buckets)

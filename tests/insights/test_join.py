@@ -1,0 +1,344 @@
+"""The join: unpaid and paid requests of one challenge become one event, whatever order they are read in."""
+
+import json
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flovia.core import events as ev
+from flovia.core.events import EVENT_TYPES, Event
+from flovia.insights import join as module
+from flovia.insights.join import INSIGHTS, JoinedEvent, join
+
+
+def event(
+    type_: str,
+    request_id: str,
+    seq: int,
+    *,
+    at: float | None = None,
+    challenge: str | None = None,
+    paid: bool = False,
+    status: int | None = None,
+    amount: int | None = 100,
+    provider: str | None = "mock",
+) -> Event:
+    """One event of a request; ``paid`` adds what only a settled payment knows."""
+    return Event(
+        type=type_,
+        at=float(seq) if at is None else at,
+        request_id=request_id,
+        seq=seq,
+        endpoint="/reports/{id}",
+        http_method="GET",
+        provider=provider,
+        rail="mpp",
+        amount=amount if challenge else None,
+        currency="usd" if challenge else None,
+        challenge_id=challenge,
+        payment_id="pay-1" if paid else None,
+        payer="did:example:payer" if paid else None,
+        recipient="acct-1" if paid else None,
+        status=status,
+        latency_ms=None if status is None else 12.5,
+        workflow="nightly",
+    )
+
+
+def unpaid(request_id: str = "req-1", at: float = 1.0, *challenges: str) -> list[Event]:
+    """A request that was answered with a 402 and these challenges."""
+    issued = challenges or ("challenge-1",)
+    return [
+        event(ev.REQUEST_STARTED, request_id, 1, at=at),
+        *(event(ev.CHALLENGE_ISSUED, request_id, 2 + i, at=at, challenge=c) for i, c in enumerate(issued)),
+        event(ev.REQUEST_COMPLETED, request_id, 9, at=at, challenge=issued[-1], status=402),
+    ]
+
+
+def retry(request_id: str = "req-2", at: float = 10.0, challenge: str = "challenge-1") -> list[Event]:
+    """A request that presented a credential, up to its settlement."""
+    return [
+        event(ev.REQUEST_STARTED, request_id, 1, at=at),
+        event(ev.PAYMENT_CONTEXT_ATTACHED, request_id, 2, at=at, challenge=challenge),
+        event(ev.PAYMENT_SETTLED, request_id, 3, at=at, challenge=challenge, paid=True),
+        event(ev.ACCESS_GRANTED, request_id, 4, at=at, challenge=challenge, paid=True),
+    ]
+
+
+def delivered(request_id: str = "req-2", at: float = 11.0, challenge: str = "challenge-1") -> list[Event]:
+    """The end of a delivery."""
+    return [
+        event(ev.PAYMENT_DELIVERED, request_id, 5, at=at, challenge=challenge, paid=True, status=200),
+        event(ev.REQUEST_COMPLETED, request_id, 6, at=at, challenge=challenge, paid=True, status=200),
+    ]
+
+
+def failed(request_id: str = "req-2", at: float = 11.0, challenge: str = "challenge-1") -> list[Event]:
+    """The end of a delivery that did not complete."""
+    return [
+        event(ev.PAYMENT_DELIVERY_FAILED, request_id, 5, at=at, challenge=challenge, paid=True, status=500),
+        event(ev.REQUEST_FAILED, request_id, 6, at=at, challenge=challenge, paid=True, status=500),
+    ]
+
+
+def redeemed(request_id: str = "req-3", at: float = 20.0, challenge: str = "challenge-1") -> list[Event]:
+    """A request that redelivered."""
+    return [
+        event(ev.REQUEST_STARTED, request_id, 1, at=at),
+        event(ev.PAYMENT_CONTEXT_ATTACHED, request_id, 2, at=at, challenge=challenge),
+        event(ev.ACCESS_GRANTED, request_id, 3, at=at, challenge=challenge, paid=True),
+        event(ev.PAYMENT_REDELIVERED, request_id, 4, at=at, challenge=challenge, paid=True, status=200),
+        event(ev.REQUEST_COMPLETED, request_id, 5, at=at, challenge=challenge, paid=True, status=200),
+    ]
+
+
+def refused(
+    request_id: str = "req-2", at: float = 10.0, challenge: str = "challenge-1", fresh: str = "challenge-9"
+) -> list[Event]:
+    """A request whose credential was not accepted: a 402 with a fresh challenge."""
+    return [
+        event(ev.REQUEST_STARTED, request_id, 1, at=at),
+        event(ev.PAYMENT_CONTEXT_ATTACHED, request_id, 2, at=at, challenge=challenge),
+        event(ev.CHALLENGE_ISSUED, request_id, 3, at=at, challenge=fresh, amount=200, provider="other"),
+        event(ev.REQUEST_COMPLETED, request_id, 4, at=at, challenge=fresh, status=402, amount=200),
+    ]
+
+
+def only(events: Sequence[Event]) -> JoinedEvent:
+    """The one attempt that these events make."""
+    (found,) = join(events)
+    return found
+
+
+def test_a_paid_call() -> None:
+    """The 402 and the paid retry are one event, with who paid, what was used, and how it went."""
+    found = only([*unpaid(), *retry(), *delivered()])
+    assert found.to_json() == {
+        "requestId": "req-2",
+        "requestIds": ["req-1", "req-2"],
+        "at": 1.0,
+        "provider": "mock",
+        "rail": "mpp",
+        "endpoint": "/reports/{id}",
+        "httpMethod": "GET",
+        "challengeId": "challenge-1",
+        "paymentId": "pay-1",
+        "amount": "100",
+        "currency": "usd",
+        "payer": "did:example:payer",
+        "recipient": "acct-1",
+        "workflow": "nightly",
+        "responseStatus": 200,
+        "latencyMs": 12.5,
+        "insight": "payment converted into paid API demand",
+    }
+    json.dumps(found.to_json())
+
+
+def test_no_events() -> None:
+    """Nothing joins to nothing."""
+    assert join([]) == []
+
+
+def test_an_unpaid_call() -> None:
+    """A 402 that nobody answers is an attempt too."""
+    found = only(unpaid())
+    assert (found.request_id, found.challenge_id, found.response_status) == ("req-1", "challenge-1", 402)
+    assert (found.amount, found.payment_id, found.insight) == (100, None, "price shown, not paid")
+
+
+def test_several_offers_are_one_attempt() -> None:
+    """Unpaid offers of one 402 do not count twice; the first one names the attempt."""
+    assert only(unpaid("req-1", 1.0, "challenge-1", "challenge-2")).challenge_id == "challenge-1"
+
+
+def test_the_paid_offer_wins() -> None:
+    """If one of the offers is paid, the attempt is that one's, with the same unpaid request."""
+    found = only([*unpaid("req-1", 1.0, "a", "b"), *retry(challenge="b"), *delivered(challenge="b")])
+    assert (found.challenge_id, found.request_ids) == ("b", ("req-1", "req-2"))
+
+
+def test_a_delivery_that_failed() -> None:
+    """Paid and not delivered is said as such, with the status the client saw."""
+    found = only([*unpaid(), *retry(), *failed()])
+    assert (found.response_status, found.insight) == (500, "paid, not delivered yet")
+
+
+def test_a_delivery_that_nobody_finished() -> None:
+    """After a crash there is no status; the payment is on record."""
+    found = only([*unpaid(), *retry()])
+    assert (found.response_status, found.latency_ms, found.payment_id) == (None, None, "pay-1")
+    assert found.insight == "paid, not delivered yet"
+
+
+def test_a_redelivery() -> None:
+    """The request that delivered at last is the one that counts, and all of them are named."""
+    found = only([*unpaid(), *retry(), *failed(), *redeemed()])
+    assert (found.request_id, found.request_ids) == ("req-3", ("req-1", "req-2", "req-3"))
+    assert (found.response_status, found.insight) == (200, "payment converted into paid API demand")
+
+
+def test_a_second_use_does_not_become_the_call() -> None:
+    """A replay after the delivery is part of the attempt, and not its result."""
+    replay = refused("req-3", 30.0)
+    found = only([*unpaid(), *retry(), *delivered(), *replay])
+    assert (found.request_id, found.response_status, found.amount) == ("req-2", 200, 100)
+    assert found.request_ids == ("req-1", "req-2", "req-3")
+
+
+def test_a_credential_that_was_not_accepted() -> None:
+    """The refused credential is an attempt; the fresh challenge beside it is not another one."""
+    found = only([*unpaid(), *refused()])
+    assert (found.challenge_id, found.provider, found.amount) == ("challenge-1", "mock", 100)
+    assert (found.request_id, found.response_status, found.insight) == ("req-2", 402, "payment not accepted")
+
+
+def test_the_fresh_challenge_is_paid() -> None:
+    """If the fresh challenge is paid, that is a second attempt, which begins with the refusal."""
+    events = [*unpaid(), *refused(), *retry("req-3", 20.0, "challenge-9"), *delivered("req-3", 21.0, "challenge-9")]
+    first, second = join(events)
+    assert (first.challenge_id, first.insight) == ("challenge-1", "payment not accepted")
+    assert (second.challenge_id, second.request_ids) == ("challenge-9", ("req-2", "req-3"))
+    assert second.insight == "payment converted into paid API demand"
+
+
+@pytest.mark.parametrize(
+    ("type_", "expected"),
+    [
+        (ev.PAYMENT_UNKNOWN, "payment outcome unknown"),
+        (ev.PAYMENT_UNMATCHED, "payment did not match the price"),
+        (ev.PAYMENT_LATE, "payment came after the price had risen, refund due"),
+        (ev.PAYMENT_REFUNDED, "payment refunded"),
+    ],
+)
+def test_other_outcomes(type_: str, expected: str) -> None:
+    """Each thing that can happen to the money has its sentence."""
+    told = event(type_, "req-2", 3, at=10.5, challenge="challenge-1", paid=True)
+    found = only([*unpaid(), *refused(), told])
+    assert (found.insight, found.payment_id) == (expected, "pay-1")
+
+
+def test_the_more_telling_wins() -> None:
+    """Unknown, then settled; delivered, then refunded: what came of it is what is said."""
+    unknown = event(ev.PAYMENT_UNKNOWN, "req-0", 3, at=5.0, challenge="challenge-1")
+    assert only([*unpaid(), unknown, *retry(), *delivered()]).insight == module.CONVERTED
+    refund = event(ev.PAYMENT_REFUNDED, "refund-1", 1, at=50.0, challenge="challenge-1", paid=True)
+    found = only([*unpaid(), *retry(), *delivered(), refund])
+    assert (found.insight, found.request_id) == ("payment refunded", "req-2")
+
+
+def test_an_observed_route() -> None:
+    """A handler with its own gate writes no payment events; a granted, completed request was paid for."""
+    observed = [
+        event(ev.REQUEST_STARTED, "req-2", 1, at=10.0),
+        event(ev.PAYMENT_CONTEXT_ATTACHED, "req-2", 2, at=10.0, challenge="challenge-1"),
+        event(ev.ACCESS_GRANTED, "req-2", 3, at=11.0, challenge="challenge-1", paid=True),
+        event(ev.REQUEST_COMPLETED, "req-2", 4, at=12.0, challenge="challenge-1", paid=True, status=200),
+    ]
+    found = only([*unpaid(), *observed])
+    assert (found.payment_id, found.insight) == ("pay-1", module.CONVERTED)
+
+
+def test_a_request_without_a_challenge() -> None:
+    """What is refused before any challenge stands for itself."""
+    events = [
+        event(ev.REQUEST_STARTED, "req-1", 1),
+        event(ev.REQUEST_FAILED, "req-1", 2, status=503),
+    ]
+    found = only(events)
+    assert (found.challenge_id, found.response_status, found.insight) == (None, 503, "request without a payment")
+    assert found.provider == "mock"
+
+
+def test_one_request_id_for_both() -> None:
+    """A client that sends its own id with both requests still makes one attempt, ended by the second."""
+    found = only([*unpaid("same"), *retry("same"), *delivered("same")])
+    assert (found.request_ids, found.response_status) == (("same",), 200)
+    assert found.insight == module.CONVERTED
+
+
+def test_oldest_first() -> None:
+    """Attempts come in the order they began."""
+    events = [*unpaid("req-b", 2.0, "b"), *unpaid("req-a", 1.0, "a"), *unpaid("req-c", 3.0, "c")]
+    assert [found.challenge_id for found in join(events)] == ["a", "b", "c"]
+
+
+def test_insights_are_a_fixed_vocabulary() -> None:
+    """Nine sentences, so that reports can group by them."""
+    assert len(set(INSIGHTS)) == len(INSIGHTS) == 9
+
+
+IDS = st.sampled_from(["1", "2", "3"])
+ANY_EVENTS = st.lists(
+    st.builds(
+        Event,
+        type=st.sampled_from(EVENT_TYPES),
+        at=st.floats(0, 5),
+        request_id=IDS,
+        seq=st.integers(1, 4),
+        endpoint=st.sampled_from(["/a", "/b"]),
+        http_method=st.just("GET"),
+        provider=st.sampled_from([None, "mock", "other"]),
+        amount=st.none() | st.integers(1, 10**20),
+        challenge_id=st.none() | IDS,
+        payment_id=st.none() | IDS,
+        status=st.sampled_from([None, 200, 402, 500]),
+        workflow=st.none() | IDS,
+    ),
+    max_size=20,
+)
+
+
+@given(st.data(), ANY_EVENTS)
+def test_order_and_repetition_make_no_difference(data: st.DataObject, events: list[Event]) -> None:
+    """Any permutation of any events, each any number of times, joins to the same."""
+    again = data.draw(st.lists(st.sampled_from(events), max_size=10)) if events else []
+    shuffled = data.draw(st.permutations(events + again))
+    assert join(events) == join(shuffled)
+
+
+@given(ANY_EVENTS)
+def test_every_request_is_told_of(events: list[Event]) -> None:
+    """No request is missing, none is told of as the result of something it had no part in, no challenge twice."""
+    joined = join(events)
+    assert {event.request_id for event in events} == {one for found in joined for one in found.request_ids}
+    for found in joined:
+        assert found.request_id in found.request_ids
+        assert found.insight in INSIGHTS
+    settled = {one.challenge_id for one in events if one.type == ev.PAYMENT_SETTLED} - {None}
+    for challenge_id in settled:
+        assert len([found for found in joined if found.challenge_id == challenge_id]) == 1
+
+
+def scenario(number: int, steps: list[str]) -> list[Event]:
+    """A whole attempt of its own, by what happened after the 402."""
+    challenge = f"challenge-{number}"
+    makers = {"settle": retry, "deliver": delivered, "fail": failed, "redeem": redeemed, "refuse": refused}
+    events = unpaid(f"req-{number}-0", 100.0 * number, challenge)
+    for i, name in enumerate(steps):
+        # settling and its end are one request
+        request = f"req-{number}-{i if name not in ('deliver', 'fail') else i - 1}"
+        events += makers[name](f"{request}-paid", 100.0 * number + 10 + i, challenge)
+    return events
+
+
+OUTCOMES: list[tuple[list[str], str]] = [
+    ([], "price shown, not paid"),
+    (["refuse"], "payment not accepted"),
+    (["settle", "deliver"], module.CONVERTED),
+    (["refuse", "settle", "deliver"], module.CONVERTED),
+    (["settle", "fail"], "paid, not delivered yet"),
+    (["settle", "fail", "redeem"], module.CONVERTED),
+]
+
+
+@given(st.lists(st.sampled_from(OUTCOMES), max_size=6), st.randoms(use_true_random=False))
+def test_many_attempts_do_not_mix(chosen: list[tuple[list[str], str]], random: Random) -> None:
+    """Attempts that overlap in time stay apart: one joined event each, with its own outcome."""
+    events = [one for number, (steps, _) in enumerate(chosen) for one in scenario(number, steps)]
+    random.shuffle(events)
+    found = {one.challenge_id: one.insight for one in join(events)}
+    assert {f"challenge-{number}": insight for number, (_, insight) in enumerate(chosen)} == found
