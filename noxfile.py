@@ -123,7 +123,7 @@ def layers(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation: links, code, generated pages."""
     stage_tests(session)
-    pytest(session, "tests/test_docs.py", "tests/test_hygiene.py")
+    pytest(session, "tests/docs", "tests/test_docs.py", "tests/test_hygiene.py")
 
 
 def readers_machine(session: nox.Session) -> dict[str, None]:

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from flovia.api import as_paid_api as as_paid_api
     from flovia.api import observe as observe
     from flovia.api import paid_api as paid_api
+    from flovia.asgi import AsgiApp as AsgiApp
+    from flovia.asgi import AsgiDelivery as AsgiDelivery
+    from flovia.asgi import AsgiMessage as AsgiMessage
+    from flovia.asgi import AsgiReceive as AsgiReceive
+    from flovia.asgi import AsgiScope as AsgiScope
+    from flovia.asgi import AsgiSend as AsgiSend
+    from flovia.asgi import asgi_headers as asgi_headers
+    from flovia.asgi import asgi_response as asgi_response
     from flovia.core.errors import CallerError as CallerError
     from flovia.core.errors import FloviaError as FloviaError
     from flovia.core.errors import HttpError as HttpError
@@ -59,6 +67,14 @@ _EXPORTS = {
     "as_paid_api": "flovia.api",
     "observe": "flovia.api",
     "paid_api": "flovia.api",
+    "AsgiApp": "flovia.asgi",
+    "AsgiDelivery": "flovia.asgi",
+    "AsgiMessage": "flovia.asgi",
+    "AsgiReceive": "flovia.asgi",
+    "AsgiScope": "flovia.asgi",
+    "AsgiSend": "flovia.asgi",
+    "asgi_headers": "flovia.asgi",
+    "asgi_response": "flovia.asgi",
     "CallerError": "flovia.core.errors",
     "FloviaError": "flovia.core.errors",
     "HttpError": "flovia.core.errors",

@@ -6,17 +6,28 @@ a :class:`flovia.Grant`, in ``scope["state"]["payment"]``.
 
 from typing import Unpack, cast, overload
 
-import flovia
-from flovia_asgi.delivery import ASGIApp, Delivery, Receive, Scope, Send, http_request, respond
+from flovia import (
+    UNREAD_BODY,
+    AsgiApp,
+    AsgiDelivery,
+    AsgiReceive,
+    AsgiScope,
+    AsgiSend,
+    CallerError,
+    PaidApi,
+    RouteSettings,
+    as_paid_api,
+    asgi_response,
+)
 
-__all__ = ["ASGIApp", "Receive", "Scope", "Send", "paid"]
+__all__ = ["paid"]
 
 
 @overload
-def paid(gate: flovia.PaidApi, app: ASGIApp, /) -> ASGIApp: ...
+def paid(gate: PaidApi, app: AsgiApp, /) -> AsgiApp: ...
 @overload
-def paid(app: ASGIApp, /, **settings: Unpack[flovia.RouteSettings]) -> ASGIApp: ...
-def paid(first: object, second: object = None, /, **settings: Unpack[flovia.RouteSettings]) -> ASGIApp:
+def paid(app: AsgiApp, /, **settings: Unpack[RouteSettings]) -> AsgiApp: ...
+def paid(first: object, second: object = None, /, **settings: Unpack[RouteSettings]) -> AsgiApp:
     """Guard every HTTP request to an ASGI app: ``paid(gate, app)`` or ``paid(app, provider=…, price=…)``.
 
     Put it around the one app (or route) that costs money: the path is not looked at.
@@ -25,28 +36,24 @@ def paid(first: object, second: object = None, /, **settings: Unpack[flovia.Rout
         CallerError: there is no app to guard.
         WiringError: the settings cannot work; the message says what to do.
     """
-    gate = flovia.as_paid_api(None if second is None else cast("flovia.PaidApi", first), **settings)
+    gate = as_paid_api(None if second is None else cast("PaidApi", first), **settings)
     guarded = first if second is None else second
-    if isinstance(guarded, flovia.PaidApi) or not callable(guarded):
-        raise flovia.CallerError("nothing to guard: paid(gate, app) or paid(app, price=…)")
-    app = cast("ASGIApp", guarded)
+    if isinstance(guarded, PaidApi) or not callable(guarded):
+        raise CallerError("nothing to guard: paid(gate, app) or paid(app, provider=…, price=…)")
+    app = cast("AsgiApp", guarded)
 
-    async def paid_app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def paid_app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         if scope["type"] != "http":
             return await app(scope, receive, send)
-        delivery = Delivery(receive, send)
-        headers = flovia.Headers.from_asgi(cast("list[tuple[bytes, bytes]]", scope["headers"]))
-        body = flovia.UNREAD_BODY
-        if gate.reads_body:
-            found = await delivery.read_body(scope, headers, gate.max_body)
-            if found is None:
-                return None  # the client went away before its request was complete: nobody to answer
-            body = found
-        passage = await gate.aenter(http_request(scope, headers, "", body))
+        delivery = AsgiDelivery(scope, receive, send)
+        body = await delivery.read_body(gate.max_body) if gate.reads_body else UNREAD_BODY
+        if body is None:
+            return None
+        passage = await gate.aenter(delivery.request(body))
         if passage.response is not None:
-            return await respond(send, passage.response)
+            return await asgi_response(passage.response, send)
         delivery.admit(gate, passage)
         cast("dict[str, object]", scope.setdefault("state", {}))["payment"] = passage.grant
-        return await delivery.run(app, scope)
+        return await delivery.run(app)
 
     return paid_app

@@ -9,10 +9,8 @@ from typing import Annotated, Final, ParamSpec, TypeVar, Unpack, cast
 import anyio.from_thread
 from fastapi import Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 
 import flovia
-from flovia_asgi.delivery import http_request, may_have_body, raw
 from flovia_fastapi.exchange import KEY, VIEW, Exchange
 
 P = ParamSpec("P")
@@ -85,7 +83,7 @@ def _answering(guard: flovia.PaidApi, view: View) -> Callable[..., object]:
         refusal = await _admit(guard, cast("Request", arguments.pop(_HIDDEN)))
         if refusal is not None:
             response = Response(refusal.body, refusal.status)
-            response.raw_headers = raw(refusal.headers)
+            response.raw_headers = flovia.asgi_headers(refusal.headers)
             return response
         result = view(**arguments) if is_async else await run_in_threadpool(view, **arguments)
         return await cast("Awaitable[object]", result) if inspect.isawaitable(result) else result
@@ -131,21 +129,19 @@ async def _admit(guard: flovia.PaidApi, request: Request) -> flovia.HttpResponse
     if exchange is None:
         logging.getLogger("flovia").error(_UNPREPARED)
         return flovia.problem_response("internal-payment-error")
-    headers, body = flovia.Headers.from_asgi(scope["headers"]), flovia.UNREAD_BODY
+    body = flovia.UNREAD_BODY
     if guard.reads_body:
-        try:
-            if not exchange.request_complete and may_have_body(scope, headers):
-                exchange.reading_ahead = True
-                await request.body()  # kept by the request, so the view can still read it
-        except ClientDisconnect:
-            return flovia.HttpResponse(400, ())
-        except flovia.PeerError:
-            pass  # the meter says so too
+        if not exchange.request_complete:
+            exchange.reading_ahead = True
+            await request.body()  # kept by the request, so the view can still read it
+            exchange.reading_ahead = False
+        if exchange.broken:
+            return flovia.HttpResponse(400, ())  # to nobody: the client is gone
         body = exchange.meter.body if exchange.meter.body.size <= guard.max_body else flovia.BODY_TOO_LARGE
     # Only there are the patterns of an included router's routes whole.
     route = scope.get("fastapi", {}).get("effective_route_context") or scope["route"]
     pattern = scope.get("root_path", "") + route.path_format
-    passage = await guard.aenter(http_request(scope, headers, pattern, body))
+    passage = await guard.aenter(exchange.request(body, route=pattern))
     if passage.response is None:
         exchange.admit(guard, passage)
         request.state.payment = passage.grant

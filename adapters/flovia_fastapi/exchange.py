@@ -6,7 +6,6 @@ from typing import Final, cast
 from fastapi import FastAPI, routing
 
 import flovia
-from flovia_asgi.delivery import ASGIApp, Delivery, Message, RawHeaders, Receive, Scope, Send, respond
 
 KEY: Final = "flovia.exchange"
 VIEW: Final = "__flovia_view__"
@@ -20,7 +19,7 @@ _402: Final[dict[str, object]] = {
 }
 
 
-class Exchange(Delivery):
+class Exchange(flovia.AsgiDelivery):
     """A delivery that measures the request's body as the framework reads it; one per request, at ``KEY``."""
 
     largest = 0
@@ -28,48 +27,41 @@ class Exchange(Delivery):
     views: Final[dict[int, object]] = {}
     """Every view that was made paid, by its id."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(receive, send)
-        self._scope = scope
+    def __init__(self, scope: flovia.AsgiScope, receive: flovia.AsgiReceive, send: flovia.AsgiSend) -> None:
+        super().__init__(scope, receive, send)
         self.meter = flovia.BodyMeter(self.largest)
         self.reading_ahead = False
         self.decide: Callable[[], Awaitable[flovia.HttpResponse | None]] | None = None
         """Asks the gate for a generator endpoint, which runs only after the framework has begun its answer."""
 
-    async def receive(self) -> Message:
-        """As from the server; PeerError if, while the adapter itself reads ahead, too much arrives."""
+    async def receive(self) -> flovia.AsgiMessage:
+        """As from the server; while the adapter reads ahead, only until it knows that it has to refuse."""
         message = await super().receive()
-        if not self.meter.feed(cast("bytes", message.get("body", b""))) and self.reading_ahead:
-            raise flovia.PeerError("the body is longer than any gate binds")
-        return message
+        fits = self.meter.feed(cast("bytes", message.get("body", b"")))
+        return {"type": "http.request"} if self.reading_ahead and (self.broken or not fits) else message
 
-    def fail(self) -> None:
-        """An exception has left the endpoint, its response or its stream: no page makes that a delivery."""
-        self.broken, self.decide = True, None
-        if self._admission is not None and not self._started:
-            self._admission[1].raised()
-
-    async def send(self, message: Message) -> None:
+    async def send(self, message: flovia.AsgiMessage) -> None:
         """Pass a message on. WiringError for the answer of a view that is paid, but was registered free."""
-        if message["type"] == "http.response.start" and not self._replaced:
-            if id(self._scope.get("endpoint")) in self.views:
+        if message["type"] == "http.response.start" and not (self.failed or self._replaced):
+            if id(self.scope.get("endpoint")) in self.views:
                 raise flovia.WiringError("@flovia_fastapi.paid belongs below @app.get: here it has no effect")
             refusal = await self.decide() if self.decide is not None else None
             if refusal is not None:
                 self._replaced = True
                 # What middleware put here stays: without CORS fields a browser could not read a refusal.
-                return await respond(self._send, refusal, cast("RawHeaders", message["headers"]))
+                beside = cast("list[tuple[bytes, bytes]]", message["headers"])
+                return await flovia.asgi_response(refusal, self._send, beside=beside)
         return await super().send(message)
 
 
-def _installed(app: ASGIApp) -> ASGIApp:
-    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+def _installed(app: flovia.AsgiApp) -> flovia.AsgiApp:
+    async def middleware(scope: flovia.AsgiScope, receive: flovia.AsgiReceive, send: flovia.AsgiSend) -> None:
         if scope["type"] != "http" or KEY in scope:  # in a mounted app, the outer one does it
             return await app(scope, receive, send)
         exchange = scope[KEY] = Exchange(scope, receive, send)
         owner = cast("FastAPI", scope["app"])
         own_page = owner.debug or 500 in owner.exception_handlers or Exception in owner.exception_handlers
-        return await exchange.run(app, scope, answer=not own_page)
+        return await exchange.run(app, answer=not own_page)
 
     return middleware
 

@@ -4,16 +4,15 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from flovia.api import Flovia
 from flovia.core.errors import WiringError
 
-if TYPE_CHECKING:
-    from flovia_hono import Context, Hono
+AsgiApplication = Callable[..., Awaitable[None]]
 
 PORT: Final = 8402
 """Where the demo listens if nobody says and the port is free."""
@@ -32,18 +31,18 @@ no money. In a terminal:</p>
 """
 
 
-def site(flovia: Flovia, lines: list[str]) -> "Hono":
+def site(flovia: Flovia, lines: list[str]) -> AsgiApplication:
     """The demo's app. ``lines``: what the page at ``/`` tells its reader to type."""
-    from flovia_hono import Hono
+    from flovia_hono import Context, Hono
 
     app = Hono()
     page = _PAGE.format(price=PRICE, lines=escape("\n".join(lines)))
 
-    def start(c: "Context") -> object:
+    def start(c: Context) -> object:
         fields = {"content-type": "text/html; charset=utf-8", "content-security-policy": "default-src 'self'"}
         return c.body(page.encode(), 200, fields)
 
-    def handler(c: "Context") -> object:
+    def handler(c: Context) -> object:
         return c.json({"foo": "bar"})
 
     app.get("/", start)
@@ -68,7 +67,7 @@ def listen(port: int | None) -> socket.socket:
 
 
 @contextmanager
-def serving(app: "Hono", listener: socket.socket) -> Generator[None]:
+def serving(app: AsgiApplication, listener: socket.socket) -> Generator[None]:
     """Serve an app in the background until the block ends.
 
     Raises:

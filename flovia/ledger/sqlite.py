@@ -248,10 +248,10 @@ class SqliteDatabase:
         self._until(self._deadline, lambda: raw.execute("BEGIN IMMEDIATE"))
 
     def _commit(self, connection: Connection) -> None:
+        # SQLAlchemy's own commit comes after this one and finds nothing to do.
         raw = _driver(connection)
-        if raw.in_transaction:
-            deadline = max(self._deadline, self._monotonic()) + COMMIT_PATIENCE_S
-            self._until(deadline, lambda: raw.execute("COMMIT"))
+        deadline = max(self._deadline, self._monotonic()) + COMMIT_PATIENCE_S
+        self._until(deadline, lambda: raw.execute("COMMIT"))
 
     def _prepare(self, create: int) -> None:
         """Make the file and its tables if they are not there."""

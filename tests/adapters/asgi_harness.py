@@ -12,10 +12,9 @@ import anyio
 import attrs
 
 import flovia
+from flovia import AsgiApp, AsgiMessage, AsgiScope
 from flovia.core.challenge import parse_challenge
 from flovia.core.credential import Credential, format_credential
-from flovia_asgi import ASGIApp, Scope
-from flovia_asgi.delivery import Message
 
 SECRET = "test-secret-of-the-asgi-adapters-0123456789"
 _proofs = itertools.count()
@@ -82,7 +81,7 @@ class Server:
     """
 
     def __init__(self, body: Sequence[bytes] = (b"",)) -> None:
-        self.sent: list[Message] = []
+        self.sent: list[AsgiMessage] = []
         self.received = 0
         self._pieces = list(body)
         self._over = anyio.Event()
@@ -93,7 +92,7 @@ class Server:
         self.gone = True
         self._over.set()
 
-    async def receive(self) -> Message:
+    async def receive(self) -> AsgiMessage:
         """The next piece of the request."""
         if self.received < len(self._pieces) and not self.gone:
             self.received += 1
@@ -103,7 +102,7 @@ class Server:
             await self._over.wait()
         return {"type": "http.disconnect"}
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: AsgiMessage) -> None:
         """Take a piece of the answer."""
         if self.gone:
             return
@@ -137,7 +136,7 @@ class Request(TypedDict, total=False):
     scope: Mapping[str, object]
 
 
-def make_scope(**request: Unpack[Request]) -> Scope:
+def make_scope(**request: Unpack[Request]) -> AsgiScope:
     """An HTTP scope of a client and a server on this machine; GET /paid, if nothing else is said."""
     path, body = request.get("path", "/paid"), request.get("body", ())
     fields = [("host", "127.0.0.1"), *request.get("headers", ())]
@@ -160,13 +159,13 @@ def make_scope(**request: Unpack[Request]) -> Scope:
     }
 
 
-async def serve(app: ASGIApp, scope: Scope, server: Server) -> None:
+async def serve(app: AsgiApp, scope: AsgiScope, server: Server) -> None:
     """Run one request through an app."""
     await app(scope, server.receive, server.send)
 
 
-async def ask(app: ASGIApp, **request: Unpack[Request]) -> Answer:
-    """Send one request and wait for the answer."""
+async def ask(app: AsgiApp, **request: Unpack[Request]) -> Answer:
+    """AsgiSend one request and wait for the answer."""
     server = Server(request.get("body") or (b"",))
     await serve(app, make_scope(**request), server)
     return server.answer
@@ -178,12 +177,12 @@ def paying(unpaid: Answer, **request: Unpack[Request]) -> Request:
     return request
 
 
-async def redeem(app: ASGIApp, unpaid: Answer, **request: Unpack[Request]) -> Answer:
+async def redeem(app: AsgiApp, unpaid: Answer, **request: Unpack[Request]) -> Answer:
     """Pay the challenge of an answer and ask again."""
     return await ask(app, **paying(unpaid, **request))
 
 
-async def buy(app: ASGIApp, **request: Unpack[Request]) -> Answer:
+async def buy(app: AsgiApp, **request: Unpack[Request]) -> Answer:
     """Ask, pay, and ask again: the paid answer."""
     unpaid = await ask(app, **request)
     assert unpaid.status == 402, unpaid

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 import flovia
 import flovia_asgi
+from flovia import AsgiApp, AsgiMessage, AsgiReceive, AsgiScope, AsgiSend
 from flovia.core.exchange import DELIVERED, DELIVERING, SETTLED
-from flovia_asgi import ASGIApp, Receive, Scope, Send
-from flovia_asgi.delivery import Message
 from tests.adapters.asgi_harness import (
     Answer,
     Request,
@@ -31,17 +30,17 @@ from tests.adapters.asgi_harness import (
 )
 
 
-def replying(status: int = 200, headers: Sequence[tuple[bytes, bytes]] = (), body: bytes = b"hello") -> ASGIApp:
+def replying(status: int = 200, headers: Sequence[tuple[bytes, bytes]] = (), body: bytes = b"hello") -> AsgiApp:
     """An app with one answer."""
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         await send({"type": "http.response.start", "status": status, "headers": list(headers)})
         await send({"type": "http.response.body", "body": body})
 
     return app
 
 
-async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+async def echo(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
     """An app that answers with the request's body, and says in how many messages it came."""
     pieces: list[bytes] = []
     more = True
@@ -55,7 +54,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"".join(pieces)})
 
 
-def guard(flo: flovia.Flovia, app: ASGIApp, **route: Unpack[flovia.RouteSettings]) -> ASGIApp:
+def guard(flo: flovia.Flovia, app: AsgiApp, **route: Unpack[flovia.RouteSettings]) -> AsgiApp:
     """The app behind a gate of its own."""
     return flovia_asgi.paid(flo.paid_api(**route), app)
 
@@ -84,7 +83,7 @@ async def test_the_grant_is_in_the_state_of_the_scope() -> None:
     """The handler reads who paid what from scope["state"]["payment"]; what else is in the state stays."""
     seen: list[object] = []
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         seen.append(scope["state"])
         await replying()(scope, receive, send)
 
@@ -108,9 +107,9 @@ async def test_an_app_cannot_forge_a_receipt_nor_make_the_answer_public() -> Non
 
 async def test_a_message_that_an_app_sends_every_time_is_not_changed() -> None:
     """An app may keep its response start for all requests: no receipt of one buyer gets into it."""
-    start: Message = {"type": "http.response.start", "status": 200, "headers": [(b"x-own", b"1")]}
+    start: AsgiMessage = {"type": "http.response.start", "status": 200, "headers": [(b"x-own", b"1")]}
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         await send(start)
         await send({"type": "http.response.body", "body": b"hello"})
 
@@ -142,7 +141,7 @@ async def test_a_failed_delivery_is_redeemed_with_the_same_credential() -> None:
     answers = iter([500, 200])
     redeliveries: list[bool] = []
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         redeliveries.append(cast("dict[str, flovia.Grant]", scope["state"])["payment"].redelivery)
         await replying(next(answers))(scope, receive, send)
 
@@ -180,7 +179,7 @@ async def test_head_is_challenged_without_a_body_and_never_redeems() -> None:
 async def test_options_does_not_reach_the_app() -> None:
     """A preflight is answered with 204 and costs nothing; the app is not asked."""
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         raise AssertionError("the app ran")
 
     answer = await ask(guard(new_flovia(), app), http_method="OPTIONS")
@@ -239,7 +238,7 @@ async def test_an_app_that_raises_says_nothing_about_itself() -> None:
     """An exception before the answer: 500 delivery-failed, the payment stays redeemable, the error goes on."""
     flo = new_flovia()
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         raise ZeroDivisionError("a detail")
 
     guarded = guard(flo, app)
@@ -258,7 +257,7 @@ async def test_an_app_that_fails_in_the_middle_is_cut_off() -> None:
     """An exception after the first byte is raised again, so that the server breaks the answer off."""
     flo = new_flovia()
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
         raise ZeroDivisionError
@@ -278,7 +277,7 @@ async def test_an_app_that_just_returns_has_not_delivered(begun: bool) -> None:
     """Returning without a complete answer is a mistake of the app, named as such; nothing is used up."""
     flo = new_flovia()
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         if begun:
             await send({"type": "http.response.start", "status": 200, "headers": []})
 
@@ -297,7 +296,7 @@ async def test_a_server_that_cannot_send_has_not_delivered() -> None:
     guarded = guard(flo, replying())
     unpaid = await ask(guarded)
 
-    async def send(message: Message) -> None:
+    async def send(message: AsgiMessage) -> None:
         raise OSError("the client is gone")
 
     with pytest.raises(OSError, match="the client is gone"):
@@ -310,7 +309,7 @@ async def test_cancelling_a_request_gives_the_payment_back() -> None:
     flo = new_flovia()
     started = anyio.Event()
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         started.set()
         await anyio.sleep_forever()
 
@@ -335,15 +334,15 @@ class Suspended:
 def test_a_request_that_nobody_drives_any_more_gives_the_payment_back() -> None:
     """A coroutine that is closed, as at the end of an event loop, still leaves its passage."""
     flo = new_flovia()
-    sent: list[Message] = []
+    sent: list[AsgiMessage] = []
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         await Suspended()
 
-    async def send(message: Message) -> None:
+    async def send(message: AsgiMessage) -> None:
         sent.append(message)
 
-    def begin(scope: Scope) -> Coroutine[None, None, None]:
+    def begin(scope: AsgiScope) -> Coroutine[None, None, None]:
         running = cast("Coroutine[None, None, None]", guarded(scope, Server().receive, send))
         running.send(None)
         return running
@@ -368,7 +367,7 @@ async def test_a_stream_is_handed_over_piece_by_piece() -> None:
     server = Server()
     seen: list[tuple[int, str | None]] = []
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(3):
             await send({"type": "http.response.body", "body": b"x", "more_body": True})
@@ -390,7 +389,7 @@ async def test_a_client_that_hangs_up_has_not_got_its_answer(looking: bool, http
     flo = new_flovia()
     server = Server()
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"x", "more_body": True})
         server.hang_up()
@@ -414,7 +413,7 @@ async def test_a_slow_stream_keeps_its_lease() -> None:
     flo = new_flovia(clock=lambda: now[0])
     meanwhile: list[Answer] = []
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(4):
             now[0] += 40
@@ -438,12 +437,12 @@ async def test_a_slow_stream_keeps_its_lease() -> None:
         ],
     ],
 )
-async def test_files_that_a_server_sends_by_itself_count_as_bodies(last: list[Message]) -> None:
+async def test_files_that_a_server_sends_by_itself_count_as_bodies(last: list[AsgiMessage]) -> None:
     """http.response.pathsend ends an answer; zerocopysend does unless more follows."""
     flo = new_flovia()
     server = Server()
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for message in last:
             assert DELIVERING == state(flo, unpaid)
@@ -459,14 +458,14 @@ async def test_files_that_a_server_sends_by_itself_count_as_bodies(last: list[Me
 async def test_other_messages_pass_untouched() -> None:
     """Early hints before the head and trailers after the body are the app's own business."""
     server = Server()
-    messages: list[Message] = [
+    messages: list[AsgiMessage] = [
         {"type": "http.response.early_hint", "links": [b"</style.css>"]},
         {"type": "http.response.start", "status": 200, "headers": [], "trailers": True},
         {"type": "http.response.body", "body": b"x"},
         {"type": "http.response.trailers", "headers": [(b"x-sum", b"1")], "more_trailers": False},
     ]
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         for message in messages:
             await send(message)
 
@@ -514,7 +513,7 @@ async def test_after_the_body_the_app_waits_for_the_server() -> None:
     kinds: list[object] = []
     server = Server([b"a", b"b"])
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         kinds.extend([(await receive())["type"] for _ in range(2)])
         server.hang_up()
         kinds.append((await receive())["type"])
@@ -574,7 +573,7 @@ async def test_a_client_that_hangs_up_while_it_sends_gets_nothing() -> None:
     """Without its whole body a request is no request: no answer, no event, no claim."""
     flo = new_flovia()
 
-    async def hanging_up() -> Message:
+    async def hanging_up() -> AsgiMessage:
         return {"type": "http.disconnect"}
 
     server = Server()
@@ -591,7 +590,7 @@ async def test_an_observer_withholds_an_answer_without_a_receipt() -> None:
     flo = new_flovia()
     endless = 0
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         nonlocal endless
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while True:
@@ -626,11 +625,11 @@ async def test_what_is_not_http_reaches_the_app_as_it_is(kind: str) -> None:
     """Lifespan and websocket scopes are handed on with the server's own channels."""
     seen: list[object] = []
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         seen.extend([scope, receive, send])
 
     server = Server()
-    scope: Scope = {"type": kind}
+    scope: AsgiScope = {"type": kind}
     given = [scope, server.receive, server.send]
     await guard(new_flovia(), app)(scope, server.receive, server.send)
     assert given == seen
@@ -647,8 +646,8 @@ async def test_paid_takes_a_gate_or_its_settings(
     assert 402 == (await ask(by_settings)).status
     gate = new_flovia().paid_api()
     with pytest.raises(flovia.CallerError, match="nothing to guard"):
-        flovia_asgi.paid(cast("ASGIApp", gate), price="3.00 USD", provider="mock")
+        flovia_asgi.paid(cast("AsgiApp", gate), price="3.00 USD", provider="mock")
     with pytest.raises(flovia.CallerError, match="nothing to guard"):
-        flovia_asgi.paid(gate, cast("ASGIApp", "app"))
+        flovia_asgi.paid(gate, cast("AsgiApp", "app"))
     with pytest.raises(flovia.WiringError, match="not a guard"):
         flovia_asgi.paid(cast("flovia.PaidApi", app), app)

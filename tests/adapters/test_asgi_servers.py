@@ -15,9 +15,9 @@ from fastapi.responses import StreamingResponse
 import flovia
 import flovia_asgi
 import flovia_fastapi
+from flovia import AsgiApp, AsgiReceive, AsgiScope, AsgiSend
 from flovia.core.exchange import DELIVERED, DELIVERING, SETTLED
 from flovia.testing.servers import ASGI_SERVERS, AsgiServer, serve_asgi
-from flovia_asgi import ASGIApp, Receive, Scope, Send
 from tests.adapters.asgi_harness import Answer, credential_for, new_flovia, state
 
 PIECE = b"x" * 4096
@@ -32,7 +32,7 @@ async def pieces() -> AsyncIterator[bytes]:
         await anyio.sleep(0.002)
 
 
-async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+async def bare(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
     """Echoes, streams without looking for a disconnect, or raises."""
     if scope["type"] == "lifespan":
         while True:
@@ -55,7 +55,7 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def fastapi(gate: flovia.PaidApi) -> ASGIApp:
+def fastapi(gate: flovia.PaidApi) -> AsgiApp:
     """The same with FastAPI."""
     app = FastAPI()
 
@@ -97,7 +97,7 @@ class Running:
         return Answer(got.status_code, tuple(got.headers.multi_items()), got.content)
 
     def talk(self, request: bytes) -> socket.socket:
-        """Send bytes as they are."""
+        """AsgiSend bytes as they are."""
         host, _, port = self.url.removeprefix("http://").partition(":")
         connection = socket.create_connection((host, int(port)), timeout=10)
         connection.sendall(request)

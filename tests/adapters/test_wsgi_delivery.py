@@ -52,9 +52,9 @@ class Client:
         status, headers = self.head
         return Answer(int(status[:3]), tuple(headers), b"".join(self.written) + body)
 
-    def pay(self, path: str = "/paid", **more: object) -> Field:
+    def pay(self, path: str = "/paid") -> Field:
         """A credential for a path."""
-        return payment(self.ask(request(path, **more)))
+        return payment(self.ask(request(path)))
 
 
 def streaming(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -118,8 +118,8 @@ def test_an_interruption_is_passed_on(interruption: type[BaseException], when: s
     """A worker told to stop stops; the payment is left redeemable, not answered with a page."""
 
     def pieces() -> Iterator[bytes]:
-        raise interruption
         yield b""
+        raise interruption
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [])
@@ -200,17 +200,20 @@ def test_a_402_of_the_app_itself_is_replaced() -> None:
     """A paid app that answers 402 would ask twice: 500, and the payment stays (S02)."""
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response("402 Payment Required", [])(b"pay")
-        return [b" again"]
+        start_response("402 Payment Required", [])(b"once")
+        return [b" more"]
 
     client = Client(flovia_wsgi.paid(new_flovia().paid_api(), app))
     answer = client.ask(request("/paid", client.pay()))
     assert (500, "delivery-failed") == (answer.status, answer.problem)
-    assert b"again" not in answer.body
+    assert b"once" not in answer.body
+    assert b"more" not in answer.body
 
 
-def test_the_app_knows_who_paid() -> None:
-    """The grant is in the environ."""
+def test_the_app_knows_who_paid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The grant is in the environ; ``paid`` takes the keywords of paid_api in place of a gate."""
+    monkeypatch.setenv("FLOVIA_LEDGER", "memory://")
+    monkeypatch.setattr("flovia.api._default", None)
     grants: list[flovia.Grant] = []
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -218,16 +221,9 @@ def test_the_app_knows_who_paid() -> None:
         start_response("200 OK", [])
         return []
 
-    client = Client(flovia_wsgi.paid(app, provider=new_flovia_provider(), price="2.50 USD"))
+    client = Client(flovia_wsgi.paid(app, provider="mock", price="2.50 USD"))
     client.ask(request("/paid", client.pay()))
     assert [(250, "usd", "mock", False)] == [(g.amount, g.currency, g.method, g.redelivery) for g in grants]
-
-
-def new_flovia_provider() -> flovia.Provider:
-    """The mock provider as an object."""
-    from flovia.providers.mock import MockProvider
-
-    return MockProvider()
 
 
 @pytest.mark.parametrize(
@@ -242,7 +238,7 @@ def new_flovia_provider() -> flovia.Provider:
         request("/p\xe4id"),
         request("/p\xe5id"),
     ],
-    ids=lambda environ: f"{environ['REQUEST_METHOD']} {environ['SCRIPT_NAME']}{environ['PATH_INFO']}",
+    ids=["path", "slash", "query", "method", "mount", "utf-8", "latin-1", "latin-1 too"],
 )
 def test_a_payment_is_good_for_one_resource(other: WSGIEnvironment) -> None:
     """Method, mount prefix, path (byte for byte) and query are bound (S04)."""
@@ -308,12 +304,13 @@ def test_a_body_is_put_back() -> None:
     }
     assert 10 == flovia.wsgi_body(environ, 10).size
     assert ("10", None) == (environ["CONTENT_LENGTH"], environ.get("HTTP_TRANSFER_ENCODING"))
-    assert (b"ten bytes.", b"") == (environ["wsgi.input"].read(), environ["wsgi.input"].read())
+    found: io.BytesIO = environ["wsgi.input"]
+    assert (b"ten bytes.", b"") == (found.read(), found.read())
 
 
 def test_a_body_that_ends_early() -> None:
     """The client announced more than it sent: what there is counts, and its length is what there is."""
-    environ = {"CONTENT_LENGTH": "9", "wsgi.input": io.BytesIO(b"part")}
+    environ: WSGIEnvironment = {"CONTENT_LENGTH": "9", "wsgi.input": io.BytesIO(b"part")}
     assert 4 == flovia.wsgi_body(environ, 10).size
     assert "4" == environ["CONTENT_LENGTH"]
 
@@ -322,7 +319,7 @@ def test_wrong_calls_say_what_to_write() -> None:
     """No app, the arguments the wrong way round, a guard and settings at once."""
     gate = new_flovia().paid_api()
     with pytest.raises(flovia.CallerError, match=r"paid\(gate, app\)"):
-        flovia_wsgi.paid(gate)  # type: ignore[call-overload]  # what the test is about
+        flovia_wsgi.paid(gate)  # type: ignore[arg-type]  # what the test is about
     with pytest.raises(flovia.CallerError, match=r"paid\(gate, app\)"):
         flovia_wsgi.paid(streaming, gate)  # type: ignore[call-overload]  # what the test is about
     with pytest.raises(flovia.WiringError, match="not both"):

@@ -54,11 +54,13 @@ def flovia_command(*arguments: str) -> list[str]:
 def demo(folder: Path, *arguments: str) -> Generator[Demo]:
     """Start a demo in ``folder`` and wait until it is up; end it, and only it, afterwards."""
     port = free_port()
+    temporary = folder / "tmp"
+    temporary.mkdir()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOVIA_")}
     process = subprocess.Popen(
         flovia_command("demo", "--no-browser", "--port", str(port), *arguments),
         cwd=folder,
-        env={**clean, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+        env={**clean, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -155,7 +157,7 @@ def test_the_demo_ends_cleanly(number: signal.Signals, tmp_path: Path) -> None:
         rest = found.process.communicate(timeout=WITHIN_S)[0]
     assert 0 == found.process.returncode
     assert "Traceback" not in rest
-    assert [] == list(tmp_path.iterdir())
+    assert [] == list((tmp_path / "tmp").iterdir())
 
 
 def test_a_port_in_use_is_said(tmp_path: Path) -> None:

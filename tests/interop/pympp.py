@@ -6,6 +6,7 @@ are the very objects of the documented imports.
 """
 
 from mpp import Challenge, Credential, Receipt, generate_challenge_id
+from mpp._parsing import ParseError
 from mpp.client.transport import Mpp as Client
 from mpp.methods import Method
 from mpp.runtime import ClientMethod, CredentialParams
@@ -24,6 +25,7 @@ __all__ = [
     "Credential",
     "CredentialParams",
     "FrameworkRequest",
+    "ParseError",
     "ProofPayload",
     "Receipt",
     "Server",

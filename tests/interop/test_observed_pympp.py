@@ -15,6 +15,7 @@ import flovia_fastapi
 from flovia import api
 from flovia.core.challenge import parse_challenge
 from flovia.core.events import REQUEST_COMPLETED, REQUEST_FAILED, Event
+from flovia.insights.join import join
 from flovia.testing.servers import serve_asgi
 from tests.interop import pympp
 from tests.interop.agents import Agent, PymppAgent
@@ -118,6 +119,22 @@ def test_the_challenge_and_the_paid_retry_join(observed: Observed, agent: Agent)
     assert retry[-1].payer is not None
     assert retry[-1].payer.startswith("did:key:")
     assert {("/paid", "mock", "mpp")} == {(event.endpoint, event.provider, event.rail) for event in events}
+
+
+def test_the_joined_event_is_readable(observed: Observed, agent: Agent) -> None:
+    """One joined event tells who paid for what, with what outcome, from the SQLite file alone."""
+    answer = agent.fetch(f"{observed.url}/paid", headers={"Flovia-Workflow": "weekly report"})
+    assert answer.receipt is not None
+    (joined,) = join(observed.events())
+    told = joined.to_json()
+    assert 2 == len(joined.request_ids)
+    assert joined.request_ids[1] == told["requestId"]
+    assert answer.challenges[0]["id"] == told["challengeId"]
+    assert answer.receipt["reference"] == told["paymentId"]
+    assert ("mock", "mpp", "/paid", 200) == (told["provider"], told["rail"], told["endpoint"], told["responseStatus"])
+    assert "weekly report" == told["workflow"]
+    assert "payment converted into paid API demand" == told["insight"]
+    assert isinstance(told["latencyMs"], float)
 
 
 def test_an_endpoint_can_have_a_name(observed: Observed) -> None:

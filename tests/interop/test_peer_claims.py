@@ -6,8 +6,9 @@ those the interop job installs; ``docs/interop.md`` has the figures.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import cast
 
 import anyio
@@ -18,15 +19,18 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from flask import Flask
 from flask import request as flask_request
+from flask.typing import ResponseReturnValue
 
 import flovia
 import flovia_fastapi
 import flovia_flask
+from flovia.client import Budget, MockWallet, PaymentRefused, PendingFiles
+from flovia.client.httpx import PayingTransport
 from flovia.core.challenge import parse_challenge
 from flovia.core.credential import Credential, format_credential
 from flovia.testing.servers import serve_asgi, serve_wsgi
 from tests.interop import pympp
-from tests.interop.agents import PymppAgent
+from tests.interop.agents import Agent, PymppAgent
 from tests.interop.javascript import Javascript
 from tests.interop.shops import REALM, SECRET, Verifier, charge
 
@@ -43,10 +47,10 @@ class Pair:
     verifier: Verifier
 
 
-def flovia_gate(**settings: str) -> flovia.PaidApi:
+def flovia_gate(description: str | None = None) -> flovia.PaidApi:
     """A gate of 1.00 usd on a ledger of its own."""
     shared = flovia.Flovia(provider="mock", ledger="memory://", secret=SECRET, realm=REALM)
-    return shared.paid_api(price="1.00 USD", **settings)
+    return shared.paid_api(price="1.00 USD", description=description)
 
 
 def pympp_gate(verifier: Verifier, **options: object) -> pympp.ComposedHandler:
@@ -156,7 +160,7 @@ def many_uses(url: str, authorization: str) -> Counter[int]:
 
 
 @contextmanager
-def flask_pair() -> Iterator[tuple[str, str]]:
+def flask_pair() -> Generator[tuple[str, str]]:
     """A Flask route behind pympp, in each way one can write it, and the same route behind flovia."""
     verifier = Verifier()
     theirs = Flask("pympp")
@@ -165,11 +169,12 @@ def flask_pair() -> Iterator[tuple[str, str]]:
     async def documented(request: object, credential: pympp.Credential, receipt: pympp.Receipt) -> dict[str, str]:
         return {"foo": "bar"}
 
-    def by_hand() -> object:
-        return asyncio.run(documented(flask_request))
+    def by_hand() -> ResponseReturnValue:
+        view = cast("Coroutine[None, None, ResponseReturnValue]", documented(flask_request))
+        return asyncio.run(view)
 
     theirs.get("/paid")(documented)
-    theirs.add_url_rule("/by-hand", "by-hand", by_hand)  # pyright: ignore[reportArgumentType]  # what it returns is the question
+    theirs.add_url_rule("/by-hand", "by-hand", by_hand)
 
     ours = Flask("flovia")
 
@@ -244,11 +249,14 @@ def test_one_credential_many_times_at_once(pair: Pair) -> None:
 
 def test_one_credential_twice_in_a_row(pair: Pair) -> None:
     """A second use after the first: pympp answers 200 again, flovia 402 ``invalid-challenge`` (S04)."""
-    for base, second in ((pair.pympp, 200), (pair.flovia, 402)):
-        authorization = credential_for(httpx.get(f"{base}/plain"), f"ok-twice-{second}")
-        answers = [httpx.get(f"{base}/plain", headers={"authorization": authorization}) for _ in range(2)]
-        assert [200, second] == [answer.status_code for answer in answers]
-    assert answers[1].json()["type"].endswith("/invalid-challenge")
+    seconds: list[httpx.Response] = []
+    for base in (pair.pympp, pair.flovia):
+        authorization = credential_for(httpx.get(f"{base}/plain"), f"ok-twice-{base}")
+        first, second = (httpx.get(f"{base}/plain", headers={"authorization": authorization}) for _ in range(2))
+        assert 200 == first.status_code
+        seconds.append(second)
+    assert [200, 402] == [second.status_code for second in seconds]
+    assert seconds[1].json()["type"].endswith("/invalid-challenge")
 
 
 def test_one_credential_for_another_body(pair: Pair) -> None:
@@ -270,3 +278,17 @@ def test_mppx_takes_one_credential_many_times(javascript: Javascript) -> None:
     assert Counter({200: AT_ONCE}) == many_uses(f"{url}/paid", credential)
     assert AT_ONCE == javascript.call("shop.seen", url=url)["payments"]
     javascript.call("shop.close", url=url)
+
+
+# --- clients -----------------------------------------------------------------------------------------------------
+
+
+def test_how_often_a_client_pays_in_one_call(pair: Pair, agent: Agent, tmp_path: Path) -> None:
+    """If the server refuses every proof, pympp and mppx pay three times in one call, flovia's client once (C12)."""
+    url = f"{pair.flovia}/plain"
+    assert 3 == len(agent.fetch(url, proof="declined").credentials)
+    wallet = MockWallet("declined")
+    transport = PayingTransport(wallet, budget=Budget("5.00 USD"), pending=PendingFiles(tmp_path))
+    with httpx.Client(transport=transport) as client, pytest.raises(PaymentRefused):
+        client.get(url)
+    assert 1 == wallet.payments

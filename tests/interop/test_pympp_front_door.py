@@ -12,6 +12,7 @@ from tests.interop import pympp
     [
         ("mpp", "Challenge", pympp.Challenge),
         ("mpp", "Credential", pympp.Credential),
+        ("mpp", "ParseError", pympp.ParseError),
         ("mpp", "Receipt", pympp.Receipt),
         ("mpp.client", "Mpp", pympp.Client),
         ("mpp.client", "ClientMethod", pympp.ClientMethod),

@@ -7,7 +7,6 @@ from random import Random
 from typing import cast
 
 import pytest
-from mpp import ParseError as PymppParseError
 
 from flovia.core.challenge import format_expires
 from flovia.core.encoding import JsonObject, JsonValue, b64url_encode
@@ -15,6 +14,7 @@ from flovia.core.errors import ParseError
 from flovia.core.receipt import Receipt, format_receipt, parse_receipt
 from tests.interop.agents import read_receipt
 from tests.interop.javascript import Javascript
+from tests.interop.pympp import ParseError as PymppParseError
 from tests.interop.pympp import Receipt as PymppReceipt
 
 COUNT = 1_000

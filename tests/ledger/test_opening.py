@@ -226,6 +226,23 @@ def test_a_wal_held_by_another_process(tmp_path: Path, monkeypatch: pytest.Monke
     raw.close()
 
 
+def test_a_mode_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system on which SQLite does not grant the mode we rely on is refused."""
+
+    def unknown() -> str:
+        return "MIRACULOUS"
+
+    monkeypatch.setattr(sqlite, "journal_mode", unknown)
+    assert "its journal mode is delete, not MIRACULOUS" in refusal(f"sqlite:///{tmp_path}/ledger.db")
+
+
+def test_a_broken_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If something else than SQLAlchemy is missing, that is what is said."""
+    monkeypatch.setitem(sys.modules, "flovia.ledger.sql", None)
+    with pytest.raises(ModuleNotFoundError, match="flovia.ledger.sql"):
+        open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+
+
 def test_without_sqlalchemy() -> None:
     """The base install says which extra to install; ``memory://`` works without it."""
     program = (

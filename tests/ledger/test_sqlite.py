@@ -112,6 +112,17 @@ def test_a_vanished_file_does_not_come_back_empty(ledger: SqlLedger, path: Path,
     assert not path.exists()
 
 
+def test_a_replaced_file(ledger: SqlLedger, path: Path, clock: ManualClock) -> None:
+    """When another file takes its place, nothing is written to the one nobody finds any more; then the new one is used."""
+    claim(ledger, clock)
+    open_ledger(f"sqlite:///{path}.new").close()
+    path.with_name(path.name + ".new").rename(path)
+    with pytest.raises(LedgerError, match="moved or replaced"):
+        claim(ledger, clock, "r|b")
+    assert claim(ledger, clock, "r|b").outcome == "claimed"
+    assert ledger.find(KEY) is None
+
+
 def test_a_commit_that_readers_block(path: Path, monotonic: ManualClock, clock: ManualClock) -> None:
     """Where readers block a commit (no WAL), it is given up after a while and nothing of it stays."""
     database = SqliteDatabase(path, monotonic=monotonic)

@@ -1,35 +1,15 @@
 """Rows about what an unpaid request gets."""
 
-from tests.adapters.behaviour.table import Answer, Own, Seen, advance, ask, case, configure, unpaid
+from tests.adapters.behaviour.table import FASTAPI_405, Check, Pay, Seen, ask, case, configure, own, refused, unpaid
 
-FASTAPI_405 = {"fastapi": Own(answer=Answer(status=405), reason="FastAPI serves the verbs a route names, no others")}
-
-
-def says(description: str) -> dict[str, str]:
-    """The description parameter of a challenge."""
-    return {"description": description}
+WAITRESS_STRIPS = own(402, "waitress removes what proxies add, unless told to trust them", "payment-required")
 
 
-def amounts(*wanted: str) -> object:
-    """A check that the challenges ask for these amounts, in base units of usd."""
-
+def _asks_for(amount: str) -> Check:
     def check(seen: Seen) -> None:
-        assert list(wanted) == [request["amount"] for request in seen.requests]
-        assert {"usd"} == {request["currency"] for request in seen.requests}
+        assert [{"amount": amount, "currency": "usd"}] == list(seen.requests)
 
     return check
-
-
-def _one_dollar(seen: Seen) -> None:
-    assert {"amount": "100", "currency": "usd"} == seen.requests[0]
-
-
-def _fifty_dollars(seen: Seen) -> None:
-    assert {"amount": "5000", "currency": "usd"} == seen.requests[0]
-
-
-def _premium_tier(seen: Seen) -> None:
-    assert {"amount": "500", "currency": "usd"} == seen.requests[0]
 
 
 def _unicode(seen: Seen) -> None:
@@ -38,22 +18,24 @@ def _unicode(seen: Seen) -> None:
     assert seen.challenges[0]["description"].isprintable()
 
 
-def _injected(seen: Seen) -> None:
+def _nothing_injected(seen: Seen) -> None:
     assert "x-injected" not in seen.headers
     assert "set-cookie" not in seen.headers
 
 
-def _in_order(seen: Seen) -> None:
-    assert ["1.00", "alt"][1] == seen.challenges[1]["method"]
+def _names_recipient(seen: Seen) -> None:
+    assert "händler-🍣-\U0001f9ff" == seen.requests[0]["recipient"]
+    assert "ordér/1" == seen.requests[0]["externalId"]
 
 
 case(
     "unpaid",
-    "S01 S02 S26",
+    "S01 S02 S26 H01",
     "Every unpaid request gets a 402 with a challenge of its own.",
-    ask("/paid").gets(402, "payment-required", check=_one_dollar, headers={"retry-after": None}),
+    ask("/paid").gets(402, "payment-required", check=_asks_for("100"), headers={"retry-after": None}),
     ask("/paid").gets(402, "payment-required"),
-    ask("/premium").gets(402, "payment-required", check=_fifty_dollars),
+    ask("/premium").gets(402, "payment-required", check=_asks_for("5000")),
+    ask("/dynamic?tier=premium").gets(402, "payment-required", check=_asks_for("500")),
     counts={"handler_calls": 0, "settlements": 0, "ledger_keys": 0, "backend_calls": 0},
     events=("paid_api.request_started", "paid_api.challenge_issued", "paid_api.request_completed"),
 )
@@ -61,7 +43,7 @@ case(
     "unpaid-leaves-nothing",
     "S40",
     "Unpaid requests store no payment, call no handler and ask no backend.",
-    *[unpaid("/order", http_method="POST", body=b"x" * n) for n in range(1, 30)],
+    *[unpaid("/order", http_method="POST", body=b"x" * length) for length in range(1, 30)],
     counts={"handler_calls": 0, "ledger_keys": 0, "backend_calls": 0, "settlements": 0},
 )
 case(
@@ -90,7 +72,7 @@ case(
     "head-unpaid",
     "S01",
     "HEAD gets the 402 that a GET would get, without its body.",
-    ask("/paid", http_method="HEAD").gets(402, body=b"", own=FASTAPI_405),
+    ask("/paid", http_method="HEAD").gets(402, "payment-required", body=b"", own=FASTAPI_405),
     counts={"handler_calls": 0},
 )
 case(
@@ -101,8 +83,7 @@ case(
         204,
         own={
             **FASTAPI_405,
-            "flask": Own(answer=Answer(status=200), reason="Flask answers OPTIONS itself, with Allow"),
-            "hono": Own(answer=Answer(status=405), reason="a router without a route for OPTIONS says 405"),
+            "flask": own(200, "Flask answers OPTIONS itself, with Allow"),
         },
     ),
     counts={"handler_calls": 0, "settlements": 0},
@@ -116,49 +97,104 @@ case(
 case(
     "description-long",
     "S34",
-    "A long description still fits the 4 KB a challenge may have.",
+    "A long description still fits into the 4 KB of a challenge.",
     unpaid("/long-description"),
-    ask("/long-description", pay=None).gets(402, "payment-required"),
 )
 case(
     "description-hostile",
-    "S34 S37",
-    "Line breaks in a description do not become header fields.",
-    configure(description='a"b\r\nX-Injected: yes\r\nSet-Cookie: a=b\x00\x7f'),
-    ask("/paid").gets(402, "payment-required", check=_injected),
+    "S14",
+    "Line breaks and controls in a description do not become header fields.",
+    configure(description='a"b\r\nX-Injected: yes\r\nSet-Cookie: a=b\x01\x7f'),
+    ask("/paid").gets(402, "payment-required", check=_nothing_injected),
 )
 case(
     "recipient-unicode",
     "S14",
     "The request is canonical JSON with non-ASCII and astral characters too.",
-    configure(recipient="händler-🍣-\U0001f9ff", external_id="ord\u00e9r/1"),
-    unpaid(),
+    configure(recipient="händler-🍣-\U0001f9ff", external_id="ordér/1"),
+    ask("/paid").gets(402, "payment-required", check=_names_recipient),
 )
 case(
-    "realm-spoofed-host",
+    "host-spoofed",
     "S12 S36",
-    "Without a public origin, a request for another Host is refused, and nothing of that name comes back.",
+    "Without a public origin only this machine's own name is served, and nothing of another one comes back.",
     ask("/paid", headers=[("Host", "evil.example")]).gets(400, "bad-request"),
     ask("/paid", headers=[("Host", "127.0.0.1.evil.example")]).gets(400, "bad-request"),
-    ask("/paid", headers=[("X-Forwarded-Host", "evil.example")]).gets(400, "bad-request"),
-    ask("/paid", headers=[("Forwarded", "host=evil.example;proto=https")]).gets(400, "bad-request"),
-    ask("/paid", headers=[("X-Forwarded-Proto", "https")]).gets(400, "bad-request"),
+    *[
+        ask("/paid", headers=[(name, value)]).gets(400, "bad-request", own={"waitress": WAITRESS_STRIPS})
+        for name, value in [
+            ("X-Forwarded-Host", "evil.example"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-For", "203.0.113.9"),
+            ("Forwarded", "host=evil.example;proto=https"),
+        ]
+    ],
     counts={"handler_calls": 0, "ledger_keys": 0},
 )
 case(
-    "realm-public-origin",
+    "public-origin",
     "S12 S36",
-    "With a public origin, the realm stays the configured one under every Host.",
+    "With a public origin the realm stays the configured one under every Host.",
     configure(public_origin="https://api.example.com"),
     ask("/paid", headers=[("Host", "evil.example")]).gets(402, "payment-required"),
     ask("/paid", headers=[("X-Forwarded-Host", "evil.example")]).gets(402, "payment-required"),
 )
 case(
-    "origin-plain-http",
+    "public-origin-plain-http",
     "S36",
-    "A public origin over plain HTTP is refused as a setting.",
-    _refused := __import__("tests.adapters.behaviour.table", fromlist=["Set"]).Set(
-        name="config", given={"public_origin": "http://api.example.com"}, refused=True
-    ),
+    "A public origin over plain HTTP is refused as a setting; a loopback one is not.",
+    refused(public_origin="http://api.example.com"),
+    configure(public_origin="http://127.0.0.1"),
+    ask("/paid", headers=[("Host", "api.example.com")]).gets(400, "bad-request"),
     unpaid(),
+)
+case(
+    "settings-refused",
+    "S39",
+    "A short secret, a price that is none and an unknown setting are refused, and change nothing.",
+    refused(secret="a short test one"),
+    refused(prices={"/paid": "1.005"}),
+    refused(prices={"/paid": "0"}),
+    refused(prices={"/paid": "-1.00"}),
+    refused(prices={"/paid": "1.00 XXQ"}),
+    refused(limit="5 per minute"),
+    refused(colour="blue"),
+    ask("/paid").gets(402, "payment-required", check=_asks_for("100")),
+)
+
+# --- negotiation ---------------------------------------------------------------------------------------------
+
+for number, (accepts, methods) in enumerate(
+    [
+        (None, ("mock", "alt")),
+        ("alt/charge", ("alt",)),
+        ("ALT/Charge", ("mock", "alt")),
+        ("mock/charge;q=0.1, alt/charge;q=0.9", ("alt", "mock")),
+        ("alt/*", ("alt",)),
+        ("*/*", ("mock", "alt")),
+        ("*/*;q=0.9, mock/charge;q=0", ("alt",)),
+        ("*/*;q=0.5, alt/charge;q=0.4", ("mock", "alt")),
+        ("nobody/charge", ("mock", "alt")),
+        ("*/*;q=0", ("mock", "alt")),
+        ("alt/charge;q=2", ("mock", "alt")),
+        (",;=,=", ("mock", "alt")),
+        ("mock/charge;q=0.1, mock/charge;q=0.8", ("mock",)),
+    ]
+):
+    fields = [] if accepts is None else [("Accept-Payment", accepts)]
+    case(
+        f"accept-payment-{number}",
+        "S32 S33 S01",
+        f"Accept-Payment: {accepts} makes the offers {', '.join(methods)}.",
+        ask("/two", headers=fields).gets(402, "payment-required", methods=methods),
+    )
+case(
+    "two-offers-paid",
+    "S33 S23",
+    "Any one of several offers can be paid, each with its own challenge.",
+    ask("/two").gets(402, "payment-required", methods=("mock", "alt")),
+    ask("/two", pay=Pay(offer=1, proof="ok-alt")).gets(200, receipt=True, json={"foo": "bar"}),
+    ask("/two", pay=Pay(offer=0, proof="ok-mock")).gets(200, receipt=True),
+    ask("/two", pay=Pay(of=0, offer=1, proof="ok-alt")).gets(402, "invalid-challenge", methods=("mock", "alt")),
+    counts={"handler_calls": 2, "settlements": 2, "deliveries": 2},
 )

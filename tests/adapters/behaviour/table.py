@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import attrs
 
@@ -11,6 +11,7 @@ from flovia.core.encoding import JsonValue
 
 Json: TypeAlias = "dict[str, JsonValue]"
 Change = Callable[[Json], Json]
+Check = Callable[["Seen"], None]
 
 TEST_SECRET = "a-fixed-test-secret-of-the-fixture-app-0001"
 SECOND_TEST_SECRET = "another-test-secret-of-the-behaviour-table-2"
@@ -74,7 +75,7 @@ class Answer:
     body: bytes | None = None
     json: JsonValue = None
     truncated: bool | None = False
-    check: Callable[["Seen"], None] | None = None
+    check: "Check | None" = None
 
     @property
     def statuses(self) -> tuple[int, ...]:
@@ -138,7 +139,7 @@ class Ask:
         body: bytes | None = None,
         json: JsonValue = None,
         truncated: bool | None = False,
-        check: Callable[[Seen], None] | None = None,
+        check: Check | None = None,
     ) -> Exchange:
         """This request, with its answer."""
         answer = Answer(
@@ -257,3 +258,16 @@ def healed() -> Set:
 def configure(**settings: JsonValue) -> Set:
     """Change settings."""
     return Set(name="config", given=settings)
+
+
+def refused(**settings: JsonValue) -> Set:
+    """Settings that must be refused."""
+    return Set(name="config", given=settings, refused=True)
+
+
+def own(status: int | tuple[int, ...], reason: str, problem: str | None = None, **more: object) -> Own:
+    """What an adapter or a server answers by itself."""
+    return Own(answer=cast("Callable[..., Answer]", Answer)(status=status, problem=problem, **more), reason=reason)
+
+
+FASTAPI_405 = {"fastapi": own(405, "FastAPI serves the verbs a route names and no others")}
