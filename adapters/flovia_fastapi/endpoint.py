@@ -8,6 +8,7 @@ from typing import Annotated, Final, ParamSpec, TypeVar, Unpack, cast
 
 import anyio.from_thread
 from fastapi import Depends, Request, Response
+from fastapi.dependencies.utils import get_typed_return_annotation, get_typed_signature
 from starlette.concurrency import run_in_threadpool
 
 import flovia
@@ -42,6 +43,8 @@ def paid(
         endpoint = functools.update_wrapper((_streaming if streams else _answering)(guard, view), view)
         endpoint.__name__ = getattr(view, "__name__", type(view).__name__)
         vars(endpoint).update({VIEW: view, "__signature__": _signature(view)})
+        if not streams:
+            del endpoint.__wrapped__  # what looks through us would take a coroutine for a sync view
         Exchange.views[id(view)] = view
         return cast("Callable[P, R]", endpoint)
 
@@ -54,15 +57,10 @@ def _is(view: View, kind: Callable[[object], bool]) -> bool:
 
 
 def _signature(view: View) -> inspect.Signature:
-    """The view's signature with the hidden parameter, annotations resolved where the view was written."""
-    try:
-        signature = inspect.signature(view, eval_str=True)
-    except NameError:  # a name for type checkers only: FastAPI decides what to make of it
-        signature = inspect.signature(view)
-    annotation = Annotated[Request, Depends(_watched)]
-    hidden = inspect.Parameter(_HIDDEN, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
-    parameters = [*signature.parameters.values(), hidden]
-    return signature.replace(parameters=sorted(parameters, key=lambda parameter: parameter.kind))
+    """The view's signature as FastAPI reads it, annotations resolved, and the hidden parameter."""
+    hidden = inspect.Parameter(_HIDDEN, inspect.Parameter.KEYWORD_ONLY, annotation=_Hidden)
+    parameters = sorted([*get_typed_signature(view).parameters.values(), hidden], key=lambda p: p.kind)
+    return inspect.Signature(parameters, return_annotation=get_typed_return_annotation(view))
 
 
 async def _watched(request: Request) -> AsyncIterator[Request]:
@@ -73,6 +71,9 @@ async def _watched(request: Request) -> AsyncIterator[Request]:
         if KEY in request.scope:
             cast("Exchange", request.scope[KEY]).fail()
         raise
+
+
+_Hidden = Annotated[Request, Depends(_watched)]
 
 
 def _answering(guard: flovia.PaidApi, view: View) -> Callable[..., object]:

@@ -8,8 +8,7 @@ from fastapi import FastAPI, routing
 import flovia
 
 KEY: Final = "flovia.exchange"
-VIEW: Final = "__flovia_view__"
-"""The attribute of a paid endpoint that holds the view behind it."""
+VIEW: Final = "__flovia_view__"  # the attribute of a paid endpoint that holds the view behind it
 _TEXT: Final = {"type": "string"}
 _PROBLEM: Final = {"type": "object", "properties": {"type": _TEXT, "title": _TEXT, "detail": _TEXT}}
 _402: Final[dict[str, object]] = {

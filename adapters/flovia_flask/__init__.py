@@ -185,12 +185,12 @@ def _finish(app: Flask, response: Response, **_: object) -> None:
     visit: _Visit | None = request.environ.get(_KEY)
     if visit is None:
         return
-    default = response.status_code == 500 and not response.is_streamed and response.get_data(as_text=True)
-    if visit.problem is not None and default == InternalServerError().get_body():
-        # Flask's own page for an exception without a handler says nothing about the payment.
-        response.set_data(visit.problem.body)
-        for name, value in visit.problem.headers:
-            response.headers[name] = value
+    problem, page = visit.problem, InternalServerError().get_body()
+    # Of Flask's own page, which says nothing about the payment, the length is known; only that is looked into.
+    flasks_own = (response.status_code, response.content_length) == (500, len(page))
+    if problem is not None and flasks_own and response.get_data(as_text=True) == page:
+        response.set_data(problem.body)
+        response.headers.update(dict(problem.headers))
     response.__class__ = _paid_class(type(response))
 
 

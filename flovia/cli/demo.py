@@ -69,19 +69,22 @@ def _demo(stack: ExitStack, port: int | None, ledger: str | None, browser: bool)
 
 def _to_try(url: str, ledger: str) -> list[str]:
     program = shlex.quote(sys.argv[0]) if Path(sys.argv[0]).name == "flovia" else f"{sys.executable} -m flovia.cli"
-    credential = f"$(curl -s -i {url}/paid | {program} inspect --mock-payment)"
-    return [
+    lines = [
         "# what an agent gets that has not paid, raw and decoded",
         f"curl -i {url}/paid",
         f"curl -s -i {url}/paid | {program} inspect",
         "# pay (with a made-up proof: this is the mock provider) and get the answer with its receipt",
-        f'CREDENTIAL="{credential}"',
+        f'CREDENTIAL="$(curl -s -i {url}/paid | {program} inspect --mock-payment)"',
         f'curl -i -H "Authorization: $CREDENTIAL" {url}/paid',
         "# the same credential never works twice",
         f'curl -i -H "Authorization: $CREDENTIAL" {url}/paid',
-        "# who paid and what was used, as one event per paid call",
-        f"{program} events --ledger {shlex.quote(ledger)}",
     ]
+    if ledger.startswith("sqlite:"):  # what is only in this process's memory nobody else can read
+        lines += [
+            "# who paid and what was used, as one event per paid call",
+            f"{program} events --ledger {shlex.quote(ledger)}",
+        ]
+    return lines
 
 
 def _has_browser() -> bool:
@@ -100,13 +103,13 @@ def _last_position(ledger: Ledger) -> int:
     return position
 
 
-def _joined(ledger: Ledger, after: int, challenge_id: str) -> JoinedEvent:
+def _joined(ledger: Ledger, after: int, challenge_id: str, *, within_s: float = _JOINED_WITHIN_S) -> JoinedEvent:
     """The joined event of a call whose answer has arrived; the server may still be writing its last part.
 
     Raises:
         LedgerError: the event did not come.
     """
-    give_up = time.monotonic() + _JOINED_WITHIN_S
+    give_up = time.monotonic() + within_s
     while time.monotonic() < give_up:
         ledger.flush()
         events: list[Event] = [event for _, event in ledger.read_events(after)]

@@ -56,14 +56,14 @@ def listen(port: int | None) -> socket.socket:
     Raises:
         WiringError: the port that was asked for cannot be had.
     """
+    if port is not None and not 0 <= port <= 65535:
+        raise WiringError(f"{port} is no port; choose one from 1 to 65535 with --port")
     try:
         return socket.create_server((HOST, PORT if port is None else port))
     except OSError as error:
         if port is None and error.errno == errno.EADDRINUSE:
             return socket.create_server((HOST, 0))
         raise WiringError(f"cannot listen on port {port}: {error.strerror}; choose another with --port") from error
-    except OverflowError:
-        raise WiringError(f"{port} is no port; choose one from 1 to 65535 with --port") from None
 
 
 @contextmanager

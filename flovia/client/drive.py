@@ -15,7 +15,20 @@ import attrs
 from flovia import entropy
 from flovia.client.budget import Budget
 from flovia.client.errors import OutcomeUnknown
-from flovia.client.flow import Commit, Forget, Head, Keep, Pay, ReadBody, Refund, Reserve, Send, Step, Steps
+from flovia.client.flow import (
+    Bookkeeping,
+    Commit,
+    Forget,
+    Head,
+    Keep,
+    Pay,
+    ReadBody,
+    Refund,
+    Reserve,
+    Send,
+    Step,
+    Steps,
+)
 from flovia.client.pending import PendingFiles
 from flovia.client.policy import Policy
 from flovia.client.wallet import Wallet
@@ -60,7 +73,7 @@ class Services:
         """The world of the wallet's flow."""
         return World(ledger=cast(Any, _NoLedger()), clock=self.clock, tokens=self.tokens)
 
-    def bookkeeping(self, step: Step) -> None:
+    def bookkeeping(self, step: Bookkeeping) -> None:
         """Perform a step on the budget or on the files; blocks."""
         match step:
             case Reserve():
@@ -73,8 +86,6 @@ class Services:
                 self.pending.keep(step.pending)
             case Forget():
                 self.pending.forget(step.reference)
-            case _:
-                raise TypeError(f"{type(step).__name__} is not bookkeeping")
 
 
 class Exchange(Protocol):
@@ -187,7 +198,7 @@ async def _aperform(step: Step, exchange: AsyncExchange, services: Services) -> 
     return None
 
 
-async def abookkeeping(step: Step, services: Services) -> None:
+async def abookkeeping(step: Bookkeeping, services: Services) -> None:
     """Bookkeeping that a cancelled call still completes: what was paid must be on the disk."""
     import anyio
     from anyio import to_thread

@@ -126,7 +126,8 @@ class Pay:
     context: PaymentContext
 
 
-Step = Send | ReadBody | Reserve | Commit | Refund | Keep | Forget | Pay | Now | Token | Sleep
+Bookkeeping = Reserve | Commit | Refund | Keep | Forget
+Step = Send | ReadBody | Pay | Now | Token | Sleep | Bookkeeping
 Steps = Generator[Step, Any, T]
 
 # --- results -------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A presented credential, checked as far as that needs no ledger and no provider. Plain functions, no flows."""
 
 from collections.abc import Sequence
+
 from flovia.core.binding import Keyring, bound_message
 from flovia.core.challenge import Challenge
 from flovia.core.credential import Credential, parse_token

@@ -138,17 +138,18 @@ def payment_credentials(values: Sequence[str]) -> list[str]:
     """The token of every Payment credential in the values of an ``Authorization``-like field, in order.
 
     Servers join repeated fields, so one value may hold several credentials (``Bearer x, Payment y``).
-    Other schemes are ignored. The characters of a token are for
-    :func:`~flovia.core.credential.parse_token` to check, more than one token for the caller (S48).
+    Other schemes are ignored. A token is whatever follows the scheme: its characters are for
+    :func:`~flovia.core.credential.parse_token` to check, more than one of them for the caller (S48).
 
     Raises:
-        ParseError: a Payment credential without a token, with parameters, or beyond the limits.
+        ParseError: a Payment credential without a token or with more after it, a control character, or a
+            field beyond the limits.
     """
     if len(values) == 1:
         value = values[0]
         if "," not in value and len(value) <= MAX_FIELD and value[:8].lower() == "payment ":
             token = value[8:].strip(" \t")
-            if token and _is_word(token):
+            if token:
                 return [token]
     if sum(map(len, values)) > MAX_FIELD:
         raise ParseError(f"credential field longer than {MAX_FIELD} characters")
@@ -167,16 +168,11 @@ def _scan_credentials(value: str, found: list[str]) -> None:
             payment = scheme[1].lower() == "payment"
             if payment:
                 token = scheme[3]
-                if token is None or "\t" in scheme[2] or not _is_word(token):
-                    raise ParseError("Payment credential without one token after one space")
+                if token is None or "\t" in scheme[2]:
+                    raise ParseError("Payment credential without a token after one space")
                 found.append(token)
         elif payment:
             raise ParseError("Payment credential followed by something that is no credential")
-
-
-def _is_word(token: str) -> bool:
-    """Whether this can be one token. base64url has no other odd character either: decoding will tell."""
-    return not (" " in token or '"' in token or "=" in token or "\t" in token)
 
 
 def _elements(value: str) -> Iterator[str]:

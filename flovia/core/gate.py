@@ -73,11 +73,11 @@ class Gate(Redeemer):
 
     def enter(self, request: HttpRequest) -> Flow[Passage]:
         """Decide about one request: a passage with a response to send, or with a grant for the handler."""
+        trace = self._trace(request)
         if request.http_method == "OPTIONS":
             # A preflight asks what is allowed, not for what is paid for.
             allow = HttpResponse(204, (("cache-control", "no-store"),))
-            return Passage(request, step(EXCHANGE, RECEIVED, "pass"), response=allow)
-        trace = self._trace(request)
+            return Passage(request, step(EXCHANGE, RECEIVED, "pass"), trace, allow)
         trace.note(ev.REQUEST_STARTED, self._clock())
         outcome: Outcome | None = self._blocked(request, trace)
         if outcome is None:
@@ -128,7 +128,7 @@ class Gate(Redeemer):
             CallerError: the passage was refused or has been left before.
         """
         trace, status = passage.trace, passage.status
-        if passage.state != ADMITTED or trace is None:
+        if passage.state != ADMITTED:
             raise CallerError("leave() belongs to an admitted passage and is called once")
         delivered = completed and passage.problem is None and status is not None and 200 <= status < 400
         passage.state = step(EXCHANGE, ADMITTED, "deliver" if delivered else "fail")

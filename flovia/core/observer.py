@@ -74,8 +74,6 @@ class Observer(Guard):
 
     def _start(self, passage: Passage, status: int, headers: Headers) -> Start:
         trace = passage.trace
-        if trace is None:
-            raise CallerError("this passage was not made by enter()")
         if status == 402:
             self._read_challenges(headers, trace)
         elif 200 <= status < 300 and passage.request.http_method not in _UNPAID_VERBS:
@@ -93,11 +91,7 @@ class Observer(Guard):
         return AS_IS
 
     def _read_challenges(self, headers: Headers, trace: Trace) -> None:
-        try:
-            challenges = parse_challenges(headers.get_all("www-authenticate"))
-        except ParseError:
-            return
-        for challenge in challenges:
+        for challenge in parse_challenges(headers.get_all("www-authenticate")):
             trace.challenge_id = challenge.id
             trace.note(ev.CHALLENGE_ISSUED, self._clock(), 402)
 
@@ -108,7 +102,7 @@ class Observer(Guard):
             CallerError: it has been left before.
         """
         trace = passage.trace
-        if passage.state != OBSERVED or trace is None:
+        if passage.state != OBSERVED:
             raise CallerError("leave() is called once for a passage")
         status = passage.status
         if status is None and passage.problem is None:

@@ -53,10 +53,8 @@ DROP_RECEIPT: Final = frozenset({"payment-receipt"})
 PRIVATE: Final = ("cache-control", "private")
 
 
-def private_cache_control(value: str | None) -> str:
+def private_cache_control(value: str) -> str:
     """A Cache-Control with which no shared cache keeps the answer: ``public`` and ``s-maxage`` go, ``private`` comes."""
-    if value is None:
-        return "private"
     kept: list[str] = []
     for directive in value.split(","):
         directive = directive.strip()
@@ -206,7 +204,7 @@ class Passage:
         self,
         request: HttpRequest,
         state: str,
-        trace: Trace | None = None,
+        trace: Trace,
         response: HttpResponse | None = None,
         *,
         on_start: Callable[["Passage", int, Headers], Start] | None = None,
@@ -238,7 +236,7 @@ class Passage:
     def grant(self) -> Grant | None:
         """The payment that let this request in; None if there is none (refused, passed on or observed)."""
         settled, trace = self.settled, self.trace
-        if settled is None or trace is None:
+        if settled is None:
             return None
         return Grant(
             request_id=trace.request_id,

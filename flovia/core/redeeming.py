@@ -339,7 +339,7 @@ def _start(passage: Passage, status: int, headers: Headers) -> Start:
     if status == 402 or settled is None:
         # A 402 without a challenge must not leave us, and one with a challenge would ask twice.
         passage.problem = "delivery-failed"
-        return Start(problem_response("delivery-failed", challenge_id=trace.challenge_id if trace else None))
+        return Start(problem_response("delivery-failed", challenge_id=trace.challenge_id))
     cache_control = headers.get("cache-control")
     private = PRIVATE if cache_control is None else ("cache-control", private_cache_control(cache_control))
     if 200 <= status < 300 and passage.problem is None:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Final
 
-from flovia.core.encoding import JsonObject, b64url_decode, b64url_encode, canonical, loads_object
+from flovia.core.encoding import JsonObject, b64url_decode, b64url_encode, encode_param, loads_object
 from flovia.core.errors import ParseError
 from flovia.core.http import HttpRequest
 
@@ -43,10 +43,14 @@ def scope_hash(request: HttpRequest) -> str:
 
 
 def opaque_param(nonce: str, scope: str, extra: Mapping[str, str]) -> str:
-    """The opaque parameter as it goes on the wire."""
+    """The opaque parameter as it goes on the wire.
+
+    Raises:
+        ParseError: of kind ``format_error``: what the provider adds cannot be read back.
+    """
     if not extra:
         return b64url_encode(f'{{"n":"{nonce}","s":"{scope}"}}'.encode())
-    return b64url_encode(canonical({**extra, "n": nonce, "s": scope}))
+    return encode_param({**extra, "n": nonce, "s": scope})
 
 
 class Opaque:

@@ -218,7 +218,7 @@ class SqliteDatabase:
                 return attempt()
             except (OperationalError, sqlite3.OperationalError) as error:
                 cause = error.orig if isinstance(error, OperationalError) else error
-                code = cause.sqlite_errorcode if isinstance(cause, sqlite3.OperationalError) else 0
+                code: int = getattr(cause, "sqlite_errorcode", 0)
                 if code & 0xFF != sqlite3.SQLITE_BUSY or self._monotonic() >= deadline:
                     raise
                 time.sleep(PAUSE_S)

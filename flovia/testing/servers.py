@@ -227,7 +227,8 @@ def _waitress(app: WSGIApplication, listener: socket.socket) -> Generator[None]:
     channels: dict[int, object] = {}
     server = cast(
         "_WaitressServer",
-        waitress.create_server(app, map=channels, sockets=[listener], threads=8),
+        # Never spill to disk: waitress forgets to close the file when the client goes away.
+        waitress.create_server(app, map=channels, sockets=[listener], threads=8, outbuf_overflow=1 << 26),
     )
 
     def close_all() -> None:

@@ -44,13 +44,15 @@ def build() -> flask.Flask:
 
     @app.after_request
     def last(response: flask.Response) -> flask.Response:
+        response.headers["X-Hook"] = "was here"
+        if response.status_code == 402:
+            return response
         if "hook-raises" in flask.request.args:
             raise RuntimeError("raised in after_request")
         if "hook-replaces" in flask.request.args:
             response = flask.jsonify(wrapped=response.get_data(as_text=True))
         if "hook-status" in flask.request.args:
             response.status_code = 503
-        response.headers["X-Hook"] = "was here"
         return response
 
     @app.errorhandler(Handled)

@@ -7,16 +7,22 @@ import attrs
 import pytest
 
 from flovia.testing.fixture import serve
-from tests.adapters.behaviour import challenges, credentials
+from tests.adapters.behaviour import bodies, challenges, credentials, deliveries, failures, hostile
 from tests.adapters.behaviour.runner import Run
 from tests.adapters.behaviour.table import CASES, Case
 
-MODULES = (challenges, credentials)
+MODULES = (challenges, credentials, deliveries, bodies, failures, hostile)
 WSGI = ("wsgiref", "waitress", "gunicorn")
 ASGI = ("uvicorn-h11", "uvicorn", "hypercorn")
 PAIRS = [(adapter, server) for adapter in ("wsgi", "flask") for server in WSGI]
 PAIRS += [(adapter, server) for adapter in ("asgi", "fastapi", "hono") for server in ASGI]
-QUICK = [("wsgi", "waitress"), ("flask", "wsgiref"), ("asgi", "uvicorn"), ("fastapi", "uvicorn-h11"), ("hono", "hypercorn")]
+QUICK = [
+    ("wsgi", "waitress"),
+    ("flask", "wsgiref"),
+    ("asgi", "uvicorn"),
+    ("fastapi", "uvicorn-h11"),
+    ("hono", "hypercorn"),
+]
 """One server per adapter, each server once or nearly: what runs where nobody asks for everything."""
 
 

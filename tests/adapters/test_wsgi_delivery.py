@@ -297,7 +297,7 @@ def test_a_body_is_read_only_to_a_known_end(environ: WSGIEnvironment, expected: 
 
 def test_a_body_is_put_back() -> None:
     """The app finds what was read, with its length, and no trace of the chunks."""
-    environ = {
+    environ: WSGIEnvironment = {
         "HTTP_TRANSFER_ENCODING": "chunked",
         "wsgi.input_terminated": True,
         "wsgi.input": io.BytesIO(b"ten bytes."),

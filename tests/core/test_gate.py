@@ -362,7 +362,9 @@ def _encode(members: object, spaces: bool = False) -> str:
 class TestRefused:
     """Credentials that must not get in."""
 
-    @pytest.mark.parametrize("token", ["Payment !!!", "Payment", "Payment YWJj", "Payment " + "A" * 20_000, "Payment e30"])
+    @pytest.mark.parametrize(
+        "token", ["Payment !!!", "Payment", "Payment YWJj", "Payment " + "A" * 20_000, "Payment e30"]
+    )
     def test_s03_malformed(self, paid: flovia.PaidApi, token: str) -> None:
         """What cannot be read is 402 malformed-credential with a fresh challenge (S03)."""
         response = paid.enter(request(token)).response
@@ -552,9 +554,7 @@ class TestVerdicts:
             ({"paid_currency": "sgd"}, "verification-failed"),
         ],
     )
-    def test_h03_wrong_money(
-        self, paid: flovia.PaidApi, shop: Shop, claimed: dict[str, str], expected: str
-    ) -> None:
+    def test_h03_wrong_money(self, paid: flovia.PaidApi, shop: Shop, claimed: dict[str, str], expected: str) -> None:
         """Less, more, or another currency than asked is refused and recorded as unmatched (H03 to H05)."""
         (challenge,) = challenges(paid.enter(request()).response)
         response = paid.enter(request(pay(challenge, "ok1", **claimed))).response

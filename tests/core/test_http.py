@@ -18,7 +18,13 @@ def asgi() -> Headers:
 def environ() -> Headers:
     """As a WSGI server gives them: repeated fields joined."""
     return Headers.from_environ(
-        {"HTTP_AUTHORIZATION": "a", "HTTP_X_TWO": "1, 2", "CONTENT_TYPE": "text/plain", "CONTENT_LENGTH": "", "wsgi.x": 1}
+        {
+            "HTTP_AUTHORIZATION": "a",
+            "HTTP_X_TWO": "1, 2",
+            "CONTENT_TYPE": "text/plain",
+            "CONTENT_LENGTH": "",
+            "wsgi.x": 1,
+        }
     )
 
 

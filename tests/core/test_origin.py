@@ -64,7 +64,9 @@ def test_loopback(host: str, expected: bool) -> None:
 
 def test_hosts_lose_their_port() -> None:
     """Case and port do not matter, also for IPv6 literals."""
-    assert ["localhost", "[::1]", "127.0.0.1"] == [host_without_port(h) for h in (" LocalHost:80", "[::1]:80", "127.0.0.1")]
+    assert ["localhost", "[::1]", "127.0.0.1"] == [
+        host_without_port(h) for h in (" LocalHost:80", "[::1]:80", "127.0.0.1")
+    ]
 
 
 def test_unknown_addresses_do_not_lock_out() -> None:

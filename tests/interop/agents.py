@@ -50,6 +50,11 @@ class Answer:
     challenges: list[JsonObject]
     credentials: list[str] = attrs.field(repr=False)
 
+    @property
+    def challenge_ids(self) -> list[str]:
+        """The ids of the challenges."""
+        return [cast(str, challenge["id"]) for challenge in self.challenges]
+
 
 class GaveUp(Exception):
     """The client raised instead of answering."""

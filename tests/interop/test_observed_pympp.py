@@ -113,7 +113,7 @@ def test_the_challenge_and_the_paid_retry_join(observed: Observed, agent: Agent)
         "paid_api.access_granted",
         "paid_api.request_completed",
     ] == [event.type for event in retry]
-    assert {answer.challenges[0]["id"]} == {unpaid[-1].challenge_id, retry[-1].challenge_id}
+    assert set(answer.challenge_ids) == {unpaid[-1].challenge_id, retry[-1].challenge_id}
     assert (402, 200) == (unpaid[-1].status, retry[-1].status)
     assert answer.receipt["reference"] == retry[-1].payment_id
     assert retry[-1].payer is not None
@@ -129,7 +129,7 @@ def test_the_joined_event_is_readable(observed: Observed, agent: Agent) -> None:
     told = joined.to_json()
     assert 2 == len(joined.request_ids)
     assert joined.request_ids[1] == told["requestId"]
-    assert answer.challenges[0]["id"] == told["challengeId"]
+    assert answer.challenge_ids[0] == told["challengeId"]
     assert answer.receipt["reference"] == told["paymentId"]
     assert ("mock", "mpp", "/paid", 200) == (told["provider"], told["rail"], told["endpoint"], told["responseStatus"])
     assert "weekly report" == told["workflow"]

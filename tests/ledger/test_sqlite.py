@@ -16,9 +16,9 @@ from flovia.core.effects import ClaimResult
 from flovia.core.errors import LedgerError, WiringError
 from flovia.core.events import Event
 from flovia.core.exchange import SETTLED
-from flovia.ledger import sqlite
+from flovia.ledger import sql, sqlite
 from flovia.ledger.opening import open_ledger
-from flovia.ledger.sql import PRUNE_BATCH, PRUNE_EVERY, SqlLedger
+from flovia.ledger.sql import SqlLedger
 from flovia.ledger.sqlite import SqliteDatabase
 from flovia.testing.ledgers import DAY_S, KEY, ManualClock, claim, event_row, settle
 
@@ -315,25 +315,29 @@ def test_pruning(ledger: SqlLedger, clock: ManualClock) -> None:
     assert settle(ledger, clock, late.fence, "r|late", proof="mock|delivered") == "proof_used"
 
 
-def test_pruning_by_itself(ledger: SqlLedger, clock: ManualClock) -> None:
+def test_pruning_by_itself(ledger: SqlLedger, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """What abandoned claims leave behind stays bounded, in small steps, without anybody asking."""
-    for number in range(3 * PRUNE_EVERY):
+    every = 16
+    assert sql.PRUNE_BATCH >= sql.PRUNE_EVERY
+    monkeypatch.setattr(sql, "PRUNE_EVERY", every)
+    for number in range(3 * every):
         result = claim(ledger, clock, f"r|{number}")
         ledger.release(f"r|{number}", result.fence, False, ())
-        clock.advance(360.0 / PRUNE_EVERY)
-    left = [number for number in range(3 * PRUNE_EVERY) if ledger.find(f"r|{number}") is not None]
-    assert len(left) <= 2 * PRUNE_EVERY
-    assert PRUNE_BATCH >= PRUNE_EVERY
+        clock.advance(360.0 / every)
+    left = [number for number in range(3 * every) if ledger.find(f"r|{number}") is not None]
+    assert len(left) <= 2 * every
 
 
-def test_pruning_fails_quietly(ledger: SqlLedger, path: Path, clock: ManualClock) -> None:
+def test_pruning_fails_quietly(
+    ledger: SqlLedger, path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A claim that stands is not taken back because the pruning after it failed."""
-    for number in range(PRUNE_EVERY - 1):
-        ledger.remember("nonces", str(number), "x", 1.0, False)
+    monkeypatch.setattr(sql, "PRUNE_EVERY", 1)
     with closing(sqlite3.connect(path)) as raw:
         raw.execute("DROP TABLE flovia_texts")
         raw.commit()
     assert claim(ledger, clock).outcome == "claimed"
+    assert not ledger.available
 
 
 def test_the_tables_refuse_what_the_state_machine_refuses(ledger: SqlLedger, path: Path, clock: ManualClock) -> None:

@@ -107,7 +107,13 @@ class GateMachine(RuleBasedStateMachine):
         assert status in (402, 409, 500, 503)
         assert (status == 402) == bool(challenges(passage.response)), "challenges come with 402 and only then"
         if credential.proof.startswith("unknown"):
-            assert code in ("outcome-unknown", "ledger-unavailable", "in-flight", "invalid-challenge", "payment-expired")
+            assert code in (
+                "outcome-unknown",
+                "ledger-unavailable",
+                "in-flight",
+                "invalid-challenge",
+                "payment-expired",
+            )
         if status == 500:
             assert code == "delivery-failed"
             assert credential.failed >= 1

@@ -5,13 +5,17 @@ import hashlib
 import hmac
 import json
 import pickle
+import re
+from fractions import Fraction
 from typing import Any
 
 import attrs
+import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flovia.core._currencies import EXPONENTS
 from flovia.core.binding import Keyring, authenticate, challenge_id, issue
 from flovia.core.challenge import (
     MAX_CHALLENGE,
@@ -33,7 +37,7 @@ from flovia.core.encoding import (
     encode_param,
     loads,
 )
-from flovia.core.errors import ParseError
+from flovia.core.errors import ParseError, WiringError
 from flovia.core.fields import digest_matches, format_digest, payment_challenges, payment_credentials, quote
 from flovia.core.money import Price, to_base_units
 from flovia.core.negotiation import rank
@@ -178,6 +182,23 @@ def test_price_round_trip(price: Price) -> None:
     amount, code = text.split(" ")
     assert price.amount == int(amount.replace(".", ""))
     assert price.amount == to_base_units(amount, code)
+
+
+@given(st.from_regex(r"[0-9١]{0,16}(\.[0-9]{0,5})?[ \t]{0,2}(SGD|jpy|KWD|Clf|XXX)?\n?", fullmatch=True))
+def test_the_money_grammar(text: str) -> None:
+    """A price text is read as exactly the decimal it writes, or refused; nothing between, and nothing rounded."""
+    match = re.fullmatch(r"((?:0|[1-9][0-9]*)(?:\.[0-9]+)?) ([A-Z]{3}|[a-z]{3})", text)
+    digits = match and EXPONENTS.get(match[2].lower())
+    units = Fraction(match[1]) * 10**digits if match and digits is not None else Fraction(0)
+    if (
+        units.denominator == 1
+        and 0 < units < 10**15
+        and len((text + " ").split(" ")[0].partition(".")[2]) <= (digits or 0)
+    ):
+        assert units == Price.parse(text).amount
+    else:
+        with pytest.raises(WiringError):
+            Price.parse(text)
 
 
 @given(st.integers(0, 253402300799))

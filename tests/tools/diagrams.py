@@ -20,6 +20,7 @@ from flovia.core.exchange import EXCHANGE, PAYMENT, diagram
 from flovia.core.problems import PROBLEMS
 from flovia.insights.join import INSIGHTS
 from tests.tree import ROOT, files
+from tests.vectors.mapping import CONTESTED, DEFERRED
 
 _PLACE: Final = re.compile(r"(<!-- drawn: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -62,12 +63,19 @@ def insights() -> str:
     return "\n".join(f"- {insight}" for insight in INSIGHTS)
 
 
+def contested_vectors() -> str:
+    """The public vectors that are answered differently on purpose, and those that wait for a part of flovia."""
+    rows = [f"| `{name}` | {reason} |" for name, reason in {**CONTESTED, **DEFERRED}.items()]
+    return "\n".join(["| vector | why |", "| --- | --- |", *rows])
+
+
 def third_party_provider() -> str:
     """The example of a provider, whole."""
     return f"```python\n{(ROOT / 'examples' / 'third_party_provider.py').read_text(encoding='utf-8')}```"
 
 
 DRAWN: Final[Mapping[str, Callable[[], str]]] = {
+    "contested-vectors": contested_vectors,
     "event-fields": event_fields,
     "event-types": event_types,
     "exchange": exchange,

@@ -48,7 +48,7 @@ def test_credentials_and_receipts_round_trip() -> None:
 
 
 def test_ids() -> None:
-    """The request may be an object, its JSON text or the parameter; ``Authorization`` is where credentials go anyway."""
+    """The request may be an object, its JSON or the parameter; ``Authorization`` is where credentials go anyway."""
     value = ask("challenge.id", ID | {"request": {"amount": "1"}})
     assert "eyJhbW91bnQiOiIxIn0" == value["request_b64"]
     for same in (
@@ -93,7 +93,7 @@ def test_amounts_and_ranking() -> None:
         ("receipt.format", RECEIPT | {"status": "failed"}, "format_error"),
         ("base64url.decode", {"text": "Q"}, "encoding_error"),
         ("base64url.decode", {"text": "_w"}, "encoding_error"),
-        ("challenge.id", ID | {"secretKey": "short", "request": {}}, "generation_error"),
+        ("challenge.id", ID | {"secretKey": "short", "request": "e30"}, "generation_error"),
         ("amount.to_base_units", {"amount": 1.5, "currency": "usd"}, "parse_error"),
         ("amount.to_base_units", {"amount": "1.555", "currency": "usd"}, "parse_error"),
         ("amount.check", {"amount": 1}, "parse_error"),

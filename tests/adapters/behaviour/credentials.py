@@ -443,9 +443,7 @@ case(
     ask("/auth-and-paid", headers=[KEY, ("Payment-Authorization", "Payment {token}")], pay=Pay()).gets(
         402, "payment-required"
     ),
-    ask("/auth-and-paid", headers=[KEY, ("Authorization", "Payment {token}")], pay=Pay(of=0)).gets(
-        200, receipt=True
-    ),
+    ask("/auth-and-paid", headers=[KEY, ("Authorization", "Payment {token}")], pay=Pay(of=0)).gets(200, receipt=True),
     counts={"handler_calls": 1, "settlements": 1},
 )
 case(

@@ -61,6 +61,7 @@ class Answer:
 
     ``status``: one, or several where the choice is the server's. ``problem``: a code of
     :data:`flovia.core.problems.PROBLEMS`. ``methods``: of the challenges, in order (default for 402: one, mock).
+    ``receipt``: None where either is right.
     ``challenge_of``: the answer whose challenge comes again; otherwise every challenge must be a new one.
     ``headers``: exact values, None for a field that must be absent.
     """
@@ -69,7 +70,7 @@ class Answer:
     problem: str | None = None
     methods: tuple[str, ...] | None = None
     challenge_of: int | None = None
-    receipt: bool = False
+    receipt: bool | None = False
     retry_after: int | None = None
     headers: Mapping[str, str | None] = attrs.field(factory=dict[str, "str | None"])
     body: bytes | None = None
@@ -133,7 +134,7 @@ class Ask:
         own: Mapping[str, Own] | None = None,
         methods: tuple[str, ...] | None = None,
         challenge_of: int | None = None,
-        receipt: bool = False,
+        receipt: bool | None = False,
         retry_after: int | None = None,
         headers: Mapping[str, str | None] | None = None,
         body: bytes | None = None,

@@ -1,0 +1,78 @@
+"""The parts of ``flovia demo``; the whole of it is in ``tests/e2e/test_demo.py``."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flovia.api import Flovia
+from flovia.cli import demo
+from flovia.cli.demo_agent import pay_once
+from flovia.cli.demo_site import HOST, listen, serving, site
+from flovia.core.errors import LedgerError, PeerError, WiringError
+from flovia.ledger.memory import MemoryLedger
+
+SECRET = "test-secret-of-the-demo-0123456789abcdef"
+
+
+def test_without_a_port_any_free_one_will_do() -> None:
+    """Two demos at once listen on different ports, without being told."""
+    with listen(None) as first, listen(None) as second:
+        assert first.getsockname() != second.getsockname()
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_number_that_is_no_port_is_refused(port: int) -> None:
+    """The message says which ports there are."""
+    with pytest.raises(WiringError, match="from 1 to 65535"):
+        listen(port)
+
+
+def test_the_agent_says_when_it_was_not_asked_to_pay(tmp_path: Path) -> None:
+    """A route that answers without a payment is a fault to report, not a demo of anything."""
+    own = Flovia(ledger=MemoryLedger(), secret=SECRET)
+    listener = listen(0)
+    with listener, serving(site(own, []), listener), pytest.raises(PeerError, match="answered 200"):
+        pay_once(f"http://{HOST}:{listener.getsockname()[1]}/", budget="1.00 USD", pending=tmp_path)
+
+
+def test_an_event_that_never_comes_is_said() -> None:
+    """A ledger that records nothing ends the demo with what to do, and not with a wait for ever."""
+    with pytest.raises(LedgerError, match="--ledger"):
+        demo._joined(MemoryLedger(), 0, "test-challenge", within_s=0.05)
+
+
+def test_a_memory_ledger_is_not_offered_for_reading() -> None:
+    """No line to try names a ledger that only the demo itself can read."""
+    assert any(" events " in line for line in demo._to_try("http://127.0.0.1:1", "sqlite:///demo.db"))
+    assert not any(" events " in line for line in demo._to_try("http://127.0.0.1:1", "memory://"))
+
+
+def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
+    """At a terminal with a display, the demo opens its page in the user's browser."""
+    opened, browser = tmp_path / "opened", tmp_path / "browser"
+    os.mkfifo(opened)
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    near, far = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flovia.cli", "demo", "--ledger", f"sqlite:///{tmp_path / 'demo.db'}"],
+        cwd=tmp_path,
+        env={**os.environ, "DISPLAY": ":0", "BROWSER": f"{browser} %s"},
+        stdin=subprocess.DEVNULL,
+        stdout=far,
+        stderr=far,
+    )
+    try:
+        assert opened.read_text().startswith(f"http://{HOST}:")
+        process.send_signal(signal.SIGINT)
+        assert 0 == process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(near)
+        os.close(far)
