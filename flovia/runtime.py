@@ -206,6 +206,7 @@ async def _aperform(effect: Effect, world: World) -> object:
             if world.ledger.direct:
                 return world.ledger_call(effect)
             # Not abandoned on cancellation: a write whose result nobody sees would hold the row until its lease ends.
+            answer: object = None
             with anyio.CancelScope(shield=True):
                 answer = await to_thread.run_sync(world.ledger_call, effect, limiter=_ledger_threads())
             return answer

@@ -6,10 +6,10 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Annotated, Final, ParamSpec, TypeVar, Unpack, cast
 
-import anyio.from_thread
+import anyio
 from fastapi import Depends, Request, Response
 from fastapi.dependencies.utils import get_typed_return_annotation, get_typed_signature
-from starlette.concurrency import run_in_threadpool
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 import flovia
 from flovia_fastapi.exchange import KEY, VIEW, Exchange
@@ -43,8 +43,10 @@ def paid(
         endpoint = functools.update_wrapper((_streaming if streams else _answering)(guard, view), view)
         endpoint.__name__ = getattr(view, "__name__", type(view).__name__)
         vars(endpoint).update({VIEW: view, "__signature__": _signature(view)})
-        if not streams:
-            del endpoint.__wrapped__  # what looks through us would take a coroutine for a sync view
+        # FastAPI looks through decorators to learn how to call: it shall see us, not whether the view is sync.
+        del endpoint.__wrapped__
+        if streams:
+            vars(endpoint)["__wrapped__"] = _stream
         Exchange.views[id(view)] = view
         return cast("Callable[P, R]", endpoint)
 
@@ -106,21 +108,19 @@ def _streaming(guard: flovia.PaidApi, view: View) -> Callable[..., object]:
                     decided.append(await _admit(guard, request))
             return decided[0]
 
-        async def stream() -> AsyncIterator[object]:
-            if await decide() is None:
-                async for item in cast("AsyncIterator[object]", view(**arguments)):
-                    yield item
-
-        def sync_stream() -> Iterator[object]:
-            if anyio.from_thread.run(decide) is None:
-                yield from cast("Iterator[object]", view(**arguments))
-
         if KEY not in request.scope:  # once it runs, it could only cut the answer off
             raise flovia.WiringError(_UNPREPARED)
         cast("Exchange", request.scope[KEY]).decide = decide
-        return stream() if is_async else sync_stream()
+        items = view(**arguments)
+        return _stream(decide, items if is_async else iterate_in_threadpool(cast("Iterator[object]", items)))
 
     return endpoint
+
+
+async def _stream(decide: Callable[[], Awaitable[object]], items: object) -> AsyncIterator[object]:
+    if await decide() is None:
+        async for item in cast("AsyncIterator[object]", items):
+            yield item
 
 
 async def _admit(guard: flovia.PaidApi, request: Request) -> flovia.HttpResponse | None:

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final, cast
 
@@ -217,7 +217,7 @@ class Budget:
                 try:
                     yield books
                 except BaseException:
-                    if books.in_transaction:  # SQLite itself rolls back when the disk is full
+                    with suppress(sqlite3.Error):  # SQLite has rolled back by itself when the disk is full
                         books.execute("ROLLBACK")
                     raise
                 books.execute("COMMIT")

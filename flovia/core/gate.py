@@ -149,8 +149,9 @@ class Gate(Redeemer):
                 done = ledger.deliver(*end) if delivered else ledger.fail(*end)
             else:
                 done = yield Deliver(*end) if delivered else Fail(*end)
-        except LedgerError as error:
-            _log.warning("the ledger does not answer (%s); a delivery is left to its lease", error)
+        except Exception as error:
+            bug = not isinstance(error, LedgerError)
+            _log.warning("the ledger does not answer (%s); a delivery is left to its lease", error, exc_info=bug)
             done = False
         if not done:
             ledger.append(rows)
@@ -165,5 +166,6 @@ class Gate(Redeemer):
                 ledger.renew(*renew)
             else:
                 yield Renew(*renew)
-        except LedgerError as error:
-            _log.warning("the ledger does not answer (%s); a delivery's lease was not renewed", error)
+        except Exception as error:
+            bug = not isinstance(error, LedgerError)
+            _log.warning("the ledger does not answer (%s); a delivery's lease was not renewed", error, exc_info=bug)

@@ -84,7 +84,8 @@ def receipt_text(method: str, reference: str, timestamp: str, extra: JsonObject)
         if not _OWN.isdisjoint(extra):
             raise ParseError("receipt not emitted: extra repeats a member of the receipt", "format_error")
         own = {"method": method, "reference": reference, "status": "success", "timestamp": timestamp}
-        return encode_param({**extra, **own})
+        # A plain str: WSGI servers refuse a header value of any subclass (PEP 3333).
+        return str(encode_param({**extra, **own}))
     text = (
         f'{{"method":"{method}","reference":{encode_basestring(reference)},'
         f'"status":"success","timestamp":"{timestamp}"}}'

@@ -111,6 +111,10 @@ class Redeemer(Issuer):
         except LedgerError as error:
             _log.warning("the ledger does not answer (%s); %s refused with 503", error, trace.endpoint)
             return self._refuse(request, trace, "ledger-unavailable", 1)
+        except Exception:
+            # A bug of a ledger, or one of ours: whatever it is, it opens nothing and asks for no money.
+            _log.exception("%s refused with 500: a credential could not be processed", trace.endpoint)
+            return self._refuse(request, trace, "internal-payment-error")
         if problem == "method-unsupported":
             return self._refuse(request, trace, problem)
         return (yield from self._challenge(request, trace, problem))
@@ -300,9 +304,10 @@ class Redeemer(Issuer):
         ledger = self._ledger
         try:
             done: bool = ledger.release(*release) if ledger.direct else (yield Release(*release))
-        except LedgerError as error:
+        except Exception as error:
             # The lease ends by itself, and then the claim counts as parked.
-            _log.warning("the ledger does not answer (%s); a claim is left to its lease", error)
+            bug = not isinstance(error, LedgerError)
+            _log.warning("the ledger does not answer (%s); a claim is left to its lease", error, exc_info=bug)
             done = False
         if not done:
             ledger.append(rows)

@@ -24,7 +24,7 @@ from flovia.ledger.sql_schema import META, METADATA, SCHEMA_VERSION
 
 PATIENCE_S: Final = 1.5
 """How long a call waits for its turn: for other threads and for other processes together."""
-COMMIT_PATIENCE_S: Final = 0.4
+COMMIT_PATIENCE_S: Final = 0.3
 """How much longer a commit may wait for readers, where readers block it (no WAL)."""
 COOL_DOWN_S: Final = 1.0
 """How long the database counts as unavailable after a failure."""

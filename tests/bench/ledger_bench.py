@@ -18,7 +18,7 @@ from typing import ParamSpec
 from flovia.core.events import FIELDS, EventRow
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sqlite import journal_mode
-from flovia.testing.ledgers import DAY_S, DELIVER_S, LEASE_S, ManualClock, event_row
+from flovia.testing.ledger_steps import DAY_S, DELIVER_S, LEASE_S, ManualClock, event_row
 
 NOW = 1_700_000_000.0
 RECORD = '{"receipt":"test' + "x" * 400 + '"}'

@@ -212,6 +212,10 @@ def test_a_budget_in_memory_does_not_double_by_forking() -> None:
         "os._exit(0)\n"
     )
     assert 7 == subprocess.run([sys.executable, "-c", program], env=_env(), check=False).returncode
+    budget = Budget("5.00 SGD")
+    budget._pid -= 1
+    with pytest.raises(WiringError, match="path="):
+        budget.spent()
 
 
 def test_four_processes_never_overspend(tmp_path: Path) -> None:

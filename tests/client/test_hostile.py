@@ -145,6 +145,16 @@ def test_a_problem_body_can_be_anything(tmp_path: Path, body: bytes) -> None:
     assert caught.value.problem is None
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+def test_a_body_that_is_not_what_it_says_is_nothing(tmp_path: Path, encoding: str) -> None:
+    """A body that is not in the coding its head names, or in one that cannot be bounded, counts as empty."""
+    problem = b'{"type":"https://paymentauth.org/problems/payment-expired"}'
+    say = unpaid(more=(("Content-Encoding", encoding),), body=problem)
+    with serving(lambda seen: say) as server, pytest.raises(PaymentRefused) as caught:
+        Agent("httpx", tmp_path).get(server.url)
+    assert caught.value.problem is None
+
+
 def test_a_challenge_too_long_to_echo_is_not_paid(tmp_path: Path) -> None:
     """A credential that no server would read is not paid for."""
     request: JsonObject = {"amount": "100", "currency": "sgd", "methodDetails": {"x": "y" * 9000}}
@@ -187,6 +197,15 @@ def test_the_paid_request_gets_time(agent: Agent) -> None:
 
     with serving(script) as server:
         assert 200 == agent.send("GET", server.url, timeout=0.1).status
+
+
+def test_no_time_limit_stays_none(tmp_path: Path) -> None:
+    """A program that waits for ever, or calls the transport itself without time-outs, still does."""
+    a = Agent("httpx", tmp_path)
+    with serving(sells()) as server, a.transport() as transport:
+        for extensions in ({}, {"timeout": {"read": None}}):
+            response = transport.handle_request(httpx.Request("GET", server.url, extensions=extensions))
+            assert b"goods" == response.read()
 
 
 def test_c14_a_timeout_after_paying_is_an_unknown_outcome(agent: Agent) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import anyio
 import httpx
+import httpx2
 import pytest
+
+import flovia.client.httpx2
 
 from flovia.client import (
     Budget,
@@ -84,28 +87,36 @@ def test_a_transport_needs_a_budget() -> None:
         PayingTransport(MockWallet(), budget=None)  # type: ignore[arg-type]  # what an untyped program does
 
 
-def test_a_transport_of_its_own_is_closed(tmp_path: Path) -> None:
-    """Without a transport of the program's, one is made and closed with the client."""
-    files = PendingFiles(tmp_path)
+def test_a_transport_of_its_own_is_made_and_closed(tmp_path: Path) -> None:
+    """Without a transport of the program's, one is made, and closed with the client."""
+    files, budget = PendingFiles(tmp_path), Budget("5.00 SGD")
+
+    async def call(url: str) -> httpx.Response:
+        client = httpx.AsyncClient(transport=AsyncPayingTransport(MockWallet(), budget=budget, pending=files))
+        try:
+            return await client.get(url)
+        finally:
+            await client.aclose()
+
+    async def call2(url: str) -> httpx2.Response:
+        transport = flovia.client.httpx2.AsyncPayingTransport(MockWallet(), budget=budget, pending=files)
+        client = httpx2.AsyncClient(transport=transport)
+        try:
+            return await client.get(url)
+        finally:
+            await client.aclose()
+
     with serving(sells()) as server:
-        with httpx.Client(transport=PayingTransport(MockWallet(), budget=Budget("5.00 SGD"), pending=files)) as client:
-            response = client.get(server.url)
-        client = httpx.Client(transport=PayingTransport(MockWallet(), budget=Budget("5.00 SGD"), pending=files))
+        client = httpx.Client(transport=PayingTransport(MockWallet(), budget=budget, pending=files))
+        transport2 = flovia.client.httpx2.PayingTransport(MockWallet(), budget=budget, pending=files)
+        client2 = httpx2.Client(transport=transport2)
+        found = [payment_info(client.get(server.url)), payment_info(anyio.run(call, server.url))]
+        found += [
+            flovia.client.httpx2.payment_info(each) for each in (client2.get(server.url), anyio.run(call2, server.url))
+        ]
         client.close()
-
-        async def call() -> httpx.Response:
-            transport = AsyncPayingTransport(MockWallet(), budget=Budget("5.00 SGD"), pending=files)
-            client = httpx.AsyncClient(transport=transport)
-            try:
-                return await client.get(server.url)
-            finally:
-                await client.aclose()
-
-        other = anyio.run(call)
-    for each in (response, other):
-        info = payment_info(each)
-        assert info is not None
-        assert "mock" == info.method
+        client2.close()
+    assert ["mock"] * 4 == [info and info.method for info in found]
     assert payment_info(httpx.Response(200)) is None
 
 

@@ -355,7 +355,12 @@ def test_the_programs_authorization_is_never_overwritten(agent: MakeAgent) -> No
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("Authorization", "Payment e30"), ("Authorization", "Bearer x, payment e30"), ("Payment-Authorization", "x")],
+    [
+        ("Authorization", "Payment e30"),
+        ("Authorization", "Bearer x, payment e30"),
+        ("Authorization", "Payment"),
+        ("Payment-Authorization", "x"),
+    ],
 )
 def test_a_credential_of_the_programs_own_is_refused(agent: MakeAgent, name: str, value: str) -> None:
     """A credential in the program's own request would follow redirects: nothing is sent."""

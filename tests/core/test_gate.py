@@ -704,6 +704,18 @@ class TestOffers:
         assert ("mpp-receipt", "test") in deliver(gate, again).add
         assert "p" == again.grant.payer
 
+    def test_terms_cannot_lengthen_the_life(self, shop: Shop) -> None:
+        """A provider that wants a later expiry gets the gate's own."""
+
+        class Long(MockProvider):
+            def quote(self, quote: Quote) -> Flow[Terms]:
+                yield from ()
+                return Terms(request=charge_request(quote.price), expires_at=quote.expires_at + 1000)
+
+        gate = shop.flovia.paid_api(provider=Long(fixed_terms=False), price="1.00 USD")
+        (challenge,) = challenges(gate.enter(request()).response)
+        assert shop.clock.now + 300 == parse_expires(challenge.expires or "")
+
     def test_a_provider_that_lies_about_fixed_terms(self, shop: Shop) -> None:
         """fixed_terms with an effect in quote() is refused at start."""
 
@@ -761,6 +773,19 @@ class TestLedgerFailures:
         response = gate.enter(request(credential)).response
         assert (402 if verb == "release" else 503) == response.status
         ledger.failing = ""
+
+    def test_a_claim_that_was_taken_over(self) -> None:
+        """Whoever settles under a stale fence gets 409 and writes nothing: its successor decides."""
+
+        class Stale(MemoryLedger):
+            def settle(self, *arguments):
+                return "stale"
+
+        shop = Shop(ledger=Stale(clock=Clock()))
+        gate = shop.flovia.paid_api(provider="mock", price="1.00 USD")
+        response = buy(gate)[1].response
+        assert (409, []) == (response.status, challenges(response))
+        assert "payment.settled" not in shop.events()
 
     @pytest.mark.parametrize("verb", ["deliver", "fail", "renew"])
     def test_after_delivery_nobody_is_told(self, verb: str) -> None:

@@ -5,6 +5,7 @@ to add one.
 """
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
@@ -16,15 +17,17 @@ from flovia.core.encoding import JsonObject, JsonValue
 from tests.interop.javascript import Javascript
 from tests.interop.pympp import (
     Challenge,
-    Client,
     ClientMethod,
     Credential,
     CredentialParams,
+    PaymentTransport,
     Receipt,
     mock_method,
 )
 
 TIMEOUT_S = 20.0
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Unused on loopback. Without it httpx would read the certificate store for every client it makes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +86,7 @@ class Agent(Protocol):
 
 
 class PymppAgent:
-    """pympp's client: ``mpp.client.Mpp`` over httpx."""
+    """pympp's client: its ``PaymentTransport`` in an ``httpx.AsyncClient``."""
 
     def __init__(self) -> None:
         self._paid = 0
@@ -117,8 +120,9 @@ class PymppAgent:
 
         async def go() -> httpx.Response:
             wallets = [ClientMethod(method=mock_method(name), create_credential=create) for name in methods]
-            async with Client(methods=wallets) as client:
-                return await client.fetch(url, method=http_method, content=body, headers=headers, timeout=TIMEOUT_S)
+            transport = PaymentTransport(wallets, inner=httpx.AsyncHTTPTransport(verify=TLS))
+            async with httpx.AsyncClient(transport=transport, timeout=TIMEOUT_S) as client:
+                return await client.request(http_method, url, content=body, headers=headers)
 
         try:
             response = asyncio.run(go())

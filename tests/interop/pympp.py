@@ -7,7 +7,7 @@ are the very objects of the documented imports.
 
 from mpp import Challenge, Credential, Receipt, generate_challenge_id
 from mpp._parsing import ParseError
-from mpp.client.transport import Mpp as Client
+from mpp.client.transport import PaymentTransport
 from mpp.methods import Method
 from mpp.runtime import ClientMethod, CredentialParams
 from mpp.server.compose import ComposedHandler
@@ -19,13 +19,13 @@ from pydantic import BaseModel, ConfigDict
 
 __all__ = [
     "Challenge",
-    "Client",
     "ClientMethod",
     "ComposedHandler",
     "Credential",
     "CredentialParams",
     "FrameworkRequest",
     "ParseError",
+    "PaymentTransport",
     "ProofPayload",
     "Receipt",
     "Server",

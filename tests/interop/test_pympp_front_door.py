@@ -14,7 +14,7 @@ from tests.interop import pympp
         ("mpp", "Credential", pympp.Credential),
         ("mpp", "ParseError", pympp.ParseError),
         ("mpp", "Receipt", pympp.Receipt),
-        ("mpp.client", "Mpp", pympp.Client),
+        ("mpp.client", "PaymentTransport", pympp.PaymentTransport),
         ("mpp.client", "ClientMethod", pympp.ClientMethod),
         ("mpp.client", "CredentialParams", pympp.CredentialParams),
         ("mpp.server", "Mpp", pympp.Server),

@@ -11,7 +11,7 @@ from flovia.core.exchange import PAYMENT
 from flovia.ledger.base import Ledger
 from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.opening import open_ledger
-from flovia.testing.ledgers import DAY_S, DELIVER_S, LEASE_S, ManualClock, event_row
+from flovia.testing.ledger_steps import DAY_S, DELIVER_S, LEASE_S, ManualClock, event_row
 
 KEYS = st.sampled_from(["r|a", "r|b", "r|c"])
 FINGERPRINTS = st.sampled_from(["f1", "f2"])

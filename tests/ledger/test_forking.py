@@ -11,7 +11,7 @@ from flovia.core.errors import LedgerError
 from flovia.ledger import sqlite
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sqlite import SqliteDatabase
-from flovia.testing.ledgers import KEY, ManualClock, claim, settle
+from flovia.testing.ledger_steps import KEY, ManualClock, claim, settle
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -19,7 +19,7 @@ PREFORK = """
 import os, sys, threading
 from flovia.ledger import outbox
 from flovia.ledger.opening import open_ledger
-from flovia.testing.ledgers import KEY, ManualClock, claim, event_row, settle
+from flovia.testing.ledger_steps import KEY, ManualClock, claim, event_row, settle
 
 outbox.GATHER_S = 3600.0  # what is appended before the fork must still wait then
 clock = ManualClock()
@@ -105,7 +105,7 @@ def test_at_the_end_of_the_interpreter(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from flovia.ledger.opening import open_ledger\n"
-        "from flovia.testing.ledgers import event_row\n"
+        "from flovia.testing.ledger_steps import event_row\n"
         "open_ledger(sys.argv[1]).append([event_row()])\n"
     )
     subprocess.run([sys.executable, "-c", program, url], check=True, timeout=60)
@@ -120,7 +120,7 @@ def test_killed(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"
         "from flovia.ledger.opening import open_ledger\n"
-        "from flovia.testing.ledgers import ManualClock, claim, event_row, settle\n"
+        "from flovia.testing.ledger_steps import ManualClock, claim, event_row, settle\n"
         "clock = ManualClock()\n"
         "ledger = open_ledger(sys.argv[1], clock=clock)\n"
         "settle(ledger, clock, claim(ledger, clock).fence, events=(event_row(),))\n"

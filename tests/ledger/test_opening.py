@@ -16,7 +16,7 @@ from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql_schema import SCHEMA_VERSION
 from flovia.ledger.sqlite import journal_mode
-from flovia.testing.ledgers import ManualClock, claim
+from flovia.testing.ledger_steps import ManualClock, claim
 
 
 def refusal(url: str) -> str:
@@ -239,7 +239,7 @@ def test_a_mode_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_broken_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If something else than SQLAlchemy is missing, that is what is said."""
     monkeypatch.setitem(sys.modules, "flovia.ledger.sql", None)
-    with pytest.raises(ModuleNotFoundError, match="flovia.ledger.sql"):
+    with pytest.raises(ModuleNotFoundError, match=r"flovia\.ledger\.sql"):
         open_ledger(f"sqlite:///{tmp_path}/ledger.db")
 
 

@@ -10,7 +10,7 @@ from flovia.core.errors import LedgerError
 from flovia.core.events import EventRow
 from flovia.ledger import outbox
 from flovia.ledger.outbox import BATCH, Outbox
-from flovia.testing.ledgers import event_row
+from flovia.testing.ledger_steps import event_row
 
 
 class Store:

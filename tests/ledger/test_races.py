@@ -15,7 +15,7 @@ import json, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from flovia.ledger import sqlite
 from flovia.ledger.opening import open_ledger
-from flovia.testing.ledgers import ManualClock, claim, settle
+from flovia.testing.ledger_steps import ManualClock, claim, settle
 
 sqlite.PATIENCE_S = 30.0  # a slow machine is not a wrong answer
 url, me, threads, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])

@@ -20,7 +20,7 @@ from flovia.ledger import sql, sqlite
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from flovia.ledger.sqlite import SqliteDatabase
-from flovia.testing.ledgers import DAY_S, KEY, ManualClock, claim, event_row, settle
+from flovia.testing.ledger_steps import DAY_S, KEY, ManualClock, claim, event_row, settle
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_vanished_file_does_not_come_back_empty(ledger: SqlLedger, path: Path,
 
 
 def test_a_replaced_file(ledger: SqlLedger, path: Path, clock: ManualClock) -> None:
-    """When another file takes its place, nothing is written to the one nobody finds any more; then the new one is used."""
+    """When another file takes its place, nothing more goes into the lost one; then the new one is used."""
     claim(ledger, clock)
     open_ledger(f"sqlite:///{path}.new").close()
     path.with_name(path.name + ".new").rename(path)
@@ -204,7 +204,7 @@ FULL_DISK = """
 import resource, sys
 from flovia.core.errors import LedgerError
 from flovia.ledger.opening import open_ledger
-from flovia.testing.ledgers import KEY, ManualClock, claim, settle
+from flovia.testing.ledger_steps import KEY, ManualClock, claim, settle
 
 clock = ManualClock()
 ledger = open_ledger(sys.argv[1], clock=clock)

@@ -90,6 +90,34 @@ async def test_exceptions_go_back_into_the_flow(drive, world: World) -> None:
     assert "caught" == await drive(flow())
 
 
+async def test_a_direct_ledger_answers_on_the_spot(world: World) -> None:
+    """A provider's texts on a memory ledger need no thread."""
+    world.ledger = MemoryLedger(clock=world.clock)
+
+    def flow() -> Flow[str | None]:
+        yield from remember("n", "k", "v", ttl_s=10)
+        return (yield from recall("n", "k"))
+
+    assert "v" == await arun(flow(), world)
+
+
+def test_time_that_is_up_stops_before_the_next_effect() -> None:
+    """A blocking flow whose deadline passed while it worked gets no further effect."""
+    times = iter([0.0, 0.0, 5.0, 5.0])
+    world = World(ledger=MemoryLedger(), monotonic=lambda: next(times))
+
+    def inner() -> Flow[str]:
+        yield from now()
+        yield from now()
+        return "not reached"
+
+    def outer() -> Flow[object]:
+        flow = inner()
+        return (yield Deadline(flow=flow, effect=flow.send(None), seconds=1.0))
+
+    assert "TIMED_OUT" == repr(run(outer(), world))
+
+
 async def test_what_the_flow_raises_comes_out(drive) -> None:
     """An exception of the flow's own ends the drive, after its finally blocks ran."""
     cleaned = []
