@@ -148,7 +148,7 @@ class AsgiDelivery:
         elif self._admission is None:
             await self._send(message)
         elif kind == "http.response.start":
-            await self._start(self._admission[1], message)
+            await self._start(*self._admission, message)
         elif kind not in _BODY:
             await self._send(message)
         elif more:
@@ -158,9 +158,9 @@ class AsgiDelivery:
             if passage.renewal_due():
                 await paid.arenew(passage)
         else:
-            await self._finish(message)
+            await self._finish(*self._admission, message)
 
-    async def _start(self, passage: Passage, message: MutableMapping[str, Any]) -> None:
+    async def _start(self, paid: "PaidApi", passage: Passage, message: MutableMapping[str, Any]) -> None:
         headers = [(name.lower(), value) for name, value in message.get("headers", ())]
         if self.failed and message["status"] < 400:
             passage.raised()
@@ -169,20 +169,20 @@ class AsgiDelivery:
         if start.replace is not None:
             self._replaced = True
             await asgi_response(start.replace, self._send)
-            return await self._leave(completed=True)
+            return await self._leave(paid, passage, completed=True)
         if start.drop:
             headers = [pair for pair in headers if pair[0].decode("latin-1") not in start.drop]
         # A copy: an app may send the same dict for every request.
         return await self._send({**message, "headers": headers + asgi_headers(start.add)})
 
-    async def _finish(self, message: AsgiMessage) -> None:
+    async def _finish(self, paid: "PaidApi", passage: Passage, message: AsgiMessage) -> None:
         if self._streamed and self.request_complete and not self.broken:
             await self._look()
         completed = not self.broken
         self._ending = True
         try:
             await self._send(message)
-            await self._leave(completed=completed)
+            await self._leave(paid, passage, completed=completed)
         finally:
             self._ending = False
             if self._ended is not None:
@@ -198,10 +198,9 @@ class AsgiDelivery:
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
 
-    async def _leave(self, *, completed: bool) -> None:
-        if self._admission is not None:
-            (paid, passage), self._admission = self._admission, None
-            await paid.aleave(passage, completed=completed)
+    async def _leave(self, paid: "PaidApi", passage: Passage, *, completed: bool) -> None:
+        self._admission = None
+        await paid.aleave(passage, completed=completed)
 
     async def run(self, app: AsgiApp, *, answer: bool = True) -> None:
         """Run the app to its end.
@@ -218,15 +217,18 @@ class AsgiDelivery:
                 raise CallerError("the app returned before its last body message: send that too")
         except Exception as error:
             if self._admission is not None and not self._started:
-                problem = self._admission[1].raised()
-                await self._leave(completed=False)  # first, as the client may repeat its request at once
+                paid, passage = self._admission
+                problem = passage.raised()
+                await self._leave(paid, passage, completed=False)  # first: the client may come back at once
                 if answer:
                     await asgi_response(problem, self._send)
             if not (self._replaced and isinstance(error, OSError)):
                 raise
         finally:
-            if self._admission is not None and isinstance(sys.exception(), GeneratorExit):
-                self._admission[0].leave(self._admission[1], completed=False)  # nothing can be awaited any more
-            elif self._admission is not None:
-                with anyio.CancelScope(shield=True):
-                    await self._leave(completed=False)
+            if self._admission is not None:
+                paid, passage = self._admission
+                if isinstance(sys.exception(), GeneratorExit):
+                    paid.leave(passage, completed=False)  # nobody drives us any more: nothing can be awaited
+                else:
+                    with anyio.CancelScope(shield=True):
+                        await self._leave(paid, passage, completed=False)

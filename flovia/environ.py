@@ -135,7 +135,7 @@ class WsgiDelivery:
         self._head: tuple[str, list[tuple[str, str]]] | None = None
         self._result: Iterable[bytes] = ()
         self._chunks: Iterator[bytes] = iter(())
-        self._write: Callable[[bytes], object] | None = None
+        self._write: Callable[[bytes], object] = bytes
         self._begun = self._replaced = self._left = False
 
     def run(self, app: WSGIApplication, environ: WSGIEnvironment) -> Iterable[bytes]:
@@ -195,9 +195,8 @@ class WsgiDelivery:
         """The ``write`` callable of PEP 3333."""
         if not data or self._replaced:
             return
-        chunk = data if self._begun else self._begin(data)
-        if chunk is not None and self._write is not None:
-            self._write(chunk)
+        first = data if self._begun else self._begin(data)
+        self._write(first or b"")
 
     def _begin(self, chunk: bytes | None) -> bytes | None:
         """Send the head; returns what to send first: ``chunk``, or the body of what replaces the answer."""

@@ -169,16 +169,18 @@ async def _answer(c: Context, next: Next, passage: Passage, delivery: "_Delivery
     if c.error is not None:
         # The router made a page of an exception: whatever its status, this is no delivery.
         passage.raised()
-    start = passage.start(c.res.status, Headers.of(c.res.headers))
+    headers = Headers.of(c.res.headers)
+    start = passage.start(c.res.status, headers)
     if start.replace is not None:
         return _own(c, start.replace, delivery.of(start.replace.body))
-    return c.body(delivery.of(c.res.body), c.res.status, start.apply(list(c.res.headers)))
+    body = delivery.of(c.res.body, headers.get("content-length"))
+    return c.body(body, c.res.status, start.apply(list(c.res.headers)))
 
 
 class _Delivery:
     """The body of an admitted answer; closing it is leaving the passage, exactly once."""
 
-    __slots__ = ("_body", "_chunks", "_complete", "_left", "_paid", "_passage", "_whole")
+    __slots__ = ("_body", "_chunks", "_complete", "_left", "_length", "_made", "_paid", "_passage", "_whole")
 
     def __init__(self, paid: "PaidApi", passage: Passage) -> None:
         self._paid = paid
@@ -186,11 +188,14 @@ class _Delivery:
         self._whole = b""
         self._body: AsyncIterable[bytes] | None = None
         self._chunks: AsyncIterator[bytes] | None = None
+        self._length: str | None = None
+        self._made = 0
         # There is no byte to wait for in the answer to HEAD.
         self._complete = passage.request.http_method == "HEAD"
         self._left = False
 
-    def of(self, body: Chunks) -> "_Delivery":
+    def of(self, body: Chunks, length: str | None = None) -> "_Delivery":
+        self._length = length
         if isinstance(body, bytes):
             self._whole = body
         else:
@@ -201,6 +206,9 @@ class _Delivery:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._made and self._length == str(self._made):
+            # The router came back after the last byte. A client that counts may leave now, before the body ends.
+            self._complete = True
         if self._chunks is not None:
             chunk = await anext(self._chunks, None)
         else:
@@ -208,6 +216,7 @@ class _Delivery:
         if chunk is None:
             self._complete = True
             raise StopAsyncIteration
+        self._made += len(chunk)
         if self._passage.renewal_due():
             await self._paid.arenew(self._passage)
         return chunk

@@ -1,16 +1,17 @@
 """A small router in the shape of Hono, as an ASGI app; in it a PaidApi is ``(c, next)`` middleware as it stands."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction, signature
 from typing import Unpack, cast
 
 from anyio import CancelScope, create_task_group, to_thread
+from anyio.lowlevel import checkpoint
 
-from flovia import CallerError, PaidApi, RouteSettings, as_paid_api
-from flovia_hono.context import Context, Disconnected, Receive, Request, Response, Send
+from flovia import AsgiReceive, AsgiScope, AsgiSend, CallerError, PaidApi, RouteSettings, as_paid_api
+from flovia_hono.context import Context, Disconnected, Request, Response
 
 __all__ = ["Context", "Hono", "Next", "Request", "Response", "paid"]
 
@@ -55,7 +56,7 @@ class Hono:
         """Answer what no route matches with ``page(c)``."""
         self._missing = page
 
-    async def __call__(self, scope: Mapping[str, object], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         """Serve one HTTP request, or the lifespan (ASGI 3)."""
         if scope["type"] == "lifespan":
             for _ in ("startup", "shutdown"):
@@ -87,7 +88,7 @@ class Hono:
                 if page is None or isinstance(error, Disconnected):
                     raise
                 c.error, given = error, await _call(page, error, c)
-            if given is not None:
+            if (given := c.res if given is None else given) is not None:
                 c.res = c.answer(given)
                 if (close := getattr(c.res.body, "aclose", None)) is not None:
                     bodies.push_async_callback(close)
@@ -100,10 +101,10 @@ async def _call(function: Callable[..., object], *arguments: object) -> object:
     return await given if isawaitable(given) else given
 
 
-async def _send(c: Context, receive: Receive, send: Send) -> None:
+async def _send(c: Context, receive: AsgiReceive, send: AsgiSend) -> None:
     if c.res is None:
         raise CallerError("no answer: a handler returns one, a middleware returns one or awaits next()")
-    fields = [(name.lower().encode(), value.encode("latin-1")) for name, value in (*c.res.headers, *c.pending)]
+    fields = [(name.lower().encode(), value.encode("latin-1")) for name, value in c.res.headers]
     await send({"type": "http.response.start", "status": c.res.status, "headers": fields})
     body = c.res.body if c.req.method != "HEAD" else b""
     if isinstance(body, bytes):
@@ -112,12 +113,14 @@ async def _send(c: Context, receive: Receive, send: Send) -> None:
         async with create_task_group() as tasks:
             tasks.start_soon(_watch, receive, tasks.cancel_scope)
             async for piece in body:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await checkpoint()  # sending to nobody does not wait, and would keep _watch from running
+                with CancelScope(shield=True):  # what was taken counts, though the client leaves when it has all
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body"})
             tasks.cancel_scope.cancel()
 
 
-async def _watch(receive: Receive, streaming: CancelScope) -> None:
+async def _watch(receive: AsgiReceive, streaming: CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass  # after it servers swallow what is sent, and a stream would go on for ever
     streaming.cancel()

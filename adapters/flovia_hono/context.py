@@ -1,16 +1,14 @@
 """What travels along a route's chain: ``c``, with the request ``c.req`` and the answer ``c.res``."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from typing import cast
 from urllib.parse import parse_qs
 
 import attrs
 
-from flovia import Headers
+from flovia import AsgiReceive, AsgiScope, Headers
 
-Receive = Callable[[], Awaitable[MutableMapping[str, object]]]
-Send = Callable[[MutableMapping[str, object]], Awaitable[None]]
 Chunks = bytes | AsyncIterable[bytes]
 Fields = dict[str, str] | Sequence[tuple[str, str]]
 
@@ -22,18 +20,17 @@ class Disconnected(Exception):
 class Request:
     """The request. ``path`` includes the mount prefix, ``route_path`` is the pattern that matched."""
 
-    def __init__(self, scope: Mapping[str, object], receive: Receive) -> None:
+    def __init__(self, scope: AsgiScope, receive: AsgiReceive) -> None:
         root, path = cast("str", scope.get("root_path", "")), cast("str", scope["path"])
         self.local_path = path.removeprefix(root) or "/"
         self.path = root + self.local_path  # older servers leave the prefix out of the path
         self.method = cast("str", scope["method"])
         self.query_string = cast("bytes", scope["query_string"]).decode("latin-1")
         self.headers = Headers.from_asgi(cast("list[tuple[bytes, bytes]]", scope["headers"]))
-        ends = (cast("tuple[str, object] | None", scope.get(name)) or ("",) for name in ("client", "server"))
-        self.client, self.server = (end[0] for end in ends)
+        self.client, self.server = (cast("list[str]", scope.get(end) or ("",))[0] for end in ("client", "server"))
         self.url = f"{scope['scheme']}://{self.header('host')}{self.path}?{self.query_string}".removesuffix("?")
         self.route_path, self.params = "", dict[str, str]()
-        self._receive, self._pieces, self._complete = receive, list[bytes](), False
+        self._receive, self._body, self._complete = receive, bytearray(), False
 
     def param(self, name: str) -> str:
         """A parameter of the path, as in ``/items/:id``."""
@@ -49,15 +46,15 @@ class Request:
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The body from its beginning, in pieces, as often as you like."""
-        for piece in self._pieces:
-            yield piece
+        if self._body:
+            yield bytes(self._body)
         while not self._complete:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise Disconnected
             self._complete = not message.get("more_body", False)
-            self._pieces.append(cast("bytes", message.get("body", b"")))
-            yield self._pieces[-1]
+            self._body += (piece := cast("bytes", message.get("body", b"")))
+            yield piece
 
     async def body(self) -> bytes:
         """The whole body."""
@@ -90,7 +87,7 @@ class Context:
         self.error: Exception | None = None
 
     def header(self, name: str, value: str) -> None:
-        """Add a field to the answer: to the one that is returned next, after the last to that."""
+        """Add a field to the answer; in a handler before it returns, in middleware at any time."""
         self.pending.append((name, value))
 
     def set(self, key: str, value: object) -> None:

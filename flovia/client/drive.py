@@ -84,7 +84,7 @@ class Services:
                 self.budget.refund(step.reference)
             case Keep():
                 self.pending.keep(step.pending)
-            case Forget():
+            case _:
                 self.pending.forget(step.reference)
 
 
@@ -235,8 +235,7 @@ async def aread_bounded(chunks: AsyncIterable[bytes]) -> bytes:
     body = bytearray()
     with anyio.move_on_after(ERROR_BODY_S) as scope:
         async for chunk in chunks:
-            if len(body) < MAX_ERROR_BODY:
-                body += chunk
+            body += chunk
             if len(body) >= MAX_ERROR_BODY:
                 scope.cancel()
     return bytes(body[:MAX_ERROR_BODY])
@@ -256,13 +255,10 @@ def inflate(body: bytes, encoding: str) -> bytes:
         return b""
 
 
-def patient(timeout: object, read_s: float) -> object:
-    """httpx's time-outs (a dict of seconds) with at least ``read_s`` for reading."""
-    if not isinstance(timeout, dict):
-        return timeout
-    limits = cast("dict[str, float | None]", timeout)
-    read = limits.get("read")
-    return limits if read is None else {**limits, "read": max(read, read_s)}
+def patient(timeout: dict[str, float | None], read_s: float) -> dict[str, float | None]:
+    """httpx's time-outs, by name in seconds, with at least ``read_s`` for reading."""
+    read = timeout.get("read")
+    return timeout if read is None else {**timeout, "read": max(read, read_s)}
 
 
 def interrupted(reference: str, error: Exception) -> OutcomeUnknown:

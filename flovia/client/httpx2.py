@@ -115,7 +115,11 @@ class PayingTransport(httpx2.BaseTransport):
         ask = _resumed_ask(request, pending, content)
         response = self._go(resuming(ask, pending, policy=services.policy), request)
         response.request = request
-        response.read()
+        try:
+            response.read()
+        except BaseException:
+            response.close()
+            raise
         return response
 
     def _go(self, steps: Steps[Answer], request: httpx2.Request) -> httpx2.Response:
@@ -177,7 +181,12 @@ class AsyncPayingTransport(httpx2.AsyncBaseTransport):
         ask = _resumed_ask(request, pending, content)
         response = await self._go(resuming(ask, pending, policy=services.policy), request)
         response.request = request
-        await response.aread()
+        try:
+            await response.aread()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
+            raise
         return response
 
     async def _go(self, steps: Steps[Answer], request: httpx2.Request) -> httpx2.Response:
@@ -212,8 +221,10 @@ class _Call:
         for name, value in step.add:
             headers[name] = value
         extensions = dict(request.extensions)
-        if step.paid:
-            extensions["timeout"] = patient(extensions.get("timeout"), self._services.policy.paid_timeout_s)
+        timeout = extensions.get("timeout")
+        if step.paid and isinstance(timeout, dict):
+            limits = cast("dict[str, float | None]", timeout)
+            extensions["timeout"] = patient(limits, self._services.policy.paid_timeout_s)
         return httpx2.Request(
             request.method, request.url, headers=headers, stream=request.stream, extensions=extensions
         )
@@ -248,7 +259,7 @@ class _Exchange(_Call):
             return self._head(self._transport.handle_request(request))
         try:
             return self._head(self._transport.handle_request(request))
-        except httpx2.TransportError as error:
+        except Exception as error:
             failure = _failure(error)
         raise failure  # without its cause, whose traceback holds the request with the credential
 
@@ -289,7 +300,7 @@ class _AsyncExchange(_Call):
             return self._head(await self._transport.handle_async_request(request))
         try:
             return self._head(await self._transport.handle_async_request(request))
-        except httpx2.TransportError as error:
+        except Exception as error:
             failure = _failure(error)
         raise failure  # without its cause, whose traceback holds the request with the credential
 
@@ -331,7 +342,7 @@ class _PaidStream(httpx2.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._stream
-        except httpx2.TransportError as error:
+        except Exception as error:
             raise interrupted(self._reference, error) from error
         with suppress(FloviaError):  # a file that stays is removed when it is old
             self._services.bookkeeping(Forget(self._reference))
@@ -352,7 +363,7 @@ class _AsyncPaidStream(httpx2.AsyncByteStream):
         try:
             async for chunk in self._stream:
                 yield chunk
-        except httpx2.TransportError as error:
+        except Exception as error:
             raise interrupted(self._reference, error) from error
         with suppress(FloviaError):  # a file that stays is removed when it is old
             await abookkeeping(Forget(self._reference), self._services)
@@ -368,7 +379,7 @@ def _headers(headers: httpx2.Headers) -> Headers:
     return Headers.of((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw)
 
 
-def _failure(error: httpx2.TransportError) -> HttpError:
+def _failure(error: Exception) -> HttpError:
     # The type alone: nobody vouches for the text.
     return HttpError(type(error).__name__, sent=not isinstance(error, _UNSENT))
 

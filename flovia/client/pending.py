@@ -47,7 +47,9 @@ KEPT_FIELDS: Final = frozenset(
 
 _VERSION: Final = 1
 _REFERENCE: Final = re.compile("[A-Za-z0-9_-]{8,64}").fullmatch
-_SUFFIX: Final = ".json"
+# Names of our own: old files of this kind are removed, nobody else's.
+_SUFFIX: Final = ".flovia"
+_PARTIAL: Final = ".flovia-partial"
 
 
 @attrs.frozen(kw_only=True)
@@ -172,7 +174,7 @@ class PendingFiles:
             WiringError: the file cannot be written; an earlier one is unchanged.
         """
         path = self._path(pending.reference)
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(_PARTIAL)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -218,19 +220,19 @@ class PendingFiles:
 
     def references(self) -> list[str]:
         """Every reference that is kept, oldest first."""
-        return [path.stem for _, path in sorted(self._files())]
+        return [path.stem for _, path in sorted(self._files(_SUFFIX))]
 
     def purge(self) -> None:
         """Remove records that nobody will redeem any more, and what crashes left behind."""
         oldest = self._clock() - self._keep_s
-        for written_at, path in self._files("*"):
+        for written_at, path in self._files(_SUFFIX) + self._files(_PARTIAL):
             if written_at < oldest:
                 with suppress(OSError):
                     path.unlink()
 
-    def _files(self, pattern: str = f"*{_SUFFIX}") -> list[tuple[float, Path]]:
+    def _files(self, suffix: str) -> list[tuple[float, Path]]:
         found: list[tuple[float, Path]] = []
-        for path in self.folder.glob(pattern):
+        for path in self.folder.glob(f"*{suffix}"):
             with suppress(OSError):  # another process removed it meanwhile
                 found.append((path.stat().st_mtime, path))
         return found

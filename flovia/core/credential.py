@@ -102,10 +102,6 @@ def parse_token(token: str) -> Credential:
     return Credential(challenge=challenge, payload=payload, source=source)
 
 
-read_token = parse_token
-"""The same under the name the gate uses: one strictness for everyone."""
-
-
 def format_credential(credential: Credential) -> str:
     """The credential as an ``Authorization`` value; the challenge is echoed as received (C03).
 

@@ -82,12 +82,12 @@ class Gate(Redeemer):
         outcome: Outcome | None = self._blocked(request, trace)
         if outcome is None:
             if request.http_method == "HEAD":
-                outcome = yield from self._unpaid(request, trace)
+                outcome = yield from self._challenge(request, trace)
             else:
                 field = self._field(request)
                 values = request.headers.get_all(field)
                 outcome = yield from (
-                    self._present(request, trace, field, values) if values else self._unpaid(request, trace)
+                    self._present(request, trace, field, values) if values else self._challenge(request, trace)
                 )
         if isinstance(outcome, Passage):
             return outcome

@@ -167,6 +167,10 @@ class Issuer(Guard):
         if not self._ledger.available:
             # Whoever pays now could not be let in.
             return self._refuse(request, trace, "ledger-unavailable", 1)
+        limiter = self.services.limiter if same is None else None
+        # Here, so that a credential made of junk gets no challenge past the limit either.
+        if limiter is not None and (wait := limiter.challenge(self._client(request), self._monotonic())):
+            return self._refuse(request, trace, "rate-limited", wait)
         extra: tuple[tuple[str, str], ...] = ()
         members: dict[str, JsonValue] = {}
         if same is not None:

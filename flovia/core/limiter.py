@@ -7,6 +7,7 @@ four workers a client can get four times as much.
 import math
 import re
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -86,7 +87,8 @@ class _Buckets:
         permits = min(float(rate.count), permits + max(0.0, now - since) * rate.count / rate.seconds)
         wait = 0.0 if permits >= 1.0 else (1.0 - permits) * rate.seconds / rate.count
         self._buckets[client] = (permits if wait else permits - 1.0, now)
-        self._buckets.move_to_end(client)
+        with suppress(KeyError):  # another thread may have dropped it meanwhile
+            self._buckets.move_to_end(client)
         while len(self._buckets) > MAX_CLIENTS:
             self._buckets.popitem(last=False)
         return wait

@@ -8,7 +8,7 @@ import logging
 from typing import Final
 
 from flovia.core import events as ev
-from flovia.core.challenge import parse_challenges
+from flovia.core.challenge import Challenge, parse_challenges
 from flovia.core.credential import parse_token
 from flovia.core.effects import Flow
 from flovia.core.errors import CallerError, ParseError
@@ -16,6 +16,7 @@ from flovia.core.exchange import EXCHANGE, OBSERVED, RECEIVED, step
 from flovia.core.fields import payment_credentials
 from flovia.core.guard import Guard, Services
 from flovia.core.http import Headers, HttpRequest
+from flovia.core.money import check_amount
 from flovia.core.passage import AS_IS, Passage, Start, Trace, problem_response
 from flovia.core.receipt import parse_receipt
 
@@ -93,7 +94,19 @@ class Observer(Guard):
     def _read_challenges(self, headers: Headers, trace: Trace) -> None:
         for challenge in parse_challenges(headers.get_all("www-authenticate")):
             trace.challenge_id = challenge.id
+            self._read_terms(challenge, trace)
             trace.note(ev.CHALLENGE_ISSUED, self._clock(), 402)
+
+    def _read_terms(self, challenge: Challenge, trace: Trace) -> None:
+        """What the handler asks for, where it says so in the charge intent's own words; never from a credential."""
+        try:
+            charge = challenge.request_json
+            trace.offer_amount = check_amount(charge.get("amount"))
+        except ParseError:
+            return
+        currency, recipient = charge.get("currency"), charge.get("recipient")
+        trace.offer_currency = currency if isinstance(currency, str) else None
+        trace.recipient = recipient if isinstance(recipient, str) else None
 
     def leave(self, passage: Passage, completed: bool) -> Flow[None]:
         """Record the end of an observed request.

@@ -81,12 +81,6 @@ class Redeemer(Issuer):
             known_methods=services.known_methods,
         )
 
-    def _unpaid(self, request: HttpRequest, trace: Trace) -> Flow[HttpResponse]:
-        limiter = self.services.limiter
-        if limiter is not None and (wait := limiter.challenge(self._client(request), self._monotonic())):
-            return self._refuse(request, trace, "rate-limited", wait)
-        return (yield from self._challenge(request, trace))
-
     def _present(self, request: HttpRequest, trace: Trace, field: str, values: list[str]) -> Flow[Outcome]:
         """What becomes of a request with something in the credential's field."""
         try:
@@ -94,7 +88,7 @@ class Redeemer(Issuer):
         except ParseError:
             return (yield from self._challenge(request, trace, "malformed-credential"))
         if not tokens:
-            return (yield from self._unpaid(request, trace))
+            return (yield from self._challenge(request, trace))
         limiter = self.services.limiter
         if limiter is not None and (wait := limiter.verification(self._client(request), self._monotonic())):
             return self._refuse(request, trace, "rate-limited", wait)

@@ -121,7 +121,11 @@ class Ledger(Protocol):
         ...
 
     def flush(self) -> None:
-        """Write what ``append`` buffered, now."""
+        """Write what ``append`` buffered, now.
+
+        Raises:
+            LedgerError: the store failed; what was buffered stays buffered.
+        """
         ...
 
     def read_events(self, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, Event]]:

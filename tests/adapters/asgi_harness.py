@@ -3,7 +3,6 @@
 :func:`ask` plays the server of one request, :func:`buy` asks, pays the mock provider and asks again.
 """
 
-import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict, Unpack, cast
@@ -17,7 +16,6 @@ from flovia.core.challenge import parse_challenge
 from flovia.core.credential import Credential, format_credential
 
 SECRET = "test-secret-of-the-asgi-adapters-0123456789"
-_proofs = itertools.count()
 
 
 def new_flovia(
@@ -66,11 +64,11 @@ class Answer:
         return parse_challenge(self.all("www-authenticate")[0]).id
 
 
-def credential_for(answer: Answer, proof: str | None = None) -> str:
-    """An Authorization value that pays the challenge of a 402; every call is a payment of its own."""
+def credential_for(answer: Answer) -> str:
+    """The Authorization value that pays the challenge of a 402; for the same challenge it is the same one."""
     (value,) = answer.all("www-authenticate")
-    payload = {"proof": proof or f"ok-test-{next(_proofs)}"}
-    return format_credential(Credential(challenge=parse_challenge(value), payload=payload))
+    challenge = parse_challenge(value)
+    return format_credential(Credential(challenge=challenge, payload={"proof": f"ok-test-{challenge.id}"}))
 
 
 class Server:

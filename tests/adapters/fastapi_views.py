@@ -189,7 +189,7 @@ def add_parameters(app: FastAPI, mark: Mark) -> None:
 
     @app.get("/basic")
     @mark
-    def basic(login: Annotated[HTTPBasicCredentials, Depends(HTTPBasic(auto_error=False))]) -> str:
+    def basic(login: Annotated[HTTPBasicCredentials | None, Depends(HTTPBasic(auto_error=False))]) -> str:
         return login.username if login else "nobody"
 
     app.get("/greet/{name}")(mark(Greeter("hello")))

@@ -45,6 +45,11 @@ def make_app(settings: flovia.Flovia | None = None) -> Hono:
         c.header("Cache-Control", "public")
         return KEPT
 
+    async def publishing(c: Context, next: Next) -> None:
+        await next()
+        c.header("Payment-Receipt", "forged")
+        c.header("Cache-Control", "public")
+
     async def as_dict(c: Context) -> dict[str, object]:
         grant = c.get("payment")
         assert isinstance(grant, flovia.Grant)
@@ -52,8 +57,9 @@ def make_app(settings: flovia.Flovia | None = None) -> Hono:
 
     async def pieces() -> AsyncIterator[bytes]:
         yield b"wh"
-        await anyio.lowlevel.checkpoint()
         yield b"ole"
+        # A client that counts bytes has left by now.
+        await anyio.sleep(0.05)
 
     async def breaking() -> AsyncIterator[bytes]:
         yield b"part"
@@ -84,12 +90,14 @@ def make_app(settings: flovia.Flovia | None = None) -> Hono:
 
     async def replacing(c: Context, next: Next) -> Response:
         await next()
-        return c.text("another answer", 503)
+        assert c.res is not None
+        return c.res if c.res.status == 402 else c.text("another answer", 503)
 
     app.get("/plain", gate, plain)
     app.post("/plain", gate, plain)
     app.get("/keyword", paid(gate), plain)
     app.get("/forging", gate, forging)
+    app.get("/publishing", gate, publishing, plain)
     app.get("/dict", gate, as_dict)
     app.get("/list", gate, lambda c: ["a", "list"])
     app.get("/text", gate, lambda c: "whole")
@@ -99,6 +107,7 @@ def make_app(settings: flovia.Flovia | None = None) -> Hono:
     app.get("/kept", gate, lambda c: KEPT)
     app.get("/kept-free", lambda c: KEPT)
     app.get("/stream", gate, lambda c: pieces())
+    app.get("/counted", gate, lambda c: c.body(pieces(), 200, {"content-length": "5"}))
     app.get("/breaks", gate, lambda c: c.body(breaking(), 200, {"content-length": "1000"}))
     app.get("/endless", gate, lambda c: c.body(endless()))
     app.get("/items/:number/of/:shop", gate, lambda c: [c.req.param("number"), c.req.param("shop")])

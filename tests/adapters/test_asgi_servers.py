@@ -21,7 +21,7 @@ from flovia.testing.servers import ASGI_SERVERS, AsgiServer, serve_asgi
 from tests.adapters.asgi_harness import Answer, credential_for, new_flovia, state
 
 PIECE = b"x" * 4096
-PIECES = 300
+PIECES = 120
 """A stream that takes a while: long enough to hang up in the middle of it."""
 
 
@@ -86,14 +86,19 @@ class Running:
     server: AsgiServer
     url: str
     flo: flovia.Flovia
+    client: httpx.Client
 
     def ask(
-        self, path: str, unpaid: Answer | None = None, *, http_method: str = "GET", content: object = None
+        self,
+        path: str,
+        unpaid: Answer | None = None,
+        *,
+        http_method: str = "GET",
+        content: bytes | Iterator[bytes] | None = None,
     ) -> Answer:
         """One request; it pays the challenge of ``unpaid``. An iterator as ``content`` is sent chunked."""
         headers = {} if unpaid is None else {"authorization": credential_for(unpaid)}
-        with httpx.Client() as client:
-            got = client.request(http_method, self.url + path, content=content, headers=headers)  # type: ignore[arg-type]
+        got = self.client.request(http_method, self.url + path, content=content, headers=headers)
         return Answer(got.status_code, tuple(got.headers.multi_items()), got.content)
 
     def talk(self, request: bytes) -> socket.socket:
@@ -113,15 +118,15 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
     flo = new_flovia()
     gate = flo.paid_api(max_body=100_000)
     app = flovia_asgi.paid(gate, bare) if kind == "asgi" else fastapi(gate)
-    with serve_asgi(app, server=server) as url:
-        yield Running(kind, server, url, flo)
+    with httpx.Client() as client, serve_asgi(app, server=server) as url:
+        yield Running(kind, server, url, flo, client)
 
 
 def test_a_payment_buys_one_answer(running: Running) -> None:
     """402, then 200 with a receipt, then 402: over real HTTP (S01, S04, S23, S26, S27)."""
     unpaid = running.ask("/echo?q=%C3%BC")
     credential = {"authorization": credential_for(unpaid)}
-    paid, again = (httpx.get(f"{running.url}/echo?q=%C3%BC", headers=credential) for _ in range(2))
+    paid, again = (running.client.get(f"{running.url}/echo?q=%C3%BC", headers=credential) for _ in range(2))
     assert [402, 200, 402] == [unpaid.status, paid.status_code, again.status_code]
     assert "private" == paid.headers["cache-control"]
     assert "payment-receipt" in paid.headers
@@ -134,7 +139,7 @@ def test_a_body_is_bound_however_it_travels(running: Running, chunked: bool) -> 
     """The same bytes, with a length or chunked, are the same body; others are refused (S15 to S17)."""
     body = bytes(range(256)) * 100
 
-    def content() -> object:
+    def content() -> bytes | Iterator[bytes]:
         return iter([body[:7], body[7:20_000], body[20_000:]]) if chunked else body
 
     unpaid = running.ask("/echo", http_method="POST", content=content())
@@ -158,13 +163,15 @@ def test_a_bug_of_the_app_is_a_500_that_leaves_the_payment_redeemable(running: R
     paid = running.ask("/raise", unpaid)
     assert (500, "delivery-failed", []) == (paid.status, paid.problem, paid.all("payment-receipt"))
     assert b"a bug of the app" not in paid.body
-    assert SETTLED == state(running.flo, unpaid)
+    assert SETTLED == eventually(running, unpaid)
 
 
 def test_a_stream_is_delivered_whole(running: Running) -> None:
     """A streamed answer arrives piece by piece, and counts once it was sent to its end."""
     unpaid = running.ask("/stream")
-    with httpx.stream("GET", f"{running.url}/stream", headers={"authorization": credential_for(unpaid)}) as got:
+    with running.client.stream(
+        "GET", f"{running.url}/stream", headers={"authorization": credential_for(unpaid)}
+    ) as got:
         parts = iter(got.iter_raw())
         first = next(parts)
         meanwhile = state(running.flo, unpaid)
@@ -177,11 +184,10 @@ def test_a_stream_is_delivered_whole(running: Running) -> None:
 def eventually(running: Running, unpaid: Answer) -> str | None:
     """Where a payment stands once its delivery has ended."""
     for _ in range(500):
-        found = state(running.flo, unpaid)
-        if found != DELIVERING:
+        if state(running.flo, unpaid) != DELIVERING:
             break
         time.sleep(0.01)
-    return found
+    return state(running.flo, unpaid)
 
 
 def test_a_client_that_hangs_up_can_come_back(running: Running) -> None:
@@ -194,7 +200,7 @@ def test_a_client_that_hangs_up_can_come_back(running: Running) -> None:
     connection.close()
     assert first.startswith(b"HTTP/1.1 200")
     assert SETTLED == eventually(running, unpaid)
-    again = httpx.get(f"{running.url}/stream", headers={"authorization": credential})
+    again = running.client.get(f"{running.url}/stream", headers={"authorization": credential})
     assert (200, len(PIECE) * PIECES) == (again.status_code, len(again.content))
 
 

@@ -1,5 +1,6 @@
 """The Flask adapter, over every WSGI server we name: views, hooks and error handlers as people write them."""
 
+import io
 import json
 from collections.abc import Iterator
 
@@ -349,6 +350,22 @@ def test_flasks_own_limit_counts_too() -> None:
 
     client = app.test_client()
     assert [402, 413] == [client.post("/paid", data=b"x" * size).status_code for size in (10, 11)]
+
+
+def test_chunks_that_a_form_parser_swallowed() -> None:
+    """Whether there was anything is unknown, so the length has to be stated: 411."""
+    app = flask.Flask(__name__)
+    app.before_request(lambda: flask.request.form and None)
+
+    @app.post("/paid")
+    @flovia_flask.paid(new_flovia().paid_api())
+    def view() -> bytes:
+        return flask.request.get_data()
+
+    client = app.test_client()
+    chunked = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True, "wsgi.input": io.BytesIO(b"a=1")}
+    answer = client.post("/paid", environ_overrides=chunked, content_type="application/x-www-form-urlencoded")
+    assert 411 == answer.status_code
 
 
 def test_what_an_app_logs(caplog: pytest.LogCaptureFixture) -> None:

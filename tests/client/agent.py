@@ -138,14 +138,16 @@ class Agent:
             transport=inner or httpx.HTTPTransport(verify=NO_TLS),
         )
 
-    def async_transport(self) -> flovia.client.httpx.AsyncPayingTransport:
+    def async_transport(
+        self, inner: httpx.AsyncBaseTransport | None = None
+    ) -> flovia.client.httpx.AsyncPayingTransport:
         """An async transport for httpx."""
         return flovia.client.httpx.AsyncPayingTransport(
             self.wallet,
             budget=self.budget,
             policy=self.policy,
             pending=self.pending,
-            transport=httpx.AsyncHTTPTransport(verify=NO_TLS),
+            transport=inner or httpx.AsyncHTTPTransport(verify=NO_TLS),
         )
 
     def transport2(self) -> flovia.client.httpx2.PayingTransport:

@@ -117,7 +117,6 @@ def test_later_is_not_a_refusal(agent: Agent, url: str, proof: str, status: int)
 
 def test_the_same_proof_does_not_pay_twice(agent: Agent, url: str) -> None:
     """H02: a wallet that presents an old proof is refused by the server."""
-
     agent.wallet = MockWallet(payload={"proof": f"ok-test-{uuid4()}"})
     assert 200 == agent.get(f"{url}/paid").status
     with pytest.raises(PaymentRefused):

@@ -14,7 +14,6 @@ import httpx2
 import pytest
 
 import flovia.client.httpx2
-
 from flovia.client import (
     Budget,
     BudgetExceeded,
@@ -236,6 +235,39 @@ def test_resuming_a_dead_server_keeps_the_credential(tmp_path: Path) -> None:
         with pytest.raises(OutcomeUnknown) as again:
             a.resume(caught.value.reference)
         assert caught.value.reference == again.value.reference
+
+
+@pytest.mark.parametrize("way", ["httpx", "httpx-trio"])
+def test_whatever_goes_wrong_after_paying_has_a_reference(tmp_path: Path, way: str) -> None:
+    """C14: an exception nobody foresaw, from a transport of the program's own, is an unknown outcome too."""
+
+    class Odd(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            if "authorization" in request.headers:
+                raise ZeroDivisionError
+            return super().handle_request(request)
+
+    class AsyncOdd(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if "authorization" in request.headers:
+                raise ZeroDivisionError
+            return await super().handle_async_request(request)
+
+    a = Agent(way, tmp_path)
+
+    async def call(url: str) -> httpx.Response:
+        async with httpx.AsyncClient(transport=a.async_transport(AsyncOdd())) as client:
+            return await client.get(url)
+
+    with serving(sells()) as server:
+        with pytest.raises(OutcomeUnknown, match="ZeroDivisionError") as caught:
+            if a.backend:
+                anyio.run(call, server.url, backend=a.backend)
+            else:
+                with httpx.Client(transport=a.transport(Odd())) as client:
+                    client.get(server.url)
+        assert caught.value.reference is not None
+        assert 200 == a.resume(caught.value.reference).status
 
 
 def test_an_unpaid_call_fails_as_it_always_did(tmp_path: Path) -> None:

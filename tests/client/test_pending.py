@@ -54,7 +54,7 @@ def test_only_the_owner_can_read(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     assert 0o700 == files.folder.stat().st_mode & 0o777
-    assert [("test-reference-1.json", 0o600)] == [
+    assert [("test-reference-1.flovia", 0o600)] == [
         (path.name, path.stat().st_mode & 0o777) for path in files.folder.iterdir()
     ]
 
@@ -91,18 +91,22 @@ def test_references_are_listed_oldest_first(tmp_path: Path) -> None:
     assert [] == files.references()
     for number, reference in enumerate(("test-ref-b", "test-ref-a")):
         files.keep(record(reference))
-        os.utime(files.folder / f"{reference}.json", (number, number))
+        os.utime(files.folder / f"{reference}.flovia", (number, number))
     assert ["test-ref-b", "test-ref-a"] == files.references()
 
 
 def test_old_records_go_when_a_new_one_comes(tmp_path: Path) -> None:
-    """After eight days no server redeems any more; half-written files of crashes go as well."""
+    """After eight days no server redeems any more; half-written files of crashes go as well, other files stay."""
     files = PendingFiles(tmp_path, clock=lambda: 10 * 86400.0)
-    for name, written_at in (("test-ref-old.json", 86400), ("test-ref-x.partial", 0), ("test-ref-new.json", 3 * 86400)):
+    day = 86400
+    found = {"test-ref-old.flovia": 1, "test-ref-x.flovia-partial": 0, "test-ref-new.flovia": 3, "package.json": 0}
+    for name, written_on in found.items():
         (tmp_path / name).write_text("{}")
-        os.utime(tmp_path / name, (written_at, written_at))
+        os.utime(tmp_path / name, (written_on * day, written_on * day))
     files.keep(record(credential=None))
-    assert ["test-ref-new.json", "test-reference-1.json"] == sorted(path.name for path in tmp_path.iterdir())
+    assert ["package.json", "test-ref-new.flovia", "test-reference-1.flovia"] == sorted(
+        path.name for path in tmp_path.iterdir()
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,7 +141,7 @@ GOOD = json.loads(record().to_json())
 )  # fmt: skip
 def test_damaged_files_are_refused(tmp_path: Path, text: str | bytes) -> None:
     """Half a file, or another program's, is reported as damaged and shows nothing of what is in it."""
-    (tmp_path / "test-reference-1.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    (tmp_path / "test-reference-1.flovia").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(CannotResume, match="damaged") as caught:
         PendingFiles(tmp_path).load("test-reference-1")
     assert (None, True) == (caught.value.__cause__, caught.value.__suppress_context__)
@@ -153,7 +157,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
     """Forgetting fails loudly; the flow decides that it does not matter."""
     files = PendingFiles(tmp_path)
-    (tmp_path / "test-reference-1.json").mkdir()
+    (tmp_path / "test-reference-1.flovia").mkdir()
     with pytest.raises(WiringError, match="cannot remove"):
         files.forget("test-reference-1")
 

@@ -40,14 +40,23 @@ class MakeAgent(Protocol):
     ) -> Agent: ...
 
 
+def _maker(way: str, folder: Path) -> MakeAgent:
+    def make(*, wallet: Wallet | None = None, budget: Budget | None = None, policy: Policy | None = None) -> Agent:
+        return Agent(way, folder, wallet=wallet, budget=budget, policy=policy)
+
+    return make
+
+
 @pytest.fixture(params=WAYS)
 def agent(request: pytest.FixtureRequest, tmp_path: Path) -> MakeAgent:
     """An agent for each way to make a call, with its pending credentials in a folder of the test."""
+    return _maker(str(request.param), tmp_path / "pending")
 
-    def make(*, wallet: Wallet | None = None, budget: Budget | None = None, policy: Policy | None = None) -> Agent:
-        return Agent(str(request.param), tmp_path / "pending", wallet=wallet, budget=budget, policy=policy)
 
-    return make
+@pytest.fixture(params=["httpx", "httpx2-trio"])
+def buyer(request: pytest.FixtureRequest, tmp_path: Path) -> MakeAgent:
+    """A blocking and an async one, for long tables of what the flow, which all ways share, decides."""
+    return _maker(str(request.param), tmp_path / "pending")
 
 
 def test_pays_once_and_gets_the_answer(agent: MakeAgent) -> None:
@@ -107,9 +116,9 @@ def test_says_which_methods_it_pays_with(agent: MakeAgent) -> None:
     ],
     ids=["empty id", "id twice", "padded request", "no request"],
 )
-def test_c01_malformed_challenges_are_not_paid(agent: MakeAgent, value: str) -> None:
+def test_c01_malformed_challenges_are_not_paid(buyer: MakeAgent, value: str) -> None:
     """C01: an empty id, and whatever else is no challenge, is refused before paying."""
-    a = agent()
+    a = buyer()
     with serving(lambda seen: unpaid(value)) as server, pytest.raises(PolicyViolation) as caught:
         a.get(server.url)
     assert ("challenge", False, None) == (caught.value.rule, caught.value.may_have_paid, caught.value.reference)
@@ -151,9 +160,9 @@ def test_c03_request_and_opaque_are_echoed_byte_for_byte(agent: MakeAgent) -> No
         ("soon", "challenge"),
     ],
 )
-def test_c04_expired_or_unreadable_is_not_paid(agent: MakeAgent, expires: str, rule: str) -> None:
+def test_c04_expired_or_unreadable_is_not_paid(buyer: MakeAgent, expires: str, rule: str) -> None:
     """C04: a challenge that is over, or whose expiry cannot be read, is never paid."""
-    a = agent()
+    a = buyer()
     offer = unpaid(f'{format_challenge(challenge(expires=None))}, expires="{expires}"')
     with serving(lambda seen: offer) as server, pytest.raises(PolicyViolation) as caught:
         a.get(server.url)
@@ -161,10 +170,10 @@ def test_c04_expired_or_unreadable_is_not_paid(agent: MakeAgent, expires: str, r
 
 
 @pytest.mark.parametrize("expires", ["2100-01-01t00:00:00z", "2100-01-01T00:00:00.5+05:30", None])
-def test_c04_every_readable_expiry_is_understood(agent: MakeAgent, expires: str | None) -> None:
+def test_c04_every_readable_expiry_is_understood(buyer: MakeAgent, expires: str | None) -> None:
     """C04: lower-case letters and offsets are RFC 3339 too; no expiry at all is allowed."""
     with serving(sells(offer=lambda: unpaid(challenge(expires=expires)))) as server:
-        assert 200 == agent().get(server.url).status
+        assert 200 == buyer().get(server.url).status
 
 
 def test_c05_the_body_is_sent_again_byte_for_byte(agent: MakeAgent) -> None:
@@ -239,11 +248,11 @@ def test_c06_long_merged_and_split_challenges(agent: MakeAgent) -> None:
     ],
     ids=str,
 )
-def test_c07_the_policy_is_asked_before_paying(agent: MakeAgent, offered: Challenge, rule: str) -> None:
+def test_c07_the_policy_is_asked_before_paying(buyer: MakeAgent, offered: Challenge, rule: str) -> None:
     """C07: amount, currency and recipient outside the policy are refused, and nothing is paid or reserved."""
     if rule not in ("recipient", "intent", "wallet"):
         offered = challenge(recipient="acme", request={**offered.request_json, "recipient": "acme"})
-    a = agent(policy=Policy(recipients=["acme"]))
+    a = buyer(policy=Policy(recipients=["acme"]))
     with serving(lambda seen: unpaid(offered)) as server, pytest.raises(PolicyViolation) as caught:
         a.get(server.url)
     assert (rule, 1, 0, 0) == (caught.value.rule, len(server.seen), a.payments, a.budget.spent())
@@ -258,9 +267,9 @@ def test_c07_the_policy_is_asked_before_paying(agent: MakeAgent, offered: Challe
         (lambda: Budget("5.00 SGD", window_s=60, lifetime="0.99 SGD"), "lifetime"),
     ],
 )
-def test_c07_the_budget_is_asked_before_paying(agent: MakeAgent, budget: Callable[[], Budget], limit: str) -> None:
+def test_c07_the_budget_is_asked_before_paying(buyer: MakeAgent, budget: Callable[[], Budget], limit: str) -> None:
     """C07: more than the budget allows is refused, and the error says which limit and how much is left."""
-    a = agent(budget=budget())
+    a = buyer(budget=budget())
     with serving(lambda seen: unpaid()) as server, pytest.raises(BudgetExceeded) as caught:
         a.get(server.url)
     assert (limit, 100, 99, "sgd") == (
@@ -327,9 +336,9 @@ def test_c09_plain_http_to_another_machine_is_not_paid(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", ["Cookie", "Proxy-Authorization", "X-Payment", "Authorization"])
-def test_c10_no_other_field_carries_a_credential(agent: MakeAgent, header: str) -> None:
+def test_c10_no_other_field_carries_a_credential(buyer: MakeAgent, header: str) -> None:
     """C10: a challenge that wants the credential in a field of its own choice is unusable."""
-    a = agent()
+    a = buyer()
     offer = unpaid(f'{format_challenge(challenge())}, header="{header}"')
     with serving(lambda seen: offer) as server, pytest.raises(PolicyViolation) as caught:
         a.get(server.url)
@@ -362,10 +371,10 @@ def test_the_programs_authorization_is_never_overwritten(agent: MakeAgent) -> No
         ("Payment-Authorization", "x"),
     ],
 )
-def test_a_credential_of_the_programs_own_is_refused(agent: MakeAgent, name: str, value: str) -> None:
+def test_a_credential_of_the_programs_own_is_refused(buyer: MakeAgent, name: str, value: str) -> None:
     """A credential in the program's own request would follow redirects: nothing is sent."""
     with serving(lambda seen: Say()) as server, pytest.raises(CallerError):
-        agent().get(server.url, {name: value})
+        buyer().get(server.url, {name: value})
     assert [] == server.seen
 
 
@@ -385,9 +394,9 @@ def test_c12_a_server_that_always_asks_is_paid_once(agent: MakeAgent) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 300])
-def test_c13_a_redirect_after_paying_raises(agent: MakeAgent, status: int) -> None:
+def test_c13_a_redirect_after_paying_raises(buyer: MakeAgent, status: int) -> None:
     """C09, C13: a redirect in answer to a credential is never followed, not even within the origin."""
-    a = agent()
+    a = buyer()
     with serving(lambda seen: Say(body=b"trap")) as other:
         redirect = Say(status=status, headers=(("Location", f"{other.url}/trap"),))
         with serving(sells(redirect)) as server, pytest.raises(RedirectAfterPayment) as caught:
@@ -511,10 +520,10 @@ def test_a_pending_payment_is_presented_again(agent: MakeAgent) -> None:
 
 
 @pytest.mark.parametrize("retry_after", ["3600", "99999999999999999999", "0"])
-def test_patience_has_an_end(agent: MakeAgent, retry_after: str) -> None:
+def test_patience_has_an_end(buyer: MakeAgent, retry_after: str) -> None:
     """C14: a wait beyond the policy, or too many of them, is an unknown outcome with a reference."""
     later = Say(status=503, headers=(("Retry-After", retry_after),))
-    a = agent(policy=Policy(max_tries=3, max_wait_s=2.0))
+    a = buyer(policy=Policy(max_tries=3, max_wait_s=2.0))
     with serving(sells(later)) as server, pytest.raises(OutcomeUnknown) as caught:
         a.get(server.url)
     assert (3 if retry_after == "0" else 1, 1) == (len(server.credentials), a.payments)
@@ -522,9 +531,9 @@ def test_patience_has_an_end(agent: MakeAgent, retry_after: str) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404, 409, 422])
-def test_the_programs_own_errors_are_handed_on(agent: MakeAgent, status: int) -> None:
+def test_the_programs_own_errors_are_handed_on(buyer: MakeAgent, status: int) -> None:
     """An error of the service itself reaches the program; the undelivered payment can still be redeemed."""
-    a = agent()
+    a = buyer()
     with serving(sells(Say(status=status, body=b"no"), paid())) as server:
         reply = a.get(server.url)
         assert (status, b"no") == (reply.status, reply.body)
@@ -544,11 +553,11 @@ def test_the_programs_own_errors_are_handed_on(agent: MakeAgent, status: int) ->
     ],
 )
 def test_a_bad_receipt_is_reported_not_fatal(
-    agent: MakeAgent, fields: tuple[tuple[str, str], ...], problem: str
+    buyer: MakeAgent, fields: tuple[tuple[str, str], ...], problem: str
 ) -> None:
     """The payment was made either way: a missing or unreadable receipt does not cost the answer."""
     with serving(sells(Say(headers=fields, body=b"goods"))) as server:
-        reply = agent().get(server.url)
+        reply = buyer().get(server.url)
     assert b"goods" == reply.body
     assert reply.payment is not None
     assert reply.payment.receipt_problem is not None

@@ -4,6 +4,8 @@ import pytest
 
 import flovia
 from flovia.core import exchange
+from flovia.core.challenge import Challenge, format_challenge
+from flovia.core.encoding import encode_param
 from flovia.core.receipt import Receipt, format_receipt
 from tests.core.world import Shop, challenges, pay, problem, request
 
@@ -72,6 +74,29 @@ def test_the_join_key_is_read_from_both_sides(seen: flovia.PaidApi, shop: Shop) 
     events = [event for _, event in shop.ledger.read_events()]
     assert {challenge.id} == {event.challenge_id for event in events if event.type != "paid_api.request_started"}
     assert "did:x" == events[-1].payer
+    (issued,) = (event for event in events if event.type == "paid_api.challenge_issued")
+    assert (100, "usd", None) == (issued.amount, issued.currency, issued.recipient)
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({"amount": "7", "currency": "sgd", "recipient": "acme"}, (7, "sgd", "acme")),
+        ({"amount": "7", "currency": 1, "recipient": 2}, (7, None, None)),
+        ({"amount": 7, "currency": "sgd"}, (None, None, None)),
+        ({}, (None, None, None)),
+    ],
+)
+def test_what_a_foreign_gate_asks_for(
+    seen: flovia.PaidApi, shop: Shop, request_: dict[str, object], expected: tuple[object, ...]
+) -> None:
+    """Amount, currency and recipient of the handler's challenge reach the event, as far as they are sound."""
+    challenge = Challenge(id="c1", realm="r", method="mock", intent="charge", request=encode_param(request_))
+    passage = seen.enter(request())
+    passage.start(402, flovia.Headers.of([("www-authenticate", format_challenge(challenge))]))
+    seen.leave(passage, completed=True)
+    event = shop.ledger.read_events()[1][1]
+    assert expected == (event.amount, event.currency, event.recipient)
 
 
 @pytest.mark.parametrize("field", ["Payment !!!", "Payment a, Payment b", 'Payment x="'])

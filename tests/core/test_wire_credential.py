@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from flovia.core.challenge import Challenge
-from flovia.core.credential import MAX_TOKEN, Credential, format_credential, parse_credential, parse_token, read_token
+from flovia.core.credential import MAX_TOKEN, Credential, format_credential, parse_credential, parse_token
 from flovia.core.encoding import b64url_decode, b64url_encode
 from flovia.core.errors import ParseError
 from flovia.core.receipt import MAX_RECEIPT, Receipt, format_receipt, parse_receipt
@@ -27,8 +27,8 @@ def without(record: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_a_credential_is_read() -> None:
-    """The echo, the payload and the source are what was sent; read_token is the same function."""
-    credential = read_token(token(source="did:test:1"))
+    """The echo, the payload and the source are what was sent."""
+    credential = parse_token(token(source="did:test:1"))
     assert (
         Credential(
             challenge=Challenge(id="x", realm="r", method="mock", intent="charge", request="e30"),

@@ -1,11 +1,15 @@
 """A running fixture app, with its control endpoints."""
 
-from typing import cast
+import time
+from typing import Final, cast
 
 import attrs
 import httpx
 
 from flovia.core.encoding import JsonObject, JsonValue
+from flovia.core.events import REQUEST_COMPLETED, REQUEST_FAILED, REQUEST_STARTED
+
+RESTS_WITHIN_S: Final = 10.0
 
 
 @attrs.frozen
@@ -30,6 +34,20 @@ class Storefront:
         return cast(JsonObject, answer.json())
 
     def counters(self) -> tuple[JsonValue, JsonValue, JsonValue]:
-        """How often money was taken, an answer delivered, a view called."""
-        counted = self.control("GET", "counters")
+        """How often money was taken, an answer delivered, a view called, once the app is at rest."""
+        counted = self.at_rest()
         return counted["settlements"], counted["deliveries"], counted["handler_calls"]
+
+    def at_rest(self) -> JsonObject:
+        """Wait until every request that began has its end on record, and return what was counted.
+
+        A client has its whole answer a moment before the server writes down that it was delivered.
+        """
+        give_up = time.monotonic() + RESTS_WITHIN_S
+        while True:
+            counted = self.control("GET", "counters")
+            types = [event["type"] for event in cast("list[JsonObject]", counted["events"])]
+            if types.count(REQUEST_STARTED) == types.count(REQUEST_COMPLETED) + types.count(REQUEST_FAILED):
+                return counted
+            assert time.monotonic() < give_up, "a request has no end"
+            time.sleep(0.01)

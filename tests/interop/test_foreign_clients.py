@@ -40,6 +40,7 @@ def test_buys_once(storefront: Storefront, agent: Agent) -> None:
 def test_the_same_credential_never_buys_twice(storefront: Storefront, agent: Agent) -> None:
     """After the delivery the credential is worth nothing: 402 ``invalid-challenge``, view not called (S04, S44)."""
     bought = agent.fetch(f"{storefront.url}/paid")
+    storefront.at_rest()
     again = storefront.get("/paid", authorization=bought.credentials[0])
     assert 402 == again.status_code
     assert again.json()["type"].endswith("/invalid-challenge")
@@ -103,6 +104,7 @@ def test_a_failed_delivery_is_redeemed(storefront: Storefront, agent: Agent) -> 
     assert 500 == failed.status
     assert failed.receipt is None
     assert 1 == len(failed.credentials)
+    storefront.at_rest()
     redeemed = agent.fetch(f"{storefront.url}/raise-once", headers={"Authorization": failed.credentials[0]})
     assert (200, FOO) == (redeemed.status, json.loads(redeemed.body))
     assert redeemed.receipt is not None
@@ -123,6 +125,7 @@ def test_an_expired_challenge_is_answered_with_a_fresh_one(storefront: Storefron
 def test_an_expired_credential_that_was_paid_is_still_redeemed(storefront: Storefront, agent: Agent) -> None:
     """Expiry gates the payment, not the delivery: a paid credential gets its answer after the challenge's time."""
     failed = agent.fetch(f"{storefront.url}/raise-once")
+    storefront.at_rest()
     storefront.control("POST", "clock", {"advance_s": 3600})
     redeemed = agent.fetch(f"{storefront.url}/raise-once", headers={"Authorization": failed.credentials[0]})
     assert (200, []) == (redeemed.status, redeemed.credentials)

@@ -1,19 +1,27 @@
 """The public conformance vectors, through the conformance program's own entry point."""
 
+import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flovia.core.binding import challenge_id
+from flovia.core.challenge import Challenge
 from flovia.core.encoding import decode_param, encode_param
+from flovia.core.http import Headers, HttpRequest
+from flovia.core.provider import NotPaid, Paid, Presented
+from flovia.providers.mock import MockProvider
 from flovia.testing.conformance import OPERATIONS, respond
+from tests.adapters.behaviour.table import CASES
 from tests.require import vectors
 from tests.vectors.mapping import CONTESTED, DEFERRED, SHOWN
 
 Case = dict[str, Any]
+CHECKOUT = Path(__file__).resolve().parents[2]
 FILES = ("authorization", "base64url", "challenge-id", "receipt", "www-authenticate")
 
 
@@ -94,6 +102,43 @@ def test_85_vectors_have_an_operation_and_the_rest_is_accounted_for() -> None:
     assert 85 == len(operated)
     assert set(every) - operated == set(SHOWN) | set(DEFERRED)
     assert set(CONTESTED) <= operated
+
+
+def test_what_is_shown_elsewhere_is_there() -> None:
+    """Every row and test function that a vector is mapped to exists."""
+    for module in ("bodies", "challenges", "credentials", "deliveries", "failures", "hostile"):
+        importlib.import_module(f"tests.adapters.behaviour.{module}")
+    rows = {f"row:{row.name}" for row in CASES}
+    for places in SHOWN.values():
+        for place in places:
+            path, _, function = place.partition("::")
+            assert place in rows or f"def {function}(" in (CHECKOUT / path).read_text(encoding="utf-8")
+
+
+def test_external_ids() -> None:
+    """S25: the receipt's external id is the challenge's; one that only the payload names is not attributed."""
+    for case in load("external-id-binding"):
+        bound, claimed = case["input"]["request_externalId"], case["input"]["payload_externalId"]
+        provider = MockProvider(external_id=bound)
+        payload = {"proof": "ok-test"} | ({} if claimed is None else {"externalId": claimed})
+        presented = Presented(
+            challenge=Challenge(id="x", realm="r", method="mock", intent="charge", request="e30"),
+            charge={"amount": "100", "currency": "usd"},
+            payload=payload,
+            source=None,
+            opaque={},
+            nonce="n",
+            attempt=1,
+            request=HttpRequest("GET", "/paid", "", Headers.of(())),
+        )
+        with pytest.raises(StopIteration) as stopped:
+            next(provider.verify(presented))
+        verdict = stopped.value.value
+        if case["expect"]["ok"]:
+            assert isinstance(verdict, Paid)
+            assert case["expect"]["receipt_externalId"] == verdict.receipt_extra.get("externalId")
+        else:
+            assert NotPaid(problem=case["expect"]["errorType"].replace("_", "-")) == verdict
 
 
 def test_the_contested_vector_is_the_other_slot_order() -> None:

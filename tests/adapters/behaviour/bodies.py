@@ -3,8 +3,8 @@
 import base64
 import hashlib
 
-from tests.adapters.behaviour.credentials import TEST_SECRET, echo, mac_of
-from tests.adapters.behaviour.table import Pay, Seen, ask, case, own, unpaid
+from tests.adapters.behaviour.credentials import echo, mac_of
+from tests.adapters.behaviour.table import TEST_SECRET, Pay, Seen, ask, case, own, unpaid
 
 BODY = b'{"items":[1,2,3],"name":"z\xc3\xbcrich"}'
 DIGEST = f"sha-256=:{base64.b64encode(hashlib.sha256(BODY).digest()).decode()}:"

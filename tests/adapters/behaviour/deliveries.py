@@ -1,5 +1,6 @@
 """Rows about what a paid request gets from its handler, and what becomes of the payment when that fails."""
 
+from flovia.core.encoding import JsonValue
 from tests.adapters.behaviour.table import FASTAPI_405, Pay, Seen, advance, ask, case, configure, own, unpaid
 
 CHUNKS = b"".join(b"chunk %d of 5\n" % number for number in range(1, 6))
@@ -280,7 +281,8 @@ case(
     ask(pay=Pay(proof="slow")).gets(503, "outcome-unknown"),
     counts={"handler_calls": 0, "settlements": 0, "backend_calls": 1},
 )
-for number, payload in enumerate([{}, {"proof": 5}, {"proof": None}, {"proof": ["ok"]}, {"proofs": "ok"}]):
+PAYLOADS: list[dict[str, JsonValue]] = [{}, {"proof": 5}, {"proof": None}, {"proof": ["ok"]}, {"proofs": "ok"}]
+for number, payload in enumerate(PAYLOADS):
     case(
         f"payload-{number}",
         "S06",
@@ -293,7 +295,7 @@ for number, payload in enumerate([{}, {"proof": 5}, {"proof": None}, {"proof": [
 
 # --- amounts ---------------------------------------------------------------------------------------------------
 
-for name, more, problem in [
+CLAIMS: list[tuple[str, dict[str, JsonValue], str]] = [
     ("less", {"paid_amount": "99"}, "payment-insufficient"),
     ("nothing", {"paid_amount": "0"}, "payment-insufficient"),
     ("more", {"paid_amount": "101"}, "verification-failed"),
@@ -306,7 +308,8 @@ for name, more, problem in [
     ("number", {"paid_amount": 100}, "invalid-payload"),
     ("other-digits", {"paid_amount": "\u0661\u0660\u0660"}, "invalid-payload"),
     ("currency-number", {"paid_currency": 840}, "invalid-payload"),
-]:
+]
+for name, more, problem in CLAIMS:
     case(
         f"paid-{name}",
         "H01 H03 H04 H05",

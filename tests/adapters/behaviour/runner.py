@@ -12,7 +12,7 @@ from flovia.core.challenge import Challenge, parse_challenges
 from flovia.core.encoding import JsonValue, b64url_decode, canonical
 from flovia.core.problems import PROBLEMS
 from flovia.core.receipt import parse_receipt
-from tests.adapters.behaviour.table import TEST_SECRET, SECOND_TEST_SECRET, Answer, Ask, Case, Exchange, Seen, Set
+from tests.adapters.behaviour.table import SECOND_TEST_SECRET, TEST_SECRET, Answer, Ask, Case, Exchange, Seen, Set
 from tests.adapters.behaviour.wire import Reply, control, exchange, head
 
 MAX_CHALLENGE = 4096

@@ -1,6 +1,7 @@
 """The language of the behaviour table: a case is requests with what must be answered, and what must be counted."""
 
 import base64
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias, cast
@@ -182,9 +183,10 @@ class Case:
     steps: tuple[Step, ...]
     counts: Mapping[str, int] = attrs.field(factory=dict[str, int])
     events: tuple[str, ...] = ()
-    quick: bool = True
     without: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Adapters or servers on which this row makes no sense, with the reason."""
+    module: str = ""
+    """Where the row is written."""
 
 
 CASES: list[Case] = []
@@ -210,6 +212,7 @@ def case(
             counts=counts or {},
             events=events,
             without=without or {},
+            module=inspect.stack()[1].frame.f_globals["__name__"],
         )
     )
 

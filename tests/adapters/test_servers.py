@@ -1,0 +1,150 @@
+"""The server starters themselves: what they refuse, and how they end."""
+
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from types import ModuleType
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import httpx
+import pytest
+
+from flovia import AsgiReceive, AsgiScope, AsgiSend, CallerError, WiringError
+from flovia.testing import servers
+from flovia.testing.servers import ASGI_SERVERS, AsgiServer, serve_asgi, serve_wsgi
+
+
+def slow(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """A minute for ``/slow``, nothing else."""
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(60)
+    if environ["PATH_INFO"] == "/raises":
+        raise RuntimeError("raised for the server")
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+    return [b"ok"]
+
+
+async def plain(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+    """An app with a lifespan."""
+    if scope["type"] == "lifespan":
+        for _ in range(2):
+            await send({"type": f"{(await receive())['type']}.complete"})
+        return
+    if scope["path"] == "/slow":
+        time.sleep(2.5)  # noqa: ASYNC251 - blocks the server on purpose
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def failing(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+    """An app that refuses to start."""
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "not today"})
+
+
+def make_asgi() -> object:
+    """The app, from a factory."""
+    return plain
+
+
+def get(url: str) -> bytes:
+    """One request, with time to start."""
+    return httpx.get(url, timeout=20).content
+
+
+def test_several_workers() -> None:
+    """gunicorn and uvicorn take an import string and a number of workers; an attribute's attribute is found."""
+    with serve_wsgi("tests.adapters.test_servers:slow", server="gunicorn", workers=2) as url:
+        assert b"ok" == get(url)
+    for target in ("tests.adapters.test_servers:plain", "tests.adapters.test_servers:make_asgi()"):
+        with serve_asgi(target, server="uvicorn-h11", workers=2) as url:
+            assert b"ok" == get(url)
+    sys.modules["test_servers_holder"] = holder = ModuleType("test_servers_holder")
+    holder.__dict__["inner"] = sys.modules[__name__]
+    with serve_wsgi("test_servers_holder:inner.slow") as url:
+        assert b"ok" == get(url)
+
+
+def test_a_port_of_ones_own() -> None:
+    """A chosen port is served, and free again afterwards."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    for _ in range(2):
+        with serve_wsgi(slow, port=port) as url:
+            assert f"http://127.0.0.1:{port}" == url
+            assert b"ok" == get(url)
+
+
+def test_what_cannot_be_served_says_why() -> None:
+    """An object for another process, and workers where there is only one."""
+    with pytest.raises(CallerError, match=r"'package\.module:app'"), serve_wsgi(slow, server="gunicorn"):
+        pass
+    with pytest.raises(CallerError, match="server='gunicorn'"), serve_wsgi(slow, workers=2):
+        pass
+    with pytest.raises(CallerError, match="server='uvicorn'"), serve_asgi(plain, server="hypercorn", workers=2):
+        pass
+
+
+def test_a_process_that_ends_by_itself() -> None:
+    """Clients are refused rather than left waiting, and the error carries what the server printed."""
+    with (
+        pytest.raises(WiringError, match="no_such_module"),
+        serve_wsgi("no_such_module:app", server="gunicorn") as url,
+        pytest.raises(httpx.TransportError),
+    ):
+        get(url)
+
+
+def test_a_process_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes too long to stop is killed."""
+    monkeypatch.setattr(servers, "_ENDED_WITHIN_S", 0.1)
+    with serve_wsgi("tests.adapters.test_servers:slow", server="gunicorn") as url:
+        assert b"ok" == get(url)
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"{url}/slow", timeout=0.1)
+    with pytest.raises(httpx.TransportError):
+        get(url)
+
+
+def test_a_thread_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process nothing can be killed, so it is an error."""
+    before = set(threading.enumerate())
+    with pytest.raises(WiringError, match="never ends"), serve_asgi(plain) as url:
+        monkeypatch.setattr(servers, "_ENDED_WITHIN_S", 0.1)
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"{url}/slow", timeout=0.1)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+
+
+@pytest.mark.parametrize("server", ASGI_SERVERS)
+def test_an_app_that_refuses_to_start(server: AsgiServer) -> None:
+    """A failed lifespan is a failed start; on trio hypercorn may only notice when it already serves."""
+    with pytest.raises((WiringError, httpx.TransportError)), serve_asgi(failing, server=server) as url:
+        get(url)
+
+
+def test_what_wsgiref_prints(capfd: pytest.CaptureFixture[str]) -> None:
+    """An app's exception, but not a client that went away."""
+    with serve_wsgi(slow) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as wire:
+            linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"  # an RST instead of a FIN
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            wire.send(b"GET")
+        assert b"ok" == get(url)
+        assert 500 == httpx.get(f"{url}/raises").status_code
+    printed = capfd.readouterr().err
+    assert "raised for the server" in printed
+    assert "ConnectionResetError" not in printed
+
+
+def test_signals_of_this_process_stay() -> None:
+    """Servers in threads leave the handlers of the test run alone."""
+    before = signal.getsignal(signal.SIGINT)
+    with serve_asgi(plain) as url:
+        assert b"ok" == get(url)
+        assert before is signal.getsignal(signal.SIGINT)
