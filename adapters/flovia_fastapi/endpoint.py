@@ -75,7 +75,7 @@ async def _watched(request: Request) -> AsyncIterator[Request]:
         raise
 
 
-_Hidden = Annotated[Request, Depends(_watched)]
+_Hidden = Annotated[object, Depends(_watched)]
 
 
 def _answering(guard: flovia.PaidApi, view: View) -> Callable[..., object]:

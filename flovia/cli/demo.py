@@ -56,18 +56,19 @@ def _demo(stack: ExitStack, port: int | None, ledger: str | None, browser: bool)
     ledger = ledger or f"sqlite:///{folder / 'demo.db'}"
     flovia = Flovia(secret=secrets.token_urlsafe(32), realm="flovia demo", public_origin=url, ledger=ledger)
     stack.callback(flovia.close)
-    lines = _to_try(url, ledger)
+    lines = lines_to_try(url, ledger)
     stack.enter_context(serving(site(flovia, lines), listener))
     before = _last_position(flovia.ledger)
     exchange = pay_once(f"{url}/paid", budget=PRICE, pending=folder / "pending")
-    joined = _joined(flovia.ledger, before, exchange.challenge.id)
+    joined = joined_event(flovia.ledger, before, exchange.challenge.id)
     _print(url, exchange, joined, lines)
     if browser and _has_browser():
         webbrowser.open(url)
     threading.Event().wait()
 
 
-def _to_try(url: str, ledger: str) -> list[str]:
+def lines_to_try(url: str, ledger: str) -> list[str]:
+    """What a user can type into a shell while the demo is up; comments between."""
     program = shlex.quote(sys.argv[0]) if Path(sys.argv[0]).name == "flovia" else f"{sys.executable} -m flovia.cli"
     lines = [
         "# what an agent gets that has not paid, raw and decoded",
@@ -103,7 +104,7 @@ def _last_position(ledger: Ledger) -> int:
     return position
 
 
-def _joined(ledger: Ledger, after: int, challenge_id: str, *, within_s: float = _JOINED_WITHIN_S) -> JoinedEvent:
+def joined_event(ledger: Ledger, after: int, challenge_id: str, *, within_s: float = _JOINED_WITHIN_S) -> JoinedEvent:
     """The joined event of a call whose answer has arrived; the server may still be writing its last part.
 
     Raises:

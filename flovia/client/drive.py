@@ -5,6 +5,7 @@ What talks HTTP is an exchange, one per call, made by :mod:`flovia.client.httpx`
 :mod:`flovia.runtime`.
 """
 
+import secrets
 import time
 import zlib
 from collections.abc import AsyncIterable, Callable, Iterable
@@ -12,7 +13,6 @@ from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
 import attrs
 
-from flovia import entropy
 from flovia.client.budget import Budget
 from flovia.client.errors import OutcomeUnknown
 from flovia.client.flow import (
@@ -45,6 +45,10 @@ ERROR_BODY_S: Final = 5.0
 """Seconds after which no further part of such a body is waited for."""
 
 
+def _token() -> str:
+    return secrets.token_urlsafe(16)
+
+
 class _NoLedger:
     """A wallet runs on the agent's side, where there is no ledger."""
 
@@ -63,7 +67,7 @@ class Services:
     policy: Policy
     pending: PendingFiles
     clock: Callable[[], float] = time.time
-    tokens: Callable[[], str] = entropy.token
+    tokens: Callable[[], str] = _token
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.budget, Budget):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped programs

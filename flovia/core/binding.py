@@ -11,7 +11,6 @@ from hmac import compare_digest
 from typing import Final, Protocol, TypeAlias
 
 from flovia.core.challenge import PAYMENT_AUTHORIZATION, Challenge, clean_description
-from flovia.core.encoding import b64url_encode
 from flovia.core.errors import ParseError, WiringError
 
 MIN_SECRET: Final = 32
@@ -64,10 +63,11 @@ def _states(secret: bytes) -> tuple[_Copy, _Copy]:
 
 
 def _mac(states: tuple[_Copy, _Copy], message: bytes) -> bytes:
+    """The MAC in base64url: 32 bytes are 43 characters and one of padding."""
     inner, outer = states[0](), states[1]()
     inner.update(message)
     outer.update(inner.digest())
-    return outer.digest()
+    return b2a_base64(outer.digest(), newline=False)[:43].translate(_TO_URL)
 
 
 class Keyring:
@@ -100,13 +100,13 @@ class Keyring:
 
     def sign(self, message: bytes) -> str:
         """The MAC of a message under the first secret, base64url."""
-        return b64url_encode(_mac(self._keys[0], message))
+        return _mac(self._keys[0], message).decode("ascii")
 
     def verify(self, message: bytes, mac: str) -> bool:
         """Whether ``mac`` is the message's under any of the secrets. Compared in constant time, on bytes."""
         given = mac.encode("ascii", "replace")
         for copy_inner, copy_outer in self._keys:
-            # _mac() and b64url_encode() by hand: every paid request comes through here.
+            # _mac() by hand: every paid request comes through here.
             inner, outer = copy_inner(), copy_outer()
             inner.update(message)
             outer.update(inner.digest())
@@ -128,7 +128,8 @@ def challenge_id(
     header: str | None = None,
 ) -> str:
     """The id of a challenge under one secret of any length. For checking other implementations; see :func:`issue`."""
-    return b64url_encode(_mac(_states(secret), slots(realm, method, intent, request, expires, digest, opaque, header)))
+    message = slots(realm, method, intent, request, expires, digest, opaque, header)
+    return _mac(_states(secret), message).decode("ascii")
 
 
 def issue(

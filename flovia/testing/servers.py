@@ -142,6 +142,7 @@ def _process(command: list[str], listener: socket.socket) -> Generator[None]:
             stdout=output,
             stderr=output,
             env=environment,
+            start_new_session=True,
         )
         # From here the child alone holds the socket: if it dies, clients are refused instead of waiting.
         listener.close()
@@ -153,13 +154,16 @@ def _process(command: list[str], listener: socket.socket) -> Generator[None]:
             try:
                 process.wait(_ENDED_WITHIN_S)
             except subprocess.TimeoutExpired:
-                process.kill()
+                # The workers too: an orphan would keep the port.
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
             output.seek(0)
             printed = output.read().decode(errors="replace")
             sys.stderr.write(printed)
-        if process.returncode not in (0, -signal.SIGTERM, -signal.SIGKILL):
-            raise WiringError(f"{command[2]} ended with status {process.returncode}; fix what it says:\n{printed}")
+        # SIGTERM itself ends a server only if it has not started yet, or has failed to and said why.
+        status = process.returncode
+        if status not in (0, -signal.SIGKILL) and (status != -signal.SIGTERM or printed):
+            raise WiringError(f"{command[2]} ended with status {status}; fix what it says:\n{printed}")
 
 
 @contextmanager

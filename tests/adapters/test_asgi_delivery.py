@@ -4,6 +4,7 @@ from collections.abc import Coroutine, Generator
 from typing import cast
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -200,6 +201,37 @@ async def test_a_client_that_hangs_up_has_not_got_its_answer(looking: bool, http
     await serve(guarded, make_scope(**paying(unpaid, http_method=http_method)), server)
     assert not server.answer.complete
     assert SETTLED == state(flo, unpaid)
+
+
+async def test_the_disconnect_after_the_last_byte_interrupts_nothing() -> None:
+    """A server says http.disconnect once the answer is complete; an app that listens and then cancels its own
+    sending, as Starlette's streams do, has delivered all the same.
+    """
+    flo = new_flovia()
+
+    class Prompt(Server):
+        async def send(self, message: AsgiMessage) -> None:
+            await super().send(message)
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
+
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        async def listen() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            tasks.start_soon(listen)
+            await replying()(scope, receive, send)
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded)
+    server = Prompt()
+    await serve(guarded, make_scope(**paying(unpaid)), server)
+    assert (200, b"hello", True) == (server.answer.status, server.answer.body, server.answer.complete)
+    assert DELIVERED == state(flo, unpaid)
 
 
 async def test_a_slow_stream_keeps_its_lease() -> None:

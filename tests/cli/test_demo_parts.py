@@ -43,13 +43,13 @@ def test_the_agent_says_when_it_was_not_asked_to_pay(tmp_path: Path) -> None:
 def test_an_event_that_never_comes_is_said() -> None:
     """A ledger that records nothing ends the demo with what to do, and not with a wait for ever."""
     with pytest.raises(LedgerError, match="--ledger"):
-        demo._joined(MemoryLedger(), 0, "test-challenge", within_s=0.05)
+        demo.joined_event(MemoryLedger(), 0, "test-challenge", within_s=0.05)
 
 
 def test_a_memory_ledger_is_not_offered_for_reading() -> None:
     """No line to try names a ledger that only the demo itself can read."""
-    assert any(" events " in line for line in demo._to_try("http://127.0.0.1:1", "sqlite:///demo.db"))
-    assert not any(" events " in line for line in demo._to_try("http://127.0.0.1:1", "memory://"))
+    assert any(" events " in line for line in demo.lines_to_try("http://127.0.0.1:1", "sqlite:///demo.db"))
+    assert not any(" events " in line for line in demo.lines_to_try("http://127.0.0.1:1", "memory://"))
 
 
 def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:

@@ -232,11 +232,13 @@ def test_c14_a_timeout_after_paying_is_an_unknown_outcome(agent: Agent) -> None:
 def test_c14_an_answer_that_breaks_off_can_be_resumed(agent: Agent) -> None:
     """C14: the head was 200, half of the body came: the credential stays until the answer was read to its end."""
     half = Say(headers=(("Content-Length", "10"),), write=lambda file: _write(file, b"goods"))
-    with serving(sells(half, paid())) as server:
+    with serving(sells(half, half, paid())) as server:
         with pytest.raises(OutcomeUnknown) as caught:
             agent.get(server.url)
         assert [caught.value.reference] == agent.pending.references()
         assert caught.value.reference is not None
+        with pytest.raises(OutcomeUnknown):
+            agent.resume(caught.value.reference)
         assert b"goods" == agent.resume(caught.value.reference).body
     assert ([], 1) == (agent.pending.references(), agent.payments)
 

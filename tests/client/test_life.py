@@ -32,7 +32,7 @@ from flovia.client.pending import MAX_BODY
 from flovia.core.challenge import Challenge
 from flovia.core.effects import Flow, HttpCall, http, now, recall, sleep
 from flovia.core.errors import WiringError
-from tests.client.agent import Agent
+from tests.client.agent import WAYS, Agent
 from tests.client.server import Say, Seen, free_port, paid, sells, serving, unpaid
 
 
@@ -270,12 +270,11 @@ def test_whatever_goes_wrong_after_paying_has_a_reference(tmp_path: Path, way: s
         assert 200 == a.resume(caught.value.reference).status
 
 
-def test_an_unpaid_call_fails_as_it_always_did(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_an_unpaid_call_fails_as_it_always_did(tmp_path: Path, way: str) -> None:
     """Without a payment the HTTP client's own exceptions reach the program unchanged."""
-    with pytest.raises(httpx.ConnectError):
-        Agent("httpx", tmp_path).get(f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(httpx.ConnectError):
-        Agent("httpx-trio", tmp_path).get(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises((httpx.ConnectError, httpx2.ConnectError)):
+        Agent(way, tmp_path).get(f"http://127.0.0.1:{free_port()}")
 
 
 def test_many_threads_share_one_budget(tmp_path: Path) -> None:
