@@ -40,11 +40,22 @@ def paid(first: object, second: object = None, /, **settings: Unpack[RouteSettin
     guarded = first if second is None else second
     if isinstance(guarded, PaidApi) or not callable(guarded):
         raise CallerError("nothing to guard: paid(gate, app) or paid(app, provider=…, price=…)")
-    app = cast("AsgiApp", guarded)
+    return _PaidApp(gate, cast("AsgiApp", guarded))
 
-    async def paid_app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+
+class _PaidApp:
+    """An object and no function, so that a router that takes both knows it for an ASGI app."""
+
+    __slots__ = ("_app", "_gate")
+
+    def __init__(self, gate: PaidApi, app: AsgiApp) -> None:
+        self._gate = gate
+        self._app = app
+
+    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         if scope["type"] != "http":
-            return await app(scope, receive, send)
+            return await self._app(scope, receive, send)
+        gate = self._gate
         delivery = AsgiDelivery(scope, receive, send)
         body = await delivery.read_body(gate.max_body) if gate.reads_body else UNREAD_BODY
         if body is None:
@@ -54,6 +65,4 @@ def paid(first: object, second: object = None, /, **settings: Unpack[RouteSettin
             return await asgi_response(passage.response, send)
         delivery.admit(gate, passage)
         cast("dict[str, object]", scope.setdefault("state", {}))["payment"] = passage.grant
-        return await delivery.run(app)
-
-    return paid_app
+        return await delivery.run(self._app)

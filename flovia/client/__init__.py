@@ -22,9 +22,9 @@ from flovia.client.errors import (
     PolicyViolation,
     RedirectAfterPayment,
 )
-from flovia.client.flow import PaymentInfo
 from flovia.client.pending import PendingFiles
 from flovia.client.policy import Policy
+from flovia.client.steps import PaymentInfo
 from flovia.client.wallet import (
     Declined,
     MockWallet,

@@ -254,6 +254,8 @@ class Budget:
     def _prepare(self, books: sqlite3.Connection) -> None:
         (version,) = cast("tuple[int]", books.execute("PRAGMA user_version").fetchone())
         if version == 0:
+            if books.execute("SELECT 1 FROM sqlite_master").fetchone():
+                raise WiringError(f"{self.path} is another program's database: use a file of its own for a budget")
             for statement in _SCHEMA:
                 books.execute(statement)
         elif version != _VERSION:
@@ -281,7 +283,11 @@ def _connect(database: str) -> sqlite3.Connection:
         isolation_level=None,  # transactions are begun by hand
         check_same_thread=False,  # the connection in memory is used under a lock
     )
-    books.execute("PRAGMA synchronous = FULL")
+    try:
+        books.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        books.close()
+        raise
     return books
 
 

@@ -15,7 +15,9 @@ import attrs
 
 from flovia.client.budget import Budget
 from flovia.client.errors import OutcomeUnknown
-from flovia.client.flow import (
+from flovia.client.pending import PendingFiles
+from flovia.client.policy import Policy
+from flovia.client.steps import (
     Bookkeeping,
     Commit,
     Forget,
@@ -29,8 +31,6 @@ from flovia.client.flow import (
     Step,
     Steps,
 )
-from flovia.client.pending import PendingFiles
-from flovia.client.policy import Policy
 from flovia.client.wallet import Wallet
 from flovia.core.effects import Now, Sleep, Token
 from flovia.core.errors import CallerError, WiringError

@@ -13,10 +13,9 @@ it safe:
 """
 
 import logging
-from collections.abc import Generator
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Final, NoReturn
 
 import attrs
 
@@ -32,6 +31,21 @@ from flovia.client.errors import (
 )
 from flovia.client.pending import MAX_BODY, Pending, kept_headers
 from flovia.client.policy import Ask, Policy, Terms, check_challenge, check_channel
+from flovia.client.steps import (
+    Answer,
+    Commit,
+    Forget,
+    Head,
+    Keep,
+    Pay,
+    PaymentInfo,
+    ReadBody,
+    Refund,
+    Reserve,
+    Send,
+    Step,
+    Steps,
+)
 from flovia.client.wallet import Declined, Payment, PaymentContext, Wallet, WalletVerdict
 from flovia.core.challenge import Challenge, read_challenges
 from flovia.core.credential import Credential, format_credential
@@ -39,11 +53,8 @@ from flovia.core.effects import Now, Sleep, Token
 from flovia.core.encoding import loads_object
 from flovia.core.errors import CallerError, FloviaError, HttpError, ParseError
 from flovia.core.fields import payment_credentials, printable
-from flovia.core.http import Headers
-from flovia.core.money import Price
 from flovia.core.receipt import Receipt, parse_receipt
 
-T = TypeVar("T")
 log: Final = logging.getLogger("flovia.client")
 
 CREDENTIAL_FIELDS: Final = ("Authorization", "Payment-Authorization")
@@ -52,130 +63,12 @@ CREDENTIAL_FIELDS: Final = ("Authorization", "Payment-Authorization")
 UNPAYABLE: Final = frozenset({"HEAD", "OPTIONS", "TRACE"})
 """Their 402 is handed on: it says what a GET would cost, and paying for it would deliver nothing."""
 
-# --- steps: what the flow asks of the world ------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class Head:
-    """The head of a response; its body waits until it is read, dropped, or handed to the program."""
-
-    status: int
-    headers: Headers
-
-
-@attrs.frozen(kw_only=True)
-class Send:
-    """Send a copy of the program's request with the fields in ``add`` set. The result is a :class:`Head`.
-
-    ``paid``: one of them is a credential; then every failure of the transport is an
-    :class:`~flovia.core.errors.HttpError`. Otherwise it is the HTTP client's own exception and none of the
-    flow's business.
-    """
-
-    add: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
-    paid: bool = False
-
-
-@attrs.frozen
-class ReadBody:
-    """Read the waiting body, bounded in size and time, and end the response. The result is bytes."""
-
-
-@attrs.frozen(kw_only=True)
-class Reserve:
-    """Set money aside (:meth:`flovia.client.budget.Budget.reserve`)."""
-
-    reference: str
-    host: str
-    price: Price
-
-
-@attrs.frozen
-class Commit:
-    """Note in the budget that the payment was made."""
-
-    reference: str
-
-
-@attrs.frozen
-class Refund:
-    """Give the money back to the budget: certainly nothing was paid."""
-
-    reference: str
-
-
-@attrs.frozen
-class Keep:
-    """Write the credential's file, durably."""
-
-    pending: Pending
-
-
-@attrs.frozen
-class Forget:
-    """Remove the credential's file."""
-
-    reference: str
-
-
-@attrs.frozen
-class Pay:
-    """Ask the wallet. The result is its verdict; an exception means that nobody knows."""
-
-    challenge: Challenge
-    context: PaymentContext
-
-
-Bookkeeping = Reserve | Commit | Refund | Keep | Forget
-Step = Send | ReadBody | Pay | Now | Token | Sleep | Bookkeeping
-Steps = Generator[Step, Any, T]
-
-# --- results -------------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class PaymentInfo:
-    """What was paid for a response; it is in ``response.extensions["flovia"]``.
-
-    ``receipt`` is the server's, or None; then ``receipt_problem`` says why (a receipt is never a condition:
-    the payment was made either way). ``tries``: how often the credential was presented in this call.
-    ``reference``: until the answer has been read to its end, ``resume(reference)`` asks for it again.
-    """
-
-    reference: str
-    challenge_id: str
-    origin: str
-    realm: str
-    method: str
-    price: Price
-    recipient: str | None
-    tries: int
-    resumed: bool
-    receipt: Receipt | None = attrs.field(default=None, repr=False)
-    receipt_problem: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Answer:
-    """What the program gets: the waiting response, or ``body`` in its place if the flow has read it.
-
-    ``payment`` is None if nothing was paid. ``complete``: reading the response to its end completes the
-    delivery, so the credential's file can go.
-    """
-
-    payment: PaymentInfo | None = None
-    body: bytes | None = attrs.field(default=None, repr=False)
-    complete: bool = False
-
 
 @attrs.frozen(kw_only=True)
 class _Choice:
     challenge: Challenge
     terms: Terms
     reference: str
-
-
-# --- the flow ------------------------------------------------------------------------------------------
 
 
 def paying(ask: Ask, *, wallet: Wallet, budget: Budget, policy: Policy) -> Steps[Answer]:

@@ -29,15 +29,16 @@ from flovia.client.drive import (
     patient,
     read_bounded,
 )
-from flovia.client.flow import Answer, Forget, Head, PaymentInfo, Send, Steps, paying, resuming
+from flovia.client.flow import paying, resuming
 from flovia.client.pending import Pending, PendingFiles
 from flovia.client.policy import Ask, Policy, origin_of
+from flovia.client.steps import Answer, Forget, Head, PaymentInfo, Send, Steps
 from flovia.client.wallet import Wallet
 from flovia.core.errors import FloviaError, HttpError
 from flovia.core.http import Headers
 
 EXTENSION: Final = "flovia"
-"""``response.extensions["flovia"]`` is the :class:`~flovia.client.flow.PaymentInfo` of a paid response."""
+"""``response.extensions["flovia"]`` is the :class:`~flovia.client.steps.PaymentInfo` of a paid response."""
 
 _ORIGIN: Final = "flovia.origin"
 _REFERENCE: Final = "flovia.reference"

@@ -41,14 +41,16 @@ def is_intent(text: str) -> bool:
     return _INTENT(text) is not None
 
 
-@attrs.frozen(kw_only=True)
+# Hashed by its value all the same: nothing changes one.
+@attrs.define(unsafe_hash=True)
 class Challenge:
     """One Payment challenge, received or to be sent. Also the echo inside a credential.
 
     ``id`` is bound by MAC to everything but ``description``. ``request`` is base64url(JSON object),
     ``expires`` RFC 3339 text, ``digest`` the SHA-256 of the request's body, ``opaque`` base64url text that
     goes back unchanged, ``description`` for people only, ``header`` :data:`PAYMENT_AUTHORIZATION` or None.
-    A member that was absent is None; "" is not absent.
+    A member that was absent is None; "" is not absent. Read-only by agreement: one is made for every
+    paid request, and freezing costs as much as making it.
     """
 
     id: str
@@ -73,8 +75,7 @@ class Challenge:
         """
         decoded = self._decoded
         if decoded is None:
-            decoded = decode_param(self.request)
-            object.__setattr__(self, "_decoded", decoded)
+            decoded = self._decoded = decode_param(self.request)
         return decoded
 
     @property

@@ -18,12 +18,12 @@ MAX_TOKEN: Final = 16384
 """Longest credential token we read, in characters (S34)."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define
 class Credential:
     """What a payer presents. ``challenge`` is the echo, unverified until its id is authenticated.
 
     ``payload`` is the payment method's proof, a secret: it is in no repr. ``source`` names the payer
-    (a DID, say), only if the payer chose to; nobody has verified it.
+    (a DID, say), only if the payer chose to; nobody has verified it. Read-only by agreement, like the challenge.
     """
 
     challenge: Challenge
@@ -87,19 +87,9 @@ def parse_token(token: str) -> Credential:
         and (source is None or isinstance(source, str))
     ):
         raise ParseError("credential with an optional member that is not text")
-    challenge = Challenge(
-        id=ident,
-        realm=realm,
-        method=method,
-        intent=intent,
-        request=request,
-        expires=expires,
-        digest=digest,
-        opaque=opaque,
-        description=description,
-        header=header,
-    )
-    return Credential(challenge=challenge, payload=payload, source=source)
+    # Positional, as keywords would double the cost of making it.
+    challenge = Challenge(ident, realm, method, intent, request, expires, digest, opaque, description, header)
+    return Credential(challenge, payload, source)
 
 
 def format_credential(credential: Credential) -> str:

@@ -8,7 +8,6 @@ import json
 import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from json.encoder import encode_basestring as _quoted
 from typing import Final, TypeAlias
 
@@ -100,9 +99,6 @@ def canonical_text(value: JsonValue) -> tuple[str, bool]:
     return text, "\\" not in text  # an escape might stand for U+0000
 
 
-_quoted_name: Final = lru_cache(maxsize=1024)(_quoted)  # the names of members come again and again
-
-
 def _plain_text(value: JsonValue, depth: int) -> str:
     """The JCS text of a value made of str, small int, bool, None, dict and list alone.
 
@@ -114,9 +110,19 @@ def _plain_text(value: JsonValue, depth: int) -> str:
             if type(key) is not str:
                 raise _NotPlain
             item = value[key]
-            text = _quoted(item) if type(item) is str else _plain_text(item, depth - 1)
-            parts.append(f"{_quoted_name(key)}:{text}")
+            if type(item) is str:
+                text = _quoted(item)
+            elif isinstance(item, dict):
+                text = _plain_text(item, depth - 1)
+            else:
+                text = _plain_item(item, depth - 1)
+            parts.append(f"{_quoted(key)}:{text}")
         return f"{{{','.join(parts)}}}"
+    return _plain_item(value, depth)
+
+
+def _plain_item(value: JsonValue, depth: int) -> str:
+    """The same for what is not an object."""
     if value is True:
         return "true"
     if value is False:

@@ -22,4 +22,6 @@ def fingerprint_of(bound: bytes, payload: JsonObject) -> str:
 
 def _hash(bound: bytes, proof: str) -> str:
     # The length keeps the two parts apart; both are the client's words.
-    return sha256(b"%d:%s%s" % (len(bound), bound, proof.encode("utf-8", "surrogatepass"))).hexdigest()
+    hashed = sha256(len(bound).to_bytes(4, "big") + bound)
+    hashed.update(proof.encode("utf-8", "surrogatepass"))
+    return hashed.hexdigest()

@@ -10,6 +10,7 @@ turns a credential into a settled payment, and here is what adapters call.
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from flovia.core import events as ev
 from flovia.core.effects import Deliver, Fail, Flow, Renew
@@ -22,6 +23,13 @@ from flovia.core.passage import Passage, Trace
 from flovia.core.redeeming import Outcome, Redeemer
 
 _log = logging.getLogger("flovia")
+
+# The steps a gate takes, looked up in the table once.
+_PASSED: Final = step(EXCHANGE, RECEIVED, "pass")
+_CHALLENGED: Final = step(EXCHANGE, RECEIVED, "challenge")
+_REFUSED: Final = step(EXCHANGE, RECEIVED, "refuse")
+_DELIVERED: Final = step(EXCHANGE, ADMITTED, "deliver")
+_FAILED: Final = step(EXCHANGE, ADMITTED, "fail")
 
 
 class Gate(Redeemer):
@@ -77,7 +85,7 @@ class Gate(Redeemer):
         if request.http_method == "OPTIONS":
             # A preflight asks what is allowed, not for what is paid for.
             allow = HttpResponse(204, (("cache-control", "no-store"),))
-            return Passage(request, step(EXCHANGE, RECEIVED, "pass"), trace, allow)
+            return Passage(request, _PASSED, trace, allow)
         trace.note(ev.REQUEST_STARTED, self._clock())
         outcome: Outcome | None = self._blocked(request, trace)
         if outcome is None:
@@ -91,8 +99,7 @@ class Gate(Redeemer):
                 )
         if isinstance(outcome, Passage):
             return outcome
-        verb = "challenge" if outcome.status == 402 else "refuse"
-        return Passage(request, step(EXCHANGE, RECEIVED, verb), trace, outcome)
+        return Passage(request, _CHALLENGED if outcome.status == 402 else _REFUSED, trace, outcome)
 
     def _field(self, request: HttpRequest) -> str:
         return "payment-authorization" if self._select is not False and self._wants_header(request) else "authorization"
@@ -131,7 +138,7 @@ class Gate(Redeemer):
         if passage.state != ADMITTED:
             raise CallerError("leave() belongs to an admitted passage and is called once")
         delivered = completed and passage.problem is None and status is not None and 200 <= status < 400
-        passage.state = step(EXCHANGE, ADMITTED, "deliver" if delivered else "fail")
+        passage.state = _DELIVERED if delivered else _FAILED
         now = self._clock()
         latency = self._latency_ms(trace)
         if delivered:

@@ -103,7 +103,8 @@ class Guard:
         )
 
     def _latency_ms(self, trace: Trace) -> float:
-        return round((self._monotonic() - trace.started) * 1000.0, 3)
+        # To the microsecond; round() with digits takes ten times as long.
+        return int((self._monotonic() - trace.started) * 1e6 + 0.5) / 1000.0
 
     def _client(self, request: HttpRequest) -> str:
         client_of = self.services.client_of

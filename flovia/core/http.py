@@ -226,9 +226,12 @@ class HttpRequest:
     multiprocess: bool = False
 
 
-@attrs.frozen
+@attrs.define
 class HttpResponse:
-    """A whole response that flovia answers itself: a refusal, or a withheld answer. ``body`` is never large."""
+    """A whole response that flovia answers itself: a refusal, or a withheld answer. ``body`` is never large.
+
+    Read-only by agreement, like :class:`HttpRequest`.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...]

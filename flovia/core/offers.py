@@ -37,9 +37,12 @@ class Offer:
     description: str | None = None
 
 
-@attrs.frozen
+@attrs.define
 class Issued:
-    """A challenge that was just made: its id, the WWW-Authenticate value, and what it asks for."""
+    """A challenge that was just made: its id, the WWW-Authenticate value, and what it asks for.
+
+    Read-only by agreement: one is made for every 402, and freezing costs as much as making it.
+    """
 
     id: str
     field: str

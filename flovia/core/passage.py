@@ -34,9 +34,12 @@ class Grant:
     redelivery: bool
 
 
-@attrs.frozen
+@attrs.define
 class Start:
-    """How to change a response's head: send ``replace`` instead, or drop and add header fields."""
+    """How to change a response's head: send ``replace`` instead, or drop and add header fields.
+
+    Read-only by agreement: one is made for every paid request, and freezing costs as much as making it.
+    """
 
     replace: HttpResponse | None = None
     drop: frozenset[str] = frozenset()
@@ -206,7 +209,6 @@ class Passage:
         state: str,
         trace: Trace,
         response: HttpResponse | None = None,
-        *,
         on_start: Callable[["Passage", int, Headers], Start] | None = None,
         clock: Callable[[], float] | None = None,
         key: str = "",

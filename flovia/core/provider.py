@@ -4,7 +4,8 @@ Re-exported with a worked example by :mod:`flovia.providers.base`, which is the 
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 import attrs
 
@@ -13,6 +14,8 @@ from flovia.core.effects import Flow
 from flovia.core.encoding import JsonObject, JsonValue
 from flovia.core.http import HttpRequest
 from flovia.core.money import Price
+
+_NOTHING: Final[JsonObject] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
@@ -49,7 +52,7 @@ class Terms:
     body: JsonObject = attrs.field(factory=dict[str, JsonValue])
 
 
-@attrs.define(kw_only=True)
+@attrs.define
 class Presented:
     """A credential whose challenge is authentic, unexpired (or already claimed) and claimed by this request.
 
@@ -70,13 +73,14 @@ class Presented:
     request: HttpRequest
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Paid:
     """The money has moved. The gate still compares amount, currency and recipient with the challenge.
 
     ``reference`` identifies the payment at the provider, canonically (one payment, one spelling): it is the
     unique key against using one payment twice, the receipt's reference and the event's payment id.
     ``amount`` in base units. ``receipt_extra`` joins the receipt's members, ``receipt_headers`` the response.
+    Read-only by agreement, like :class:`Presented`.
     """
 
     reference: str
@@ -84,7 +88,7 @@ class Paid:
     currency: str
     recipient: str | None = None
     payer: str | None = None
-    receipt_extra: JsonObject = attrs.field(factory=dict[str, JsonValue], repr=False)
+    receipt_extra: JsonObject = attrs.field(default=_NOTHING, repr=False)
     receipt_headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
 
 

@@ -44,6 +44,7 @@ CLOCK_SKEW_S: Final = 60.0
 
 Outcome = HttpResponse | Passage
 _VERDICTS: Final = (Paid, NotPaid, Unknown)
+_ADMITTED: Final = step(EXCHANGE, RECEIVED, "admit")
 
 
 class Redeemer(Issuer):
@@ -256,15 +257,16 @@ class Redeemer(Issuer):
 
     def _presented(self, request: HttpRequest, candidate: Candidate, attempt: int) -> Presented:
         credential, opaque = candidate.credential, candidate.opaque
+        # Positional, as keywords would double the cost of making it.
         return Presented(
-            challenge=credential.challenge,
-            charge=candidate.charge,
-            payload=credential.payload,
-            source=credential.source,
-            opaque=opaque.extra,
-            nonce=opaque.nonce,
-            attempt=attempt,
-            request=request,
+            credential.challenge,
+            candidate.charge,
+            credential.payload,
+            credential.source,
+            opaque.extra,
+            opaque.nonce,
+            attempt,
+            request,
         )
 
     def _begin(self, flow: Flow[Verdict], name: str) -> Verdict | Effect:
@@ -317,18 +319,20 @@ class Redeemer(Issuer):
         *,
         redelivery: bool,
     ) -> Passage:
+        # Positional, as keywords would double the cost of making it.
         return Passage(
             request,
-            step(EXCHANGE, RECEIVED, "admit"),
+            _ADMITTED,
             trace,
-            on_start=_start,
-            clock=self._clock,
-            key=candidate.key,
-            fence=fence,
-            settled=settled,
-            method=candidate.plan.method,
-            redelivery=redelivery,
-            renew_at=now + self._deliver_within_s / 2,
+            None,
+            _start,
+            self._clock,
+            candidate.key,
+            fence,
+            settled,
+            candidate.plan.method,
+            redelivery,
+            now + self._deliver_within_s / 2,
         )
 
 

@@ -18,13 +18,12 @@ from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.errors import LedgerError
 from flovia.core.events import Event, EventRow
 from flovia.core.exchange import PAYMENT, step
+from flovia.ledger.rules import OVER, judge
 
-REFUND_DUE: Final = ClaimResult("refund_due")
-DELIVERED: Final = ClaimResult("delivered")
-EXPIRED: Final = ClaimResult("expired")
-REFUNDED: Final = ClaimResult("refunded")
-EXHAUSTED: Final = ClaimResult("exhausted")
-FOREIGN: Final = ClaimResult("foreign")
+# Steps from a state that was just compared, so looked up in the table once.
+_FIRST_CLAIM: Final = step(PAYMENT, exchange.ISSUED, "claim")
+_SETTLED: Final = step(PAYMENT, exchange.CLAIMED, "settle")
+_DELIVERING: Final = step(PAYMENT, _SETTLED, "redeem")
 
 UNKNOWN_KEPT_S: Final = 7 * 86400.0
 """How long a payment with an unknown outcome waits for its credential, seconds."""
@@ -48,12 +47,13 @@ class _Payment:
         "state",
     )
 
-    def __init__(self, fingerprint: str, keep_until: float) -> None:
-        self.state = exchange.ISSUED
-        self.fence = 0
+    def __init__(self, fingerprint: str, keep_until: float, lease_until: float) -> None:
+        """A payment appears with its first claim."""
+        self.state = _FIRST_CLAIM
+        self.fence = 1
         self.fingerprint = fingerprint
         self.keep_until = keep_until
-        self.lease_until = 0.0
+        self.lease_until = lease_until
         self.deliveries = 0
         self.proof: str | None = None
         self.payment_id: str | None = None
@@ -115,41 +115,23 @@ class MemoryLedger:
             payment = self._payments.get(key)
             if payment is None:
                 if expired:
-                    return EXPIRED
-                payment = self._new(key, fingerprint, keep_until)
-            state = payment.state
-            if state == exchange.ISSUED:
-                if expired:
-                    return EXPIRED
-                payment.fingerprint = fingerprint
-            elif state in (exchange.CLAIMED, exchange.DELIVERING) and payment.lease_until > now:
-                return ClaimResult("busy", retry_after_s=self._wait(payment, now))
-            elif state == exchange.DELIVERED:
-                return DELIVERED
-            elif state == exchange.REFUNDED:
-                return REFUNDED
-            elif payment.fingerprint != fingerprint:
-                # Parked or lapsed: money may be moving for another proof, so this one has to wait.
-                return FOREIGN if payment.record is not None else ClaimResult("busy", retry_after_s=2)
-            if payment.record is not None:
-                return self._redeem(payment, now, deliver_s, max_deliveries)
-            payment.state = step(PAYMENT, state, "claim")
+                    return OVER
+                self._new(key, fingerprint, keep_until, now + lease_s)
+                return ClaimResult("claimed", 1, "", "", 1)
+            verdict = judge(payment, now, fingerprint, expired, max_deliveries)
+            if isinstance(verdict, ClaimResult):
+                return verdict
+            payment.state = step(PAYMENT, payment.state, verdict)
             payment.fence += 1
-            payment.lease_until = now + lease_s
-            return ClaimResult("claimed", payment.fence, attempt=payment.fence)
-
-    def _redeem(self, payment: _Payment, now: float, deliver_s: float, max_deliveries: int) -> ClaimResult:
-        if payment.refund_due:
-            return REFUND_DUE
-        if payment.deliveries >= max_deliveries:
-            return EXHAUSTED
-        payment.state = step(PAYMENT, payment.state, "redeem")
-        payment.fence += 1
-        payment.deliveries += 1
-        payment.lease_until = now + deliver_s
-        return ClaimResult(
-            "redeem", payment.fence, payment.record or "", payment.payment_id or "", payment.deliveries
-        )
+            if verdict == "claim":
+                payment.fingerprint = fingerprint
+                payment.lease_until = now + lease_s
+                return ClaimResult("claimed", payment.fence, attempt=payment.fence)
+            payment.deliveries += 1
+            payment.lease_until = now + deliver_s
+            return ClaimResult(
+                "redeem", payment.fence, payment.record or "", payment.payment_id or "", payment.deliveries
+            )
 
     def settle(
         self,
@@ -172,7 +154,7 @@ class MemoryLedger:
                 return "stale"
             if self._proofs.setdefault(proof, key) != key:
                 return "proof_used"
-            payment.state = step(PAYMENT, payment.state, "settle")
+            payment.state = _SETTLED
             payment.proof = proof
             payment.payment_id = payment_id
             payment.amount = amount
@@ -181,7 +163,7 @@ class MemoryLedger:
             payment.refund_due = refund_due
             payment.keep_until = keep_until
             if not refund_due:
-                payment.state = step(PAYMENT, payment.state, "redeem")
+                payment.state = _DELIVERING
                 payment.deliveries = 1
                 payment.lease_until = self._clock() + deliver_s
             self._write(events)
@@ -287,7 +269,7 @@ class MemoryLedger:
 
     # --- inside the lock ----------------------------------------------------------------------------------
 
-    def _new(self, key: str, fingerprint: str, keep_until: float) -> _Payment:
+    def _new(self, key: str, fingerprint: str, keep_until: float, lease_until: float) -> None:
         if os.getpid() != self._pid:
             raise LedgerError(
                 "the memory ledger was created in another process and cannot be shared between workers;"
@@ -295,9 +277,8 @@ class MemoryLedger:
             )
         if len(self._payments) >= self._max_payments:
             raise LedgerError(f"the memory ledger is full ({self._max_payments} payments); use a SQL ledger")
-        payment = self._payments[key] = _Payment(fingerprint, keep_until)
+        self._payments[key] = _Payment(fingerprint, keep_until, lease_until)
         heapq.heappush(self._ends, (keep_until, key))
-        return payment
 
     def _write(self, events: Iterable[EventRow]) -> None:
         rows = tuple(events)
@@ -320,7 +301,3 @@ class MemoryLedger:
                 del self._payments[key]
                 if payment.proof is not None:
                     del self._proofs[payment.proof]
-
-    @staticmethod
-    def _wait(payment: _Payment, now: float) -> int:
-        return max(1, min(5, round(payment.lease_until - now)))

@@ -19,13 +19,17 @@ SECRET = "test-secret-of-the-asgi-adapters-0123456789"
 
 
 def new_flovia(
-    *, price: str = "1.00 USD", public_origin: str | None = None, clock: Callable[[], float] = time.time
+    *,
+    price: str = "1.00 USD",
+    public_origin: str | None = None,
+    clock: Callable[[], float] = time.time,
+    ledger: str = "memory://",
 ) -> flovia.Flovia:
-    """Shared settings of a test: the mock provider, and a memory ledger of its own."""
+    """Shared settings of a test: the mock provider, and a ledger of its own."""
     return flovia.Flovia(
         provider="mock",
         price=price,
-        ledger="memory://",
+        ledger=ledger,
         secret=SECRET,
         public_origin=public_origin,
         clock=clock,

@@ -1,6 +1,7 @@
 """flovia_asgi: failures, streams, disconnects and request bodies, with a server played by the test."""
 
 from collections.abc import Coroutine, Generator
+from pathlib import Path
 from typing import cast
 
 import anyio
@@ -100,9 +101,15 @@ async def test_a_server_that_cannot_send_has_not_delivered() -> None:
     assert SETTLED == state(flo, unpaid)
 
 
-async def test_cancelling_a_request_gives_the_payment_back() -> None:
+@pytest.fixture(params=["memory", "sqlite"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A ledger that answers at once, and one in a worker thread, where cancellation can come in between."""
+    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/test.db"
+
+
+async def test_cancelling_a_request_gives_the_payment_back(ledger: str) -> None:
     """A request that is cancelled while the app works is recorded as not delivered, in spite of it (shielded)."""
-    flo = new_flovia()
+    flo = new_flovia(ledger=ledger)
     started = anyio.Event()
 
     async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
@@ -118,6 +125,7 @@ async def test_cancelling_a_request_gives_the_payment_back() -> None:
         tasks.cancel_scope.cancel()
     assert [] == server.sent
     assert SETTLED == state(flo, unpaid)
+    flo.close()
 
 
 class Suspended:
@@ -203,11 +211,11 @@ async def test_a_client_that_hangs_up_has_not_got_its_answer(looking: bool, http
     assert SETTLED == state(flo, unpaid)
 
 
-async def test_the_disconnect_after_the_last_byte_interrupts_nothing() -> None:
+async def test_the_disconnect_after_the_last_byte_interrupts_nothing(ledger: str) -> None:
     """A server says http.disconnect once the answer is complete; an app that listens and then cancels its own
     sending, as Starlette's streams do, has delivered all the same.
     """
-    flo = new_flovia()
+    flo = new_flovia(ledger=ledger)
 
     class Prompt(Server):
         async def send(self, message: AsgiMessage) -> None:
@@ -232,6 +240,7 @@ async def test_the_disconnect_after_the_last_byte_interrupts_nothing() -> None:
     await serve(guarded, make_scope(**paying(unpaid)), server)
     assert (200, b"hello", True) == (server.answer.status, server.answer.body, server.answer.complete)
     assert DELIVERED == state(flo, unpaid)
+    flo.close()
 
 
 async def test_a_slow_stream_keeps_its_lease() -> None:

@@ -135,7 +135,7 @@ def test_counts_over_all_processes(tmp_path: Path) -> None:
         counted = control(url, "GET", "counters")
         assert (12, 0) == (counted["handler_calls"], counted["ledger_keys"])
         assert 12 * 3 == len(cast("list[JsonValue]", counted["events"]))
-        now = {control(url, "POST", "clock", {"advance_s": 0})["now"] for _ in range(6)}
+        now = {str(control(url, "POST", "clock", {"advance_s": 0})["now"]) for _ in range(6)}
         assert 1 == len(now)
         control(url, "POST", "faults", {"target": "ledger", "mode": "down"})
         assert {503} == {get(url, "/paid") for _ in range(6)}

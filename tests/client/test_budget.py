@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+import flovia.client.budget
 from flovia.client import Budget, BudgetExceeded, PolicyViolation
 from flovia.core.errors import CallerError, WiringError
 from flovia.core.money import Price
@@ -185,6 +186,25 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
         books.execute("PRAGMA user_version = 99")
     with pytest.raises(WiringError, match="another version"):
         Budget("5.00 SGD", path=tmp_path / "b.db")
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    """A budget does not move into a database that holds something else."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "b.db")) as books:
+        books.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(WiringError, match="another program"):
+        Budget("5.00 SGD", path=tmp_path / "b.db")
+
+
+def test_a_locked_file_reserves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who cannot get at the books in time pays nothing."""
+    monkeypatch.setattr(flovia.client.budget, "LOCK_WAIT_S", 0.05)
+    budget = Budget("5.00 SGD", path=tmp_path / "b.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "b.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(WiringError, match="locked"):
+            budget.reserve("one", "a.example", sgd(100))
+    assert 0 == budget.spent()
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:

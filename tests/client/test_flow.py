@@ -17,24 +17,10 @@ from flovia.client import (
     PolicyViolation,
     Uncertain,
 )
-from flovia.client.flow import (
-    Answer,
-    Commit,
-    Forget,
-    Head,
-    Keep,
-    Pay,
-    ReadBody,
-    Refund,
-    Reserve,
-    Send,
-    Step,
-    Steps,
-    paying,
-    resuming,
-)
+from flovia.client.flow import paying, resuming
 from flovia.client.pending import Pending
 from flovia.client.policy import Ask
+from flovia.client.steps import Answer, Commit, Forget, Head, Keep, Pay, ReadBody, Refund, Reserve, Send, Step, Steps
 from flovia.core.challenge import Challenge, format_challenge, format_expires
 from flovia.core.effects import Now, Sleep, Token
 from flovia.core.errors import HttpError, WiringError

@@ -173,12 +173,12 @@ class Impatient(MockProvider):
 
     def verify(self, presented: Presented) -> Flow[Verdict]:
         """Say so."""
+        yield from ()
         return NotPaid(problem="payment-insufficient", retry_after_s=60)
-        yield
 
 
 def test_retry_after_of_a_refusal() -> None:
-    """A provider's refusal with a time to wait: problem, Retry-After, no-store and no receipt, as in the vector (S31)."""
+    """A provider's refusal with a time to wait has its problem, Retry-After, no-store and no receipt (S31)."""
     (vector,) = [case for case in load("flows") if case["name"] == "problem_details_retry_after_no_receipt"]
     expect = vector["expect"]
     app = build("asgi", provider=Impatient())

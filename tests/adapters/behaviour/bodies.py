@@ -19,7 +19,7 @@ def _bound(seen: Seen) -> None:
 
 
 def _unbound(seen: Seen) -> None:
-    assert seen.challenges[0]["digest"] is None
+    assert "digest" not in seen.challenges[0]
 
 
 case(

@@ -399,7 +399,7 @@ def _selects_header(seen: Seen) -> None:
 
 
 def _selects_none(seen: Seen) -> None:
-    assert seen.challenges[0]["header"] is None
+    assert "header" not in seen.challenges[0]
 
 
 BEARER = ("Authorization", "Bearer good")

@@ -112,11 +112,7 @@ class Run:
         """The parameters of a challenge that was received."""
         if of is None:
             of = max(number for number, found in enumerate(self.challenges) if found)
-        return {
-            name: value
-            for name, value in attrs.asdict(self.challenges[of][offer], filter=_is_parameter).items()
-            if value is not None
-        }
+        return parameters(self.challenges[of][offer])
 
     # --- this answer ---------------------------------------------------------------------------------------
 
@@ -149,7 +145,7 @@ class Run:
             assert expected.truncated == reply.truncated, "truncated"
         if expected.check is not None:
             requests = [challenge.request_json for challenge in self.challenges[-1]]
-            params = [cast("Mapping[str, str]", attrs.asdict(one)) for one in self.challenges[-1]]
+            params = [parameters(challenge) for challenge in self.challenges[-1]]
             expected.check(Seen(challenges=params, requests=requests, headers=dict(reply.headers), body=reply.body))
 
     def check_problem(self, reply: Reply, code: str) -> None:
@@ -247,8 +243,9 @@ class Run:
             assert secret not in text, f"a secret is in {where}"
 
 
-def _is_parameter(attribute: "attrs.Attribute[object]", value: object) -> bool:
-    return not attribute.name.startswith("_") and attribute.name in _PARAMETERS
+_PARAMETERS = ("id", "realm", "method", "intent", "request", "expires", "digest", "opaque", "description", "header")
 
 
-_PARAMETERS = {"id", "realm", "method", "intent", "request", "expires", "digest", "opaque", "description", "header"}
+def parameters(challenge: Challenge) -> dict[str, str]:
+    """The parameters that a challenge has, as a credential echoes them."""
+    return {name: value for name in _PARAMETERS if (value := getattr(challenge, name)) is not None}
