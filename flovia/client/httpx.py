@@ -37,6 +37,8 @@ from flovia.client.wallet import Wallet
 from flovia.core.errors import FloviaError, HttpError
 from flovia.core.http import Headers
 
+__all__ = ["EXTENSION", "AsyncPayingTransport", "PayingTransport", "payment_info"]
+
 EXTENSION: Final = "flovia"
 """``response.extensions["flovia"]`` is the :class:`~flovia.client.steps.PaymentInfo` of a paid response."""
 

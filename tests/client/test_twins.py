@@ -14,7 +14,9 @@ def test_the_httpx2_module_is_the_httpx_module() -> None:
     """Both faces are the same code: what is fixed in one is fixed in the other."""
     one = Path(flovia.client.httpx.__file__).read_text(encoding="utf-8")
     other = Path(flovia.client.httpx2.__file__).read_text(encoding="utf-8")
-    assert ast.dump(ast.parse(one.replace("httpx", "httpx2"))) == ast.dump(ast.parse(other))
+    assert ast.dump(ast.parse(one.replace("httpx", "httpx2"))) == ast.dump(ast.parse(other)), (
+        "change flovia/client/httpx.py, then write httpx2 for httpx in a copy of it, and format that"
+    )
 
 
 def test_importing_the_client_loads_no_http_library() -> None:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from typing import Unpack, cast
 from wsgiref.types import WSGIApplication
 from wsgiref.util import setup_testing_defaults
 
@@ -145,11 +146,15 @@ def _refusal(about: str, status: int, body: bytes, more: str = "") -> Made:
 # --- authors -------------------------------------------------------------------------------------------------------
 
 
-def shop(**settings: object) -> flovia.Flovia:
+def shop(
+    *,
+    provider: str | flovia.Provider = "mock",
+    ledger: str = "memory://",
+    secret: str | None = TEST_SECRET,
+    public_origin: str | None = None,
+) -> flovia.Flovia:
     """A Flovia that would work."""
-    given = {"provider": "mock", "ledger": "memory://", "secret": TEST_SECRET, **settings}
-    make: Callable[..., flovia.Flovia] = flovia.Flovia
-    return make(**given)
+    return flovia.Flovia(provider=provider, ledger=ledger, secret=secret, public_origin=public_origin)
 
 
 @contextmanager
@@ -177,10 +182,9 @@ def with_environment(call: Callable[[], object], **variables: str) -> Callable[[
     return run
 
 
-def gate(**settings: object) -> flovia.PaidApi:
+def gate(**settings: Unpack[flovia.RouteSettings]) -> flovia.PaidApi:
     """A gate of a Flovia that would work."""
-    make: Callable[..., flovia.PaidApi] = shop().paid_api
-    return make(**settings)
+    return shop().paid_api(**settings)
 
 
 def flask_decorators_swapped() -> object:
@@ -275,7 +279,7 @@ def raising(request: flovia.HttpRequest) -> str:
 
 
 AUTHORS: list[tuple[str, Callable[[], object]]] = [
-    ('`price=os.environ.get("PRICE")`, and the variable is not set', lambda: gate(price=None)),
+    ('`price=os.environ.get("PRICE")`, and the variable is not set', lambda: gate(price=cast("str", None))),
     ('`price="1.00"`, without a currency', lambda: gate(price="1.00")),
     ('`price="1.005 USD"`, finer than the currency', lambda: gate(price="1.005 USD")),
     ("a provider's name with a typing error", lambda: gate(provider="mok", price="1.00 USD")),
@@ -339,7 +343,8 @@ def authors() -> list[Made]:
             made.append(Made(about=about, gets=f"`{type(error).__name__}`", says=text))
         else:
             assert isinstance(result, tuple), f"nothing stops this mistake: {about}"
-            refusal = _refusal(about, *result)
+            status, body = cast("tuple[int, bytes]", result)
+            refusal = _refusal(about, status, body)
             logged = f"In the log: {errors.texts[0]}" if errors.texts else refusal.says
             made.append(attrs.evolve(refusal, says=logged))
         finally:
@@ -362,8 +367,8 @@ def page() -> str:
         "# Bad input: what the commonest mistakes get",
         "",
         "Every line was made by making the mistake (`python -m tests.tools.bad_input`). Refusals are RFC 9457 problem",
-        "details; every 402 carries a challenge to pay, every 409, 429 and 503 a `Retry-After`. Errors are raised where",
-        "the route is set up, unless a status says that a request met them.",
+        "details; every 402 carries a challenge to pay, every 409, 429 and 503 a `Retry-After`. Errors are raised",
+        "where the route is set up, unless a status says that a request met them.",
     ]
     for heading, made in tables:
         lines += ["", f"## {heading}", "", "| mistake | gets | which says |", "| --- | --- | --- |"]
