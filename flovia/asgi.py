@@ -168,8 +168,8 @@ class AsgiDelivery:
         self._started = True
         if start.replace is not None:
             self._replaced = True
-            await asgi_response(start.replace, self._send)
-            return await self._leave(paid, passage, completed=True)
+            await self._leave(paid, passage, completed=True)  # first: the client may come back at once
+            return await asgi_response(start.replace, self._send)
         if start.drop:
             headers = [pair for pair in headers if pair[0].decode("latin-1") not in start.drop]
         # A copy: an app may send the same dict for every request.
@@ -219,7 +219,7 @@ class AsgiDelivery:
             if self._admission is not None and not self._started:
                 paid, passage = self._admission
                 problem = passage.raised()
-                await self._leave(paid, passage, completed=False)  # first: the client may come back at once
+                await self._leave(paid, passage, completed=False)  # first, as above
                 if answer:
                     await asgi_response(problem, self._send)
             if not (self._replaced and isinstance(error, OSError)):

@@ -81,9 +81,7 @@ async def asend(call: HttpCall) -> HttpReply:
             # A client belongs to one event loop, and there may be several: one a call is the safe choice.
             async with (
                 httpx.AsyncClient(follow_redirects=False, timeout=call.deadline_s) as client,
-                client.stream(
-                    call.http_method, call.url, headers=_headers(call), content=call.body
-                ) as response,
+                client.stream(call.http_method, call.url, headers=_headers(call), content=call.body) as response,
             ):
                 async for chunk in response.aiter_raw():
                     body += chunk

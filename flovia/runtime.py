@@ -201,7 +201,7 @@ async def _aperform(effect: Effect, world: World) -> object:
             result: object = TIMED_OUT
             with anyio.move_on_after(seconds):
                 result = await _arun(flow, first, world)
-            return result
+            return result  # noqa: RET504  # behind the block, which may swallow a cancellation
         case _:
             if world.ledger.direct:
                 return world.ledger_call(effect)
@@ -209,7 +209,7 @@ async def _aperform(effect: Effect, world: World) -> object:
             answer: object = None
             with anyio.CancelScope(shield=True):
                 answer = await to_thread.run_sync(world.ledger_call, effect, limiter=_ledger_threads())
-            return answer
+            return answer  # noqa: RET504  # as above
 
 
 _threads: "RunVar[CapacityLimiter] | None" = None

@@ -73,11 +73,7 @@ def read_settings(
     origin_text = public_origin or text("FLOVIA_PUBLIC_ORIGIN")
     origin = Origin.parse(origin_text) if origin_text else None
     realm = realm or text("FLOVIA_REALM") or (origin.host if origin else "localhost")
-    if (
-        not (realm.isascii() and realm.isprintable() and len(realm) <= MAX_REALM)
-        or "|" in realm
-        or '"' in realm
-    ):
+    if not (realm.isascii() and realm.isprintable() and len(realm) <= MAX_REALM) or "|" in realm or '"' in realm:
         raise WiringError(
             f"the realm must be at most {MAX_REALM} printable ASCII characters without | and quotes; set FLOVIA_REALM"
         )

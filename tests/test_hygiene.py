@@ -22,9 +22,7 @@ KEYS = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE " + "KEY-----"
 )
 SECRET_NAME = re.compile(r"(?:^|_)(?:secret|secrets|api_key|password|salt|private_key)$", re.IGNORECASE)
-SECRET_SETTING = re.compile(
-    r"\b[A-Z_]*(?:SECRET|API_KEY|SALT|PASSWORD)\s*[=:]\s*[\"']?(?P<value>[\w+/-]{16,})"
-)
+SECRET_SETTING = re.compile(r"\b[A-Z_]*(?:SECRET|API_KEY|SALT|PASSWORD)\s*[=:]\s*[\"']?(?P<value>[\w+/-]{16,})")
 DIRECTIVE = re.compile(r"#\s*(?:noqa|type:\s*ignore|pyright:\s*ignore|pragma:\s*no (?:cover|branch))[^#]*")
 
 
@@ -84,9 +82,7 @@ def test_secret_looking_strings_say_that_they_are_tests() -> None:
                     found.append(f"{name}:{getattr(node, 'lineno', 0)}: {target}")
     for name, text in texts():
         found += [
-            f"{name}: {match[0]}"
-            for match in SECRET_SETTING.finditer(text)
-            if "test" not in match["value"].lower()
+            f"{name}: {match[0]}" for match in SECRET_SETTING.finditer(text) if "test" not in match["value"].lower()
         ]
     assert [] == found
 
@@ -154,9 +150,7 @@ def test_every_silenced_check_has_a_reason() -> None:
             if token.type != tokenize.COMMENT or not (match := DIRECTIVE.search(token.string)):
                 continue
             rest = token.string.replace(match[0], "").strip("# ")
-            beside = re.sub(
-                r"^#\s*[\w: ]*?(?:\[[\w, -]*\]|:\s*[A-Z]+[0-9]+(?:,\s*[A-Z]+[0-9]+)*)?", "", match[0]
-            )
+            beside = re.sub(r"^#\s*[\w: ]*?(?:\[[\w, -]*\]|:\s*[A-Z]+[0-9]+(?:,\s*[A-Z]+[0-9]+)*)?", "", match[0])
             above = lines[token.start[0] - 2].strip() if token.start[0] > 1 else ""
             if max(len(rest), len(beside.strip(" -:—"))) < 8 and not above.startswith("#"):
                 found.append(f"{name}:{token.start[0]}: {token.string}")

@@ -43,9 +43,7 @@ def test_staging_copies_what_a_clone_would_hold(tmp_path: Path) -> None:
     assert (ROOT / "pyproject.toml").read_bytes() == (tmp_path / "copy" / "pyproject.toml").read_bytes()
 
 
-def report(
-    percent: float, *, overall: float = 99.0, name: str = "flovia/core/money.py"
-) -> coverage_gate.Report:
+def report(percent: float, *, overall: float = 99.0, name: str = "flovia/core/money.py") -> coverage_gate.Report:
     """A coverage report of one file."""
     summary: coverage_gate.Summary = {"percent_covered": percent}
     file: coverage_gate.File = {"summary": summary, "missing_lines": [7], "missing_branches": [[7, 9]]}
@@ -63,9 +61,7 @@ def test_the_coverage_gate_names_what_is_missing() -> None:
     (line,) = coverage_gate.shortfalls(report(99.9))
     assert "flovia/core/money.py" in line
     assert "[[7, 9]]" in line
-    assert ["overall branch coverage is 94.99 %, not 95.0 %"] == coverage_gate.shortfalls(
-        report(100.0, overall=94.99)
-    )
+    assert ["overall branch coverage is 94.99 %, not 95.0 %"] == coverage_gate.shortfalls(report(100.0, overall=94.99))
 
 
 def test_the_coverage_gate_fails_when_the_core_was_not_measured() -> None:

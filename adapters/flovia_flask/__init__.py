@@ -82,13 +82,15 @@ def paid(
         @functools.wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
             environ = request.environ
+            # First, because without Flask's async extra this raises, and nobody should pay for that.
+            call = current_app.ensure_sync(view)
             passage = guard.enter(_http_request(guard))
             if passage.response is not None:
                 return _flask_response(passage.response)
             g.payment = passage.grant
             visit = environ[_KEY] = _Visit(guard, passage)
             try:
-                return cast("ResponseReturnValue", current_app.ensure_sync(view)(*args, **kwargs))
+                return cast("ResponseReturnValue", call(*args, **kwargs))
             except BaseException:
                 visit.raised()
                 raise
@@ -172,7 +174,10 @@ def _paid_class(response_class: type[Response]) -> type[Response]:
 def _check_order(app: Flask, **_: object) -> None:
     """Refuse to serve for nothing a view whose ``@paid`` stands above ``@app.get`` instead of below."""
     view = app.view_functions.get(request.endpoint or "")
-    if view in _VIEWS and not any(getattr(other, _MARK, None) == view for other in app.view_functions.values()):
+    bare = False
+    with suppress(TypeError):  # a view without a hash was never noted
+        bare = view in _VIEWS
+    if bare and not any(getattr(other, _MARK, None) == view for other in app.view_functions.values()):
         raise WiringError(
             f"the view of endpoint {request.endpoint!r} was registered without its payment guard:"
             " write @flovia_flask.paid(...) below @app.get(...), next to the view"

@@ -20,11 +20,20 @@ class LedgerVerbs(Protocol):
     """What a guard uses of a ledger; the whole contract is :class:`flovia.ledger.base.Ledger`."""
 
     @property
-    def direct(self) -> bool: ...
+    def direct(self) -> bool:
+        """Whether no method ever waits."""
+        ...
+
     @property
-    def shared(self) -> bool: ...
+    def shared(self) -> bool:
+        """Whether several processes may use the store."""
+        ...
+
     @property
-    def available(self) -> bool: ...
+    def available(self) -> bool:
+        """False while the store is known to fail."""
+        ...
+
     def claim(
         self,
         key: str,
@@ -35,7 +44,10 @@ class LedgerVerbs(Protocol):
         keep_until: float,
         max_deliveries: int,
         /,
-    ) -> ClaimResult: ...
+    ) -> ClaimResult:
+        """Take the right to verify or redeem."""
+        ...
+
     def settle(
         self,
         key: str,
@@ -50,13 +62,33 @@ class LedgerVerbs(Protocol):
         refund_due: bool,
         events: tuple[EventRow, ...],
         /,
-    ) -> SettleResult: ...
-    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...], /) -> bool: ...
-    def fail(self, key: str, fence: int, events: tuple[EventRow, ...], /) -> bool: ...
-    def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...], /) -> bool: ...
-    def renew(self, key: str, fence: int, deliver_s: float, /) -> bool: ...
-    def find(self, key: str, /) -> PaymentView | None: ...
-    def append(self, events: Iterable[EventRow], /) -> None: ...
+    ) -> SettleResult:
+        """Record a payment as taken."""
+        ...
+
+    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...], /) -> bool:
+        """Record a completed delivery."""
+        ...
+
+    def fail(self, key: str, fence: int, events: tuple[EventRow, ...], /) -> bool:
+        """Record a failed delivery."""
+        ...
+
+    def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...], /) -> bool:
+        """Give a claim back."""
+        ...
+
+    def renew(self, key: str, fence: int, deliver_s: float, /) -> bool:
+        """Extend a delivery."""
+        ...
+
+    def find(self, key: str, /) -> PaymentView | None:
+        """Look at one payment."""
+        ...
+
+    def append(self, events: Iterable[EventRow], /) -> None:
+        """Take events of no payment."""
+        ...
 
 
 @attrs.frozen(kw_only=True)

@@ -112,7 +112,7 @@ class OfferPlan:
             terms: Terms = stop.value
             return terms
         raise WiringError(
-            f"provider {self.provider.name!r} says fixed_terms but its quote() asks for an effect; set fixed_terms=False"
+            f"provider {self.provider.name!r} says fixed_terms but its quote() asks for an effect: set it to False"
         )
 
     def render(self, request: str, price: Price, expires: str, digest: str | None, opaque: str, header: bool) -> Issued:

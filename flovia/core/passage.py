@@ -57,7 +57,7 @@ PRIVATE: Final = ("cache-control", "private")
 
 
 def private_cache_control(value: str) -> str:
-    """A Cache-Control with which no shared cache keeps the answer: ``public`` and ``s-maxage`` go, ``private`` comes."""
+    """A Cache-Control with which no shared cache keeps the answer: ``public`` and ``s-maxage`` out, ``private`` in."""
     kept: list[str] = []
     for directive in value.split(","):
         directive = directive.strip()

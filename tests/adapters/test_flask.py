@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from collections.abc import Iterator
 
 import flask
@@ -261,6 +262,43 @@ def test_two_guards_on_one_view() -> None:
     gate = new_flovia().paid_api()
     with pytest.raises(flovia.CallerError, match="paid for already"):
         flovia_flask.paid(gate)(flovia_flask.paid(gate)(lambda: "whole"))
+
+
+def test_views_of_any_kind() -> None:
+    """A callable object works, also one that has no hash; free views of that kind are none of our business."""
+
+    class Callable:
+        """Equal to its like, so without a hash."""
+
+        __name__ = "callable"
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Callable)
+
+        __hash__ = None  # type: ignore[assignment]  # what this class is for
+
+        def __call__(self) -> str:
+            return "whole"
+
+    app = flask.Flask(__name__)
+    app.add_url_rule("/free", "free", Callable())
+    app.add_url_rule("/paid", "paid", flovia_flask.paid(new_flovia().paid_api())(Callable()))
+    client = app.test_client()
+    assert "whole" == client.get("/free").text
+    assert "whole" == client.get("/paid", headers=[payment_of(client.get("/paid"))]).text
+
+
+def test_an_async_view_that_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Flask's async extra the view fails before anybody is asked to pay."""
+    monkeypatch.setitem(sys.modules, "asgiref.sync", None)
+    app = flask.Flask(__name__)
+
+    @app.get("/paid")
+    @flovia_flask.paid(new_flovia().paid_api())
+    async def view() -> str:
+        return "whole"
+
+    assert 500 == app.test_client().get("/paid").status_code
 
 
 def test_debug_mode_passes_exceptions_on() -> None:

@@ -110,7 +110,7 @@ class TestUnpaid:
             ({"headers": {"x-forwarded-host": "localhost"}}, "proxy"),
             ({"headers": {"forwarded": "for=1.2.3.4"}}, "proxy"),
             ({"client": "10.0.0.7"}, "peer"),
-            ({"server": "0.0.0.0"}, "bind"),
+            ({"server": "192.0.2.1"}, "bind"),
         ],
     )
     def test_s36_strangers_get_no_challenge(self, paid: flovia.PaidApi, about: dict[str, object], why: str) -> None:
@@ -174,7 +174,7 @@ class TestPaid:
     """The way of a payment that is made."""
 
     def test_pay_once(self, paid: flovia.PaidApi, shop: Shop) -> None:
-        """A paid request is admitted with a grant, its 200 has a receipt and is private; then the id is used up (S04)."""
+        """A paid request is admitted with a grant, its 200 has a receipt and is private; then it is used up (S04)."""
         credential, passage = buy(paid)
         assert (100, "usd", "mock", False) == (
             passage.grant.amount,

@@ -4,10 +4,10 @@ The model keeps its own books: which proofs are money, what was handed over, wha
 """
 
 import attrs
-from hypothesis import settings, strategies as st
+from hypothesis import settings
+from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-import flovia
 from flovia.core.challenge import Challenge
 from flovia.core.errors import LedgerError
 from flovia.ledger.memory import MemoryLedger

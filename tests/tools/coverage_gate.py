@@ -38,9 +38,7 @@ class Report(TypedDict):
 def shortfalls(report: Report) -> list[str]:
     """One sentence for every promise the report breaks."""
     found: list[str] = []
-    complete = {
-        short: data for name, data in report["files"].items() if (short := _short(name)).startswith(COMPLETE)
-    }
+    complete = {short: data for name, data in report["files"].items() if (short := _short(name)).startswith(COMPLETE)}
     if not complete:
         found.append("no file of flovia/core was measured: was coverage run on the right package?")
     for name, data in sorted(complete.items()):

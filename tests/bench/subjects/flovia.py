@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 
 from data import EXPIRES, INTENT, METHOD, PAYLOAD, REALM, REFERENCE, REQUEST, SECRET, SOURCE
+from subjects.flovia_gate import answer, asgi_apps, gate_ops
 
 from flovia.core.binding import Keyring, authenticate, issue
 from flovia.core.challenge import encode_opaque, format_challenge, format_expires, parse_challenge
 from flovia.core.credential import Credential, format_credential, parse_credential
 from flovia.core.encoding import b64url_encode, encode_param
 from flovia.core.receipt import Receipt, format_receipt, parse_receipt
-from subjects.flovia_gate import answer, asgi_apps, gate_ops
 
 __all__ = ["asgi_apps", "hostile_parsers", "ops"]
 
@@ -76,9 +76,7 @@ def ops() -> dict[str, Callable[[], object]]:
         "issue": issued,
         "issue.fresh": issued_fresh,
         "parse.challenge": lambda: parse_challenge(header).request_json,
-        "format.credential": lambda: format_credential(
-            Credential(challenge=challenge, payload=PAYLOAD, source=SOURCE)
-        ),
+        "format.credential": lambda: format_credential(Credential(challenge=challenge, payload=PAYLOAD, source=SOURCE)),
         "parse.credential": lambda: parse_credential(authorization),
         "verify.id": lambda: authenticate(KEYRING, credential.challenge),
         "verify": lambda: verify(authorization),

@@ -65,7 +65,9 @@ def gate_ops() -> dict[str, Callable[[], object]]:
     gate = make_gate()
 
     def request(headers: list[tuple[bytes, bytes]]) -> flovia.HttpRequest:
-        return flovia.HttpRequest("GET", "/paid", "", flovia.Headers.from_asgi(headers), "/paid", "127.0.0.1", "127.0.0.1")
+        return flovia.HttpRequest(
+            "GET", "/paid", "", flovia.Headers.from_asgi(headers), "/paid", "127.0.0.1", "127.0.0.1"
+        )
 
     def gate_402() -> flovia.HttpResponse:
         response = gate.enter(request(CLIENT)).response
@@ -97,10 +99,11 @@ def asgi_apps() -> dict[str, object]:
     The in-process benchmark repeats one request, which a gate with single use must refuse; so unless
     BENCH_SINGLE_USE says that every request brings its own credential, each gets one from a pool here.
     """
-    import flovia_asgi
     from starlette.applications import Starlette
     from starlette.responses import JSONResponse
     from starlette.routing import Route
+
+    import flovia_asgi
 
     async def paid(request: object) -> JSONResponse:
         return JSONResponse({"ok": True})
