@@ -4,6 +4,8 @@ httpx is imported on the first call. Answers are read raw: a backend that compre
 bytes are not inflated, so a small answer cannot become a large one.
 """
 
+import atexit
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     import httpx
 
 _clients: "dict[str, httpx.Client]" = {}
+
+# A forked worker must not talk over its parent's connections.
+os.register_at_fork(after_in_child=_clients.clear)
 
 
 def _headers(call: HttpCall) -> list[tuple[str, str]]:
@@ -53,6 +58,7 @@ def send(call: HttpCall) -> HttpReply:
     client = _clients.get("sync")
     if client is None:
         client = _clients["sync"] = httpx.Client(follow_redirects=False)
+        atexit.register(client.close)
     until = time.monotonic() + call.deadline_s
     body = bytearray()
     try:
