@@ -53,19 +53,21 @@ class AsgiDelivery:
     left once: when the server took the last byte, or when it is certain that it never will.
     """
 
+    # Defaults live in the class: most requests end at a refusal and never change one.
+    broken = False
+    """The client went away, or the handler failed: whatever is sent from now on is no delivery."""
+    failed = False
+    """See :meth:`fail`."""
+    _kept: deque[AsgiMessage] | None = None
+    _admission: "tuple[PaidApi, Passage] | None" = None
+    _ended: anyio.Event | None = None
+    _started = _streamed = _replaced = _ending = False
+
     def __init__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         self.scope = scope
         self.headers = Headers.from_asgi(cast("Sequence[tuple[bytes, bytes]]", scope["headers"]))
         self._receive = receive
         self._send = send
-        self._kept: deque[AsgiMessage] | None = None
-        self._admission: tuple[PaidApi, Passage] | None = None
-        self._started = self._streamed = self._replaced = self._ending = False
-        self._ended: anyio.Event | None = None
-        self.broken = False
-        """The client went away, or the handler failed: whatever is sent from now on is no delivery."""
-        self.failed = False
-        """See :meth:`fail`."""
         self.request_complete = not self._may_have_body()
         """Nothing more of the request can arrive."""
 

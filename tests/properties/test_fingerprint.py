@@ -1,0 +1,41 @@
+"""Who may come back for a payment: properties of the fingerprint under which a claim is kept."""
+
+import json
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from flovia.core.encoding import JsonObject, JsonValue
+from flovia.core.fingerprint import fingerprint_of
+
+# Whatever our JSON reader lets through: text without U+0000 and lone surrogates.
+TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=6)
+VALUES: st.SearchStrategy[JsonValue] = st.one_of(
+    TEXTS, st.integers(-3, 3), st.booleans(), st.none(), st.dictionaries(TEXTS, TEXTS, max_size=2)
+)
+PAYLOADS: st.SearchStrategy[JsonObject] = st.one_of(
+    st.dictionaries(TEXTS, TEXTS, max_size=4), st.dictionaries(TEXTS, VALUES, max_size=4)
+)
+BOUND = st.binary(max_size=12)
+
+
+@given(BOUND, PAYLOADS, BOUND, PAYLOADS)
+@example(b"", {}, b"", {"": ""})
+@example(b"a", {"b": "c"}, b"a", {"b": "", "c": ""})
+@example(b"a", {"b": "1"}, b"a", {"b": 1})
+@example(b"a", {'{"b":1}': ""}, b"a", {"b": 1})
+@example(b"a{}", {}, b"a", {})
+@example(b"ab", {}, b"a", {"b": ""})
+def test_different_proofs_have_different_fingerprints(
+    bound: bytes, payload: JsonObject, other_bound: bytes, other: JsonObject
+) -> None:
+    """Two credentials share a fingerprint only if the MAC covers the same and the proof is the same."""
+    # As JSON, because Python calls 1 and True equal.
+    same = bound == other_bound and json.dumps(payload, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert same == (fingerprint_of(bound, payload) == fingerprint_of(other_bound, other))
+
+
+@given(BOUND, PAYLOADS)
+def test_the_order_of_members_does_not_matter(bound: bytes, payload: JsonObject) -> None:
+    """A client that spells the same proof in another order comes back for the same payment."""
+    assert fingerprint_of(bound, payload) == fingerprint_of(bound, dict(reversed(payload.items())))
