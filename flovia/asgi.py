@@ -61,7 +61,8 @@ class AsgiDelivery:
     _kept: deque[AsgiMessage] | None = None
     _admission: "tuple[PaidApi, Passage] | None" = None
     _ended: anyio.Event | None = None
-    _started = _streamed = _replaced = _ending = False
+    _started = _streamed = _replaced = _ending = _whole = False
+    _unsent: int | None = None
 
     def __init__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         self.scope = scope
@@ -156,7 +157,13 @@ class AsgiDelivery:
         elif more:
             paid, passage = self._admission
             self._streamed = True
+            if self._unsent is not None:
+                # A client that counts may leave as soon as it has them all, before the app says that it is done.
+                self._unsent -= len(cast("bytes", message.get("body", b"")))
+                if self._unsent == 0 and self.request_complete and not self.broken:
+                    await self._look()
             await self._send(message)
+            self._whole = self._whole or (self._unsent == 0 and not self.broken)
             if passage.renewal_due():
                 await paid.arenew(passage)
         else:
@@ -166,7 +173,11 @@ class AsgiDelivery:
         headers = [(name.lower(), value) for name, value in message.get("headers", ())]
         if self.failed and message["status"] < 400:
             passage.raised()
-        start = passage.start(message["status"], Headers.from_asgi(headers))
+        given = Headers.from_asgi(headers)
+        start = passage.start(message["status"], given)
+        length = given.get("content-length")
+        if length is not None and length.isdecimal():
+            self._unsent = int(length)
         self._started = True
         if start.replace is not None:
             self._replaced = True
@@ -178,9 +189,9 @@ class AsgiDelivery:
         return await self._send({**message, "headers": headers + asgi_headers(start.add)})
 
     async def _finish(self, paid: "PaidApi", passage: Passage, message: AsgiMessage) -> None:
-        if self._streamed and self.request_complete and not self.broken:
+        if self._streamed and self.request_complete and not self.broken and not self._whole:
             await self._look()
-        completed = not self.broken
+        completed = self._whole or not self.broken
         self._ending = True
         try:
             await self._send(message)
@@ -230,7 +241,7 @@ class AsgiDelivery:
             if self._admission is not None:
                 paid, passage = self._admission
                 if isinstance(sys.exception(), GeneratorExit):
-                    paid.leave(passage, completed=False)  # nobody drives us any more: nothing can be awaited
+                    paid.leave(passage, completed=self._whole)  # nobody drives us any more: nothing can be awaited
                 else:
                     with anyio.CancelScope(shield=True):
-                        await self._leave(paid, passage, completed=False)
+                        await self._leave(paid, passage, completed=self._whole)

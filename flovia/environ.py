@@ -48,6 +48,9 @@ def wsgi_request(
     if body is None:
         body = wsgi_body(environ, paid.max_body) if paid.reads_body else UNREAD_BODY
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    if "\\" in path:
+        # So that nobody can write out what the next line makes of bytes: two requests must not share a scope.
+        path = path.replace("\\", "\\\\")
     if not path.isascii():
         path = path.encode("latin-1").decode("utf-8", "backslashreplace")
     return HttpRequest(

@@ -1,6 +1,7 @@
 """Put a price on an ASGI 3 app: ``app = flovia_asgi.paid(gate, app)``. Works under asyncio and trio.
 
-Only HTTP is guarded; lifespan and websocket scopes reach the app as they are. The handler finds the payment,
+HTTP is guarded, lifespan reaches the app as it is, and a websocket is refused: it cannot be paid for, and must
+not be a way around the gate. The handler finds the payment,
 a :class:`flovia.Grant`, in ``scope["state"]["payment"]``.
 """
 
@@ -54,7 +55,10 @@ class _PaidApp:
 
     async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         if scope["type"] != "http":
-            return await self._app(scope, receive, send)
+            if scope["type"] != "websocket":
+                return await self._app(scope, receive, send)
+            await receive()  # websocket.connect; closed before it is accepted, it is answered 403
+            return await send({"type": "websocket.close", "code": 1008, "reason": "not for sale over a websocket"})
         gate = self._gate
         delivery = AsgiDelivery(scope, receive, send)
         body = await delivery.read_body(gate.max_body) if gate.reads_body else UNREAD_BODY

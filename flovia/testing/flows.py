@@ -8,6 +8,7 @@ A provider's ``quote`` and ``verify`` are flows, so one test needs no server, no
 """
 
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Final, TypeVar, cast
 
 from flovia.core.effects import (
@@ -32,6 +33,7 @@ T = TypeVar("T")
 Answer = Callable[[Effect], object]
 MAX_EFFECTS: Final = 1000
 """A flow that asks for more than this has lost its way."""
+_NUMBERS: Final = count(1)
 
 
 def drive(flow: Flow[T], answers: Answer | Iterable[object]) -> T:
@@ -98,13 +100,11 @@ class ByHand:
         self.ledger = MemoryLedger(clock=self.clock)
         self.calls: list[HttpCall] = []
         self.effects = 0
-        self._tokens = 0
         self._until = float("inf")
 
     def token(self) -> str:
-        """22 characters, never the same twice."""
-        self._tokens += 1
-        return f"test{self._tokens:018d}"
+        """22 characters, never the same twice in one process."""
+        return f"test{next(_NUMBERS):018d}"
 
     def __call__(self, effect: Effect) -> object:
         """The result of one effect.

@@ -382,7 +382,7 @@ class ProviderContract(ABC):
         passage = self._present(paid, world, ask, payload)
         assert passage.grant is not None, f"pays() was refused: {passage.response!r}"
         assert passage.grant.amount == self.price.amount
-        receipt = dict(passage.start(200, Headers.of(())).set).get("payment-receipt", "")
+        receipt = dict(passage.start(200, Headers.of(())).add).get("payment-receipt", "")
         assert parse_receipt(receipt).reference == passage.grant.payment_id
         drive(paid.guard.leave(passage, True), world)
         assert self._present(paid, world, ask, payload).grant is None, "the same credential twice"

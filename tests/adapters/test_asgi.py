@@ -232,19 +232,35 @@ async def test_an_observer_lets_a_gated_app_be() -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-async def test_what_is_not_http_reaches_the_app_as_it_is(kind: str) -> None:
-    """Lifespan and websocket scopes are handed on with the server's own channels."""
+async def test_lifespan_reaches_the_app_as_it_is() -> None:
+    """Lifespan scopes are handed on with the server's own channels."""
     seen: list[object] = []
 
     async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         seen.extend([scope, receive, send])
 
     server = Server()
-    scope: AsgiScope = {"type": kind}
+    scope: AsgiScope = {"type": "lifespan"}
     given = [scope, server.receive, server.send]
     await guard(new_flovia(), app)(scope, server.receive, server.send)
     assert given == seen
+
+
+async def test_a_websocket_is_no_way_around_the_gate() -> None:
+    """A websocket is closed before it is accepted, and the app never hears of it."""
+    sent: list[AsgiMessage] = []
+
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        raise AssertionError("the app was reached")
+
+    async def receive() -> AsgiMessage:
+        return {"type": "websocket.connect"}
+
+    async def send(message: AsgiMessage) -> None:
+        sent.append(message)
+
+    await guard(new_flovia(), app)({"type": "websocket"}, receive, send)
+    assert [("websocket.close", 1008)] == [(message["type"], message["code"]) for message in sent]
 
 
 async def test_paid_takes_a_gate_or_its_settings(

@@ -417,3 +417,27 @@ async def test_a_client_that_hangs_up_while_it_sends_gets_nothing() -> None:
     await guard(flo, echo)(make_scope(http_method="POST"), hanging_up, server.send)
     assert [] == server.sent
     assert [] == event_types(flo)
+
+
+@pytest.mark.parametrize(("length", "end"), [(4, DELIVERED), (5, SETTLED)])
+async def test_a_client_that_counts_may_leave_after_the_last_byte(length: int, end: str) -> None:
+    """With all the bytes of its Content-Length a client is served, though the app only then says that it is done."""
+    flo = new_flovia()
+    gone = anyio.Event()
+
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        head = [(b"content-length", str(length).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        for piece in (b"he", b"re"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        server.hang_up()
+        gone.set()
+        await anyio.lowlevel.checkpoint()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded)
+    server = Server()
+    await serve(guarded, make_scope(**paying(unpaid)), server)
+    assert gone.is_set()
+    assert end == state(flo, unpaid)

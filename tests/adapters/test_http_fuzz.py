@@ -35,7 +35,7 @@ def strange(dice: random.Random) -> JsonValue:
 
 def member(dice: random.Random, credential: Json) -> Json:
     """Damage one member, of the credential, its challenge or its payload."""
-    inner = [cast("Json", value) for value in credential.values() if isinstance(value, dict)]
+    inner: list[Json] = [value for value in credential.values() if isinstance(value, dict)]
     part = dice.choice([credential, *inner])
     name = dice.choice([*part, "extra"])
     if dice.random() < 0.3:

@@ -78,9 +78,12 @@ class BankProvider:
             if reply.status != 200:
                 return self.unclear(reply)
             hold = loads_object(reply.body)
+            cents = hold.get("cents")
+            if not isinstance(cents, int):
+                return Unknown()
             if hold.get("state") == "pending":
                 return self.waiting()
-            if hold.get("cents") != int(str(presented.charge["amount"])):
+            if cents != int(str(presented.charge["amount"])):
                 return NotPaid(problem="payment-insufficient")
             reply = yield from http(self.call("POST", name, presented))
             if reply.status != 200:

@@ -310,6 +310,8 @@ for name, bought, used, verb in [
     ("query-added", "/search", "/search?q=b", "GET"),
     ("query-order", "/search?q=a&p=1", "/search?p=1&q=a", "GET"),
     ("tier", "/dynamic?tier=basic", "/dynamic?tier=premium", "GET"),
+    ("path-bytes", "/items/%ff", "/items/%5Cxff", "GET"),
+    ("path-written-out", "/items/%5Cxff", "/items/%ff", "GET"),
     ("verb", "/item", "/item", "DELETE"),
 ]:
     case(
