@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _clients: "dict[str, httpx.Client]" = {}
 
 # A forked worker must not talk over its parent's connections.
-os.register_at_fork(after_in_child=_clients.clear)
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_clients.clear)
 
 
 def _headers(call: HttpCall) -> list[tuple[str, str]]:

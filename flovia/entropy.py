@@ -22,4 +22,5 @@ def token() -> str:
 
 
 # A forked worker must not hand out the tokens its parent holds.
-os.register_at_fork(after_in_child=_pool.clear)
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_pool.clear)

@@ -35,11 +35,24 @@ from flovia.client.wallet import (
     WalletVerdict,
 )
 
+# What a wallet is typed with and written in.
+from flovia.core.challenge import Challenge
+from flovia.core.effects import Flow, HttpCall, HttpReply, http, now, sleep, token
+from flovia.core.encoding import JsonObject
+from flovia.core.errors import HttpError
+from flovia.core.money import Price
+
 __all__ = [
     "Budget",
     "BudgetExceeded",
     "CannotResume",
+    "Challenge",
     "Declined",
+    "Flow",
+    "HttpCall",
+    "HttpError",
+    "HttpReply",
+    "JsonObject",
     "MockWallet",
     "OutcomeUnknown",
     "Payment",
@@ -51,8 +64,13 @@ __all__ = [
     "PendingFiles",
     "Policy",
     "PolicyViolation",
+    "Price",
     "RedirectAfterPayment",
     "Uncertain",
     "Wallet",
     "WalletVerdict",
+    "http",
+    "now",
+    "sleep",
+    "token",
 ]

@@ -24,17 +24,21 @@ from flovia.core.provider import Quote
 from flovia.core.scope import Scopes, opaque_param
 
 _log = logging.getLogger("flovia")
+
+CLOCK_SKEW_S: Final = 60.0
+"""How long a claim outlives its challenge in the ledger, so that a skewed clock finds no gap, seconds."""
 _PROBLEM_JSON: Final = ("content-type", "application/problem+json")
 _NO_STORE: Final = ("cache-control", "no-store")
 
 
 @attrs.frozen
 class Times:
-    """A second, Unix time, as text, and the expiry of a challenge made in it."""
+    """A second, Unix time, as text; the expiry of a challenge made in it; and until when a claim made in it is kept."""
 
     second: int
     now: str
     expires: str
+    keep_until: float
 
 
 class Issuer(Guard):
@@ -61,7 +65,7 @@ class Issuer(Guard):
         self._ttl_s = ttl_s
         self._select = use_payment_authorization
         self._scopes = Scopes()
-        self._times = Times(0, "", "")
+        self._times = Times(0, "", "", 0.0)
         origin = services.origin
         self._anywhere = origin is not None and origin.public
         services.known_methods.update(plan.method for plan in self.plans)
@@ -82,7 +86,9 @@ class Issuer(Guard):
         times = self._times
         if times.second != second:
             # One object, replaced whole: another thread never sees half of it.
-            times = self._times = Times(second, format_expires(second), format_expires(second + self._ttl_s))
+            expires = second + self._ttl_s
+            times = Times(second, format_expires(second), format_expires(expires), expires + CLOCK_SKEW_S)
+            self._times = times
         return times
 
     # --- the challenge ----------------------------------------------------------------------------------
@@ -106,7 +112,7 @@ class Issuer(Guard):
             if len(one.field) > MAX_CHALLENGE:
                 raise WiringError(
                     f"the challenge of {one.offer.name} has {len(one.field)} characters, more than {MAX_CHALLENGE};"
-                    " shorten the description or what the provider adds"
+                    " shorten what the provider adds to it, or the description"
                 )
             self._note_issued(trace, one)
         return issued

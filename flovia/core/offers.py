@@ -10,6 +10,7 @@ from typing import Final, cast
 import attrs
 
 from flovia.core.binding import Keyring, slots
+from flovia.core.challenge import MAX_DESCRIPTION
 from flovia.core.encoding import encode_param
 from flovia.core.errors import WiringError
 from flovia.core.fields import quote
@@ -21,6 +22,8 @@ PriceFunction = Callable[[HttpRequest], "Price | str"]
 HEADER_FIELD: Final = "Payment-Authorization"
 MAX_CHALLENGE: Final = 4096
 """Characters of one challenge: a credential echoes it in base64, and servers cap a request's head at 8 KB."""
+CLAIM_MARGIN_S: Final = 5.0
+"""A claim's lease outlives the provider's deadline by this much, seconds."""
 _CACHED_PRICES: Final = 256
 _NO_REQUEST: Final = HttpRequest("GET", "", "", Headers.of(()))
 
@@ -30,11 +33,21 @@ class Offer:
     """One way to pay for a route.
 
     ``price`` is fixed, or a function of the request. ``description`` is for people, at most 255 characters.
+
+    Raises:
+        WiringError: a description that is longer.
     """
 
     provider: Provider
     price: Price | PriceFunction
     description: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.description is not None and len(self.description) > MAX_DESCRIPTION:
+            raise WiringError(
+                f"the description {self.description[:40]!r}… has {len(self.description)} characters, more than"
+                f" {MAX_DESCRIPTION}: shorten it, every credential has to carry it back"
+            )
 
 
 @attrs.define
@@ -61,6 +74,7 @@ class OfferPlan:
         self.intent = offer.provider.intent
         self.price = offer.price if isinstance(offer.price, Price) else None
         self.name = f"{self.method}/{self.intent}"
+        self.lease_s = offer.provider.deadline_s + CLAIM_MARGIN_S
         self._realm = realm
         self._keyring = keyring
         self._quoted_realm = quote(realm)

@@ -37,11 +37,6 @@ from flovia.core.settlement import read_record, write_record
 
 _log = logging.getLogger("flovia")
 
-CLAIM_MARGIN_S: Final = 5.0
-"""A claim's lease outlives the provider's deadline by this much, seconds."""
-CLOCK_SKEW_S: Final = 60.0
-"""How long a claim outlives its challenge in the ledger, so that a skewed clock finds no gap, seconds."""
-
 Outcome = HttpResponse | Passage
 _VERDICTS: Final = (Paid, NotPaid, Unknown)
 _ADMITTED: Final = step(EXCHANGE, RECEIVED, "admit")
@@ -139,9 +134,9 @@ class Redeemer(Issuer):
             candidate.fingerprint,
             # We issued it, so it is a whole second in our own format, and texts compare like times.
             echo.expires is None or echo.expires <= times.now,
-            provider.deadline_s + CLAIM_MARGIN_S,
+            candidate.plan.lease_s,
             self._deliver_within_s,
-            times.second + self._ttl_s + CLOCK_SKEW_S,
+            times.keep_until,
             self._max_deliveries,
         )
         claimed: ClaimResult = ledger.claim(*claim) if ledger.direct else (yield Claim(*claim))
@@ -222,7 +217,12 @@ class Redeemer(Issuer):
             too_low,
             rows,
         )
-        result: SettleResult = ledger.settle(*settle) if ledger.direct else (yield Settle(*settle))
+        try:
+            result: SettleResult = ledger.settle(*settle) if ledger.direct else (yield Settle(*settle))
+        except LedgerError:
+            # Not known to be settled, so not told; the rest of the request is.
+            trace.rows.extend(rows[:-2])
+            raise
         if result == "settled":
             if too_low:
                 return (yield from self._challenge(request, trace, "payment-insufficient"))

@@ -5,7 +5,7 @@ never a default and refuses to work where it can know that several processes ser
 """
 
 import heapq
-import os
+import math
 import threading
 import time
 from collections import deque
@@ -18,6 +18,7 @@ from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.errors import LedgerError
 from flovia.core.events import Event, EventRow
 from flovia.core.exchange import PAYMENT, step
+from flovia.ledger.forking import watch
 from flovia.ledger.rules import OVER, judge
 
 # Steps from a state that was just compared, so looked up in the table once.
@@ -88,12 +89,15 @@ class MemoryLedger:
         self._max_payments = max_payments
         self._payments: dict[str, _Payment] = {}
         self._proofs: dict[str, str] = {}
-        self._ends: list[tuple[float, str]] = []
+        # Who may be forgotten, a list a second: appending touches nothing old, which a heap of payments would.
+        self._ends: dict[int, list[str]] = {}
+        self._seconds: list[int] = []
         self._events: deque[EventRow] = deque(maxlen=max_events)
         self._written = 0
         self._texts: dict[tuple[str, str], tuple[float, str]] = {}
         self._lock = threading.Lock()
-        self._pid = os.getpid()
+        self._inherited = False
+        watch(self)
 
     # --- payments --------------------------------------------------------------------------------------
 
@@ -110,7 +114,7 @@ class MemoryLedger:
         """See :meth:`flovia.ledger.base.Ledger.claim`."""
         now = self._clock()
         with self._lock:
-            if self._ends and self._ends[0][0] <= now:
+            if self._seconds and self._seconds[0] <= now:
                 self._forget(now)
             payment = self._payments.get(key)
             if payment is None:
@@ -270,7 +274,7 @@ class MemoryLedger:
     # --- inside the lock ----------------------------------------------------------------------------------
 
     def _new(self, key: str, fingerprint: str, keep_until: float, lease_until: float) -> None:
-        if os.getpid() != self._pid:
+        if self._inherited:
             raise LedgerError(
                 "the memory ledger was created in another process and cannot be shared between workers;"
                 " set FLOVIA_LEDGER=sqlite:///… or create the app inside the worker"
@@ -278,7 +282,7 @@ class MemoryLedger:
         if len(self._payments) >= self._max_payments:
             raise LedgerError(f"the memory ledger is full ({self._max_payments} payments); use a SQL ledger")
         self._payments[key] = _Payment(fingerprint, keep_until, lease_until)
-        heapq.heappush(self._ends, (keep_until, key))
+        self._schedule(keep_until, key)
 
     def _write(self, events: Iterable[EventRow]) -> None:
         rows = tuple(events)
@@ -287,17 +291,40 @@ class MemoryLedger:
 
     def _forget(self, now: float) -> None:
         """Drop what may be forgotten, oldest first; settling moves ``keep_until``, so look again before dropping."""
-        while self._ends and self._ends[0][0] <= now:
-            _, key = heapq.heappop(self._ends)
-            payment = self._payments[key]
-            if payment.keep_until > now:
-                heapq.heappush(self._ends, (payment.keep_until, key))
-            elif payment.state == exchange.CLAIMED:
-                # Its holder never came back, so nobody knows whether money moved.
-                payment.state = step(PAYMENT, payment.state, "park")
-                payment.keep_until = now + UNKNOWN_KEPT_S
-                heapq.heappush(self._ends, (payment.keep_until, key))
-            else:
-                del self._payments[key]
-                if payment.proof is not None:
-                    del self._proofs[payment.proof]
+        while self._seconds and self._seconds[0] <= now:
+            for key in self._ends.pop(heapq.heappop(self._seconds)):
+                payment = self._payments[key]
+                if payment.keep_until > now:
+                    self._schedule(payment.keep_until, key)
+                elif payment.state == exchange.CLAIMED:
+                    # Its holder never came back, so nobody knows whether money moved.
+                    payment.state = step(PAYMENT, payment.state, "park")
+                    payment.keep_until = now + UNKNOWN_KEPT_S
+                    self._schedule(payment.keep_until, key)
+                else:
+                    del self._payments[key]
+                    if payment.proof is not None:
+                        del self._proofs[payment.proof]
+
+    def _schedule(self, keep_until: float, key: str) -> None:
+        second = math.ceil(keep_until)
+        keys = self._ends.get(second)
+        if keys is None:
+            keys = self._ends[second] = []
+            heapq.heappush(self._seconds, second)
+        keys.append(key)
+
+    # --- forks ----------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Let no other thread be in the middle of something."""
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Refuse from now on: what the parent's other workers do would not be seen here."""
+        self._lock = threading.Lock()
+        self._inherited = True

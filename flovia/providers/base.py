@@ -14,27 +14,33 @@ binding, expiry, receipts, events, belongs to the gate. A whole provider::
 
         def verify(self, presented: Presented) -> Flow[Verdict]:
             transfer = presented.payload.get("transfer")
-            if not isinstance(transfer, str):
+            if not isinstance(transfer, str) or not transfer:
                 return NotPaid(problem="invalid-payload")
+            url = f"https://bank.example/transfers/{quote_text(transfer, safe='')}"  # urllib.parse.quote
             try:
-                reply = yield from http(HttpCall(http_method="GET", url=f"https://bank.example/t/{transfer}"))
-            except HttpError:
+                reply = yield from http(HttpCall(http_method="GET", url=url))
+                if reply.status == 404:
+                    return NotPaid()
+                found = loads_object(reply.body)
+            except (HttpError, ParseError):
                 return Unknown()
-            if reply.status == 404:
-                return NotPaid()
-            if reply.status != 200:
+            # The bank's own name for the transfer: what the client wrote may be one of many spellings.
+            number, cents, currency = found.get("number"), found.get("cents"), found.get("currency")
+            if reply.status != 200 or not isinstance(cents, int):
                 return Unknown()
-            paid = loads_object(reply.body)
-            return Paid(reference=transfer, amount=int(paid["cents"]), currency=str(paid["currency"]))
+            if not isinstance(number, str) or not isinstance(currency, str):
+                return Unknown()
+            return Paid(reference=number, amount=cents, currency=currency)
 
 Register it under the entry point group ``flovia.providers`` (the entry is called without arguments) or pass
 the object itself: ``flovia.paid_api(provider=BankProvider(), price="1.00 SGD")``.
-``flovia.testing.providers`` holds the contract suite to run against it.
+:class:`flovia.testing.providers.ProviderContract` is the contract as tests, to run against it: how to is in
+``docs/write-a-provider.md``.
 """
 
 from flovia.core.effects import Flow, HttpCall, HttpReply, http, now, recall, remember, sleep, token
 from flovia.core.encoding import JsonObject, loads_object
-from flovia.core.errors import HttpError
+from flovia.core.errors import HttpError, ParseError
 from flovia.core.money import Price
 from flovia.core.provider import (
     NotPaid,
@@ -56,6 +62,7 @@ __all__ = [
     "JsonObject",
     "NotPaid",
     "Paid",
+    "ParseError",
     "Presented",
     "Price",
     "Provider",

@@ -24,7 +24,6 @@ from flovia.core.effects import (
     Sleep,
     Token,
 )
-from flovia.core.errors import FloviaError
 from flovia.ledger.memory import MemoryLedger
 from flovia.runtime import DeadlineExceeded
 from flovia.testing.ledger_steps import ManualClock
@@ -40,8 +39,8 @@ def drive(flow: Flow[T], answers: Answer | Iterable[object]) -> T:
     """Drive a flow to its end and return its value.
 
     ``answers`` is a function from the effect to its result, or the results in order; a result that is an exception
-    is thrown into the flow. A :class:`FloviaError` that the function raises is thrown into the flow too; any other
-    error is the test's own and comes out of here.
+    is thrown into the flow. So is what the function raises, as a driver would do it; but an AssertionError is the
+    test's own and comes out of here.
 
     Raises:
         AssertionError: it is no flow, asks for more than there are answers or for less, or never ends.
@@ -65,7 +64,9 @@ def _go_on(flow: Flow[T], effect: Effect, answer: Answer) -> T:
         for _ in range(MAX_EFFECTS):
             try:
                 result = answer(effect)
-            except FloviaError as error:
+            except AssertionError:
+                raise
+            except Exception as error:
                 effect = flow.throw(error)
             else:
                 effect = flow.throw(result) if isinstance(result, Exception) else flow.send(result)

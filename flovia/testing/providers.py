@@ -157,8 +157,8 @@ class ProviderContract(ABC):
             price = attrs.evolve(self.price, amount=amount)
             bench = self._bench()
             terms = bench.terms(price)
-            assert check_amount(terms.request.get("amount")) == price.amount
-            assert terms.request.get("currency") == price.currency
+            asked = (check_amount(terms.request.get("amount")), terms.request.get("currency"))
+            assert asked == (price.amount, price.currency), f"asks for {asked} where the price is {price}"
             assert decode_param(encode_param(terms.request)) == terms.request
             assert {"n", "s"}.isdisjoint(terms.opaque), "the names n and s of opaque are the gate's"
             for name, text in cast("dict[object, object]", terms.opaque).items():
@@ -191,8 +191,8 @@ class ProviderContract(ABC):
         verdict = bench.verify(ask, self.pays(ask))
         assert isinstance(verdict, Paid), f"pays() was answered with {_kind(verdict)}"
         self._check_paid(verdict)
-        assert verdict.amount == self.price.amount
-        assert verdict.currency == self.price.currency
+        paid = (verdict.amount, verdict.currency)
+        assert paid == (self.price.amount, self.price.currency), f"reports {paid} where {self.price} was paid"
         recipient = ask.charge.get("recipient")
         assert recipient is None or verdict.recipient == recipient, "paid to somebody else than the challenge names"
 
@@ -381,7 +381,6 @@ class ProviderContract(ABC):
         payload = self.pays(ask)
         passage = self._present(paid, world, ask, payload)
         assert passage.grant is not None, f"pays() was refused: {passage.response!r}"
-        assert passage.grant.amount == self.price.amount
         receipt = dict(passage.start(200, Headers.of(())).add).get("payment-receipt", "")
         assert parse_receipt(receipt).reference == passage.grant.payment_id
         drive(paid.guard.leave(passage, True), world)

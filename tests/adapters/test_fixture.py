@@ -142,3 +142,18 @@ def test_counts_over_all_processes(tmp_path: Path) -> None:
         control(url, "POST", "reset")
         assert {402} == {get(url, "/paid") for _ in range(6)}
         assert 0 == control(url, "GET", "counters")["handler_calls"]
+
+
+def test_the_sink_gets_every_event_once() -> None:
+    """Events wait in the ledger while the sink fails, and arrive once it does not: each once, though sent again."""
+    with serve("wsgi") as url:
+        for mode, arrives in [("down", False), ("hang", False), ("slow", True), ("lost_ack", True), ("raises", False)]:
+            control(url, "POST", "reset")
+            control(url, "POST", "faults", {"target": "sink", "mode": mode, "seconds": 0.01})
+            assert 402 == get(url, "/paid")
+            for _ in range(2):
+                found = cast("list[dict[str, str]]", control(url, "GET", "counters")["events"])
+                assert (3 if arrives else 0) == len(found)
+            control(url, "DELETE", "faults")
+            found = cast("list[dict[str, str]]", control(url, "GET", "counters")["events"])
+            assert 3 == len({event["id"] for event in found}) == len(found)

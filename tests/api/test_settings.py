@@ -146,6 +146,7 @@ class TestFlovia:
             ({"provider": "mock", "price": "1.00 USD", "expires_in": 0}, "expires_in"),
             ({"provider": "mock", "price": "1.00 USD", "max_deliveries": 0}, "max_deliveries"),
             ({"provider": "mock", "price": "1.00 USD", "max_body": -1}, "max_body"),
+            ({"provider": "mock", "price": "1.00 USD", "description": "x" * 256}, "256 characters, more than 255"),
             ({}, "provider"),
         ],
     )
@@ -153,6 +154,13 @@ class TestFlovia:
         """Each mistake in a route is refused when it is set up, in words that name it."""
         with pytest.raises(flovia.WiringError, match=words):
             flovia.Flovia(ledger=MemoryLedger(), secret=SECRET).paid_api(**settings)
+
+    def test_the_longest_description(self) -> None:
+        """255 characters are no mistake, whatever they are, and the challenge stays under 4 KB (S34)."""
+        for description in ("x" * 255, '"' * 255, "🍣" * 255):
+            flo = flovia.Flovia(ledger=MemoryLedger(), secret=SECRET)
+            paid = flo.paid_api(provider="mock", price="1.00 USD", description=description)
+            assert 402 == paid.enter(request()).response.status
 
     def test_rail_of_the_app(self) -> None:
         """An unknown default rail is refused too."""

@@ -138,7 +138,7 @@ class TestUnpaid:
 
     def test_too_long_a_challenge_is_refused(self, shop: Shop) -> None:
         """A challenge over 4 KB is not sent (S34)."""
-        gate = shop.flovia.paid_api(provider="mock", price="1.00 USD", description="x" * 4000)
+        gate = shop.flovia.paid_api(provider=MockProvider(recipient="x" * 4000), price="1.00 USD")
         assert 500 == gate.enter(request()).response.status
 
     def test_limits_answer_429(self, shop: Shop) -> None:

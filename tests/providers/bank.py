@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from functools import cached_property
 from urllib.parse import quote, unquote, urlsplit
 
 from flovia.core.effects import Flow, HttpCall, HttpReply, http
@@ -134,8 +135,10 @@ class BankContract(ProviderContract):
 
     make: type[BankProvider] = BankProvider
 
-    def __init__(self) -> None:
-        self.bank = Bank()
+    @cached_property
+    def bank(self) -> Bank:
+        """This test's own."""
+        return Bank()
 
     def provider(self) -> BankProvider:
         """A new one."""

@@ -17,6 +17,7 @@ from flovia.ledger.memory import MemoryLedger
 
 POOL = int(os.environ.get("FLOVIA_BENCH_POOL", "30000"))
 CLIENT = [(b"host", b"127.0.0.1:8000"), (b"accept", b"*/*")]
+AMOUNT = int(REQUEST["amount"])
 NO_HEADERS = flovia.Headers.of(())
 
 
@@ -36,7 +37,7 @@ class BenchProvider:
         yield from ()
         return Paid(
             reference=presented.challenge.id,
-            amount=int(REQUEST["amount"]),
+            amount=AMOUNT,
             currency=REQUEST["currency"],
             recipient=REQUEST["recipient"],
         )
