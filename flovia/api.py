@@ -1,6 +1,7 @@
 """The front door: ``paid_api`` for one route, ``Flovia`` for settings that several routes share."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -261,6 +262,12 @@ class Flovia:
         ):
             if value < least:
                 raise WiringError(f"{what} must be at least {least}, not {value}")
+        if type(expires_in) is not int or expires_in > 366 * DAY_S:
+            raise WiringError(f"expires_in is a whole number of seconds, at most a year, not {expires_in}")
+        for seconds, what in ((redeem_for, "redeem_for"), (deliver_within, "deliver_within")):
+            # Without a lease one credential would be delivered to all who come at once.
+            if not 0 < seconds < math.inf:
+                raise WiringError(f"{what} must be a number of seconds above 0, not {seconds}")
         gate = Gate(
             self._services(chosen),
             offers=chosen,

@@ -6,7 +6,7 @@ goes away cannot interrupt the recording of a payment that was taken.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import attrs
@@ -33,6 +33,8 @@ from flovia.core.effects import (
 )
 
 if TYPE_CHECKING:
+    import asyncio
+
     from anyio import CapacityLimiter
     from anyio.lowlevel import RunVar
 
@@ -183,7 +185,6 @@ async def _arun(flow: Flow[T], effect: Effect, world: World) -> T:
 
 async def _aperform(effect: Effect, world: World) -> object:
     import anyio
-    from anyio import to_thread
 
     match effect:
         case Now():
@@ -208,8 +209,41 @@ async def _aperform(effect: Effect, world: World) -> object:
             # Not abandoned on cancellation: a write whose result nobody sees would hold the row until its lease ends.
             answer: object = None
             with anyio.CancelScope(shield=True):
-                answer = await to_thread.run_sync(world.ledger_call, effect, limiter=_ledger_threads())
+                answer = await _unstopped(_ledger_answer(effect, world))
             return answer  # noqa: RET504  # as above
+
+
+async def _ledger_answer(effect: Effect, world: World) -> object:
+    from anyio import to_thread
+
+    return await to_thread.run_sync(world.ledger_call, effect, limiter=_ledger_threads())
+
+
+_unwatched: "set[asyncio.Future[object]]" = set()
+
+
+async def _unstopped(call: Coroutine[object, object, object]) -> object:
+    """Wait for a call that goes on whatever happens to who waits.
+
+    ``Task.cancel()``, as ``asyncio.timeout`` and some servers use it, takes no notice of anyio's shields, and
+    a call that still waits for a thread would never be made. Trio has no such thing.
+    """
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return await call
+    task = asyncio.ensure_future(call)
+    _unwatched.add(task)  # the loop itself holds a task weakly
+    task.add_done_callback(_end_quietly)
+    return await asyncio.shield(task)
+
+
+def _end_quietly(task: "asyncio.Future[object]") -> None:
+    _unwatched.discard(task)
+    if not task.cancelled():
+        task.exception()  # whoever still waits gets it; nobody else is to be told
 
 
 _threads: "RunVar[CapacityLimiter] | None" = None

@@ -106,7 +106,11 @@ def paid(
 
 def _http_request(guard: PaidApi) -> HttpRequest:
     environ = request.environ
-    route = environ.get("SCRIPT_NAME", "") + (request.url_rule.rule if request.url_rule else "")
+    rule = request.url_rule
+    route = environ.get("SCRIPT_NAME", "") + (rule.rule if rule else "")
+    if rule and (rule.subdomain or rule.host):
+        # The same path under another name is another route, perhaps a dearer one.
+        route = request.host.lower() + route
     body = _body(guard, environ) if guard.reads_body else None
     return wsgi_request(environ, guard, route=route, body=body)
 

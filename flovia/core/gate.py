@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from flovia.core import events as ev
+from flovia.core.candidate import Candidate
 from flovia.core.effects import Deliver, Fail, Flow, Renew
 from flovia.core.errors import CallerError, LedgerError
 from flovia.core.exchange import ADMITTED, EXCHANGE, RECEIVED, step
@@ -20,7 +21,7 @@ from flovia.core.guard import DAY_S, Services
 from flovia.core.http import BodyState, HttpRequest, HttpResponse
 from flovia.core.offers import Offer
 from flovia.core.passage import Passage, Trace
-from flovia.core.redeeming import Outcome, Redeemer
+from flovia.core.redeeming import Redeemer
 
 _log = logging.getLogger("flovia")
 
@@ -87,19 +88,35 @@ class Gate(Redeemer):
             allow = HttpResponse(204, (("cache-control", "no-store"),))
             return Passage(request, _PASSED, trace, allow)
         trace.note(ev.REQUEST_STARTED, self._clock())
-        outcome: Outcome | None = self._blocked(request, trace)
-        if outcome is None:
-            if request.http_method == "HEAD":
-                outcome = yield from self._challenge(request, trace)
-            else:
-                field = self._field(request)
-                values = request.headers.get_all(field)
-                outcome = yield from (
-                    self._present(request, trace, field, values) if values else self._challenge(request, trace)
-                )
-        if isinstance(outcome, Passage):
-            return outcome
+        found = self._examine(request, trace)
+        if isinstance(found, Candidate):
+            try:
+                outcome = yield from self._redeem(request, trace, found)
+            except LedgerError as error:
+                _log.warning("the ledger does not answer (%s); %s refused with 503", error, trace.endpoint)
+                outcome = self._refuse(request, trace, "ledger-unavailable", 1)
+            except Exception:
+                # A bug of a ledger, or one of ours: whatever it is, it opens nothing and asks for no money.
+                _log.exception("%s refused with 500: a credential could not be processed", trace.endpoint)
+                outcome = self._refuse(request, trace, "internal-payment-error")
+            if isinstance(outcome, Passage):
+                return outcome
+        elif isinstance(found, str):
+            outcome = yield from self._challenge(request, trace, found)
+        else:
+            outcome = found
         return Passage(request, _CHALLENGED if outcome.status == 402 else _REFUSED, trace, outcome)
+
+    def _examine(self, request: HttpRequest, trace: Trace) -> Candidate | HttpResponse | str:
+        """A credential worth taking to the ledger; else the refusal, or the problem of the 402 to answer with."""
+        refusal = self._blocked(request, trace)
+        if refusal is not None:
+            return refusal
+        field = self._field(request)
+        values = request.headers.get_all(field)
+        if not values or request.http_method == "HEAD":
+            return "payment-required"
+        return self._read(request, trace, field, values)
 
     def _field(self, request: HttpRequest) -> str:
         return "payment-authorization" if self._select is not False and self._wants_header(request) else "authorization"

@@ -14,6 +14,9 @@ from flovia.core.origin import Origin
 from flovia.core.passage import Trace
 
 DAY_S: Final = 86400.0
+MAX_ENDPOINT: Final = 256
+MAX_METHOD: Final = 32
+"""Characters that events keep of a path and an HTTP method: both are the client's, and events add up."""
 
 
 class LedgerVerbs(Protocol):
@@ -127,8 +130,8 @@ class Guard:
     def _trace(self, request: HttpRequest) -> Trace:
         return Trace(
             request.request_id or "req_" + self._tokens(),
-            self.name or request.route or request.path,
-            request.http_method,
+            (self.name or request.route or request.path)[:MAX_ENDPOINT],
+            request.http_method[:MAX_METHOD],
             self.rail,
             self._monotonic(),
             declared_workflow(request.headers),

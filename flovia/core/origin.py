@@ -4,6 +4,7 @@ The public origin is configuration. Without one, only a program's own machine is
 address and the peer must be loopback and no proxy may have been on the way. Everything else gets 400.
 """
 
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from flovia.core.http import FieldSet, HttpRequest
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 _PROXY_FIELDS: Final = FieldSet("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
+_HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+").fullmatch
 _UNKNOWN_SERVERS: Final = frozenset({"", "waitress.invalid"})
 
 
@@ -46,10 +48,15 @@ class Origin:
         Raises:
             WiringError: not an origin, or plain http to anything but loopback.
         """
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+            known = _HOST(parts.hostname or "") is not None and parts.port != 0
+        except ValueError:  # brackets that do not match, a port that is none
+            parts, known = urlsplit(""), False
         if (
-            parts.scheme not in ("http", "https")
+            not known
             or not parts.hostname
+            or parts.scheme not in ("http", "https")
             or parts.path not in ("", "/")
             or parts.query
             or parts.fragment

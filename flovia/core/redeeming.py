@@ -77,37 +77,23 @@ class Redeemer(Issuer):
             known_methods=services.known_methods,
         )
 
-    def _present(self, request: HttpRequest, trace: Trace, field: str, values: list[str]) -> Flow[Outcome]:
-        """What becomes of a request with something in the credential's field."""
+    def _read(
+        self, request: HttpRequest, trace: Trace, field: str, values: list[str]
+    ) -> Candidate | HttpResponse | str:
+        """What stands in the credential's field: a candidate, a refusal, or the problem of the 402 to answer with."""
         try:
             tokens = payment_credentials(values)
         except ParseError:
-            return (yield from self._challenge(request, trace, "malformed-credential"))
+            return "malformed-credential"
         if not tokens:
-            return (yield from self._challenge(request, trace))
+            return "payment-required"
         limiter = self.services.limiter
         if limiter is not None and (wait := limiter.verification(self._client(request), self._monotonic())):
             return self._refuse(request, trace, "rate-limited", wait)
         if len(tokens) > 1:
             return self._refuse(request, trace, "bad-request")
-        candidate = self._checker.check(request, field, tokens[0])
-        try:
-            if isinstance(candidate, str):
-                problem = candidate
-            elif candidate.authentic or (yield from self._on_record(candidate)):
-                return (yield from self._redeem(request, trace, candidate))
-            else:
-                problem = "invalid-challenge"
-        except LedgerError as error:
-            _log.warning("the ledger does not answer (%s); %s refused with 503", error, trace.endpoint)
-            return self._refuse(request, trace, "ledger-unavailable", 1)
-        except Exception:
-            # A bug of a ledger, or one of ours: whatever it is, it opens nothing and asks for no money.
-            _log.exception("%s refused with 500: a credential could not be processed", trace.endpoint)
-            return self._refuse(request, trace, "internal-payment-error")
-        if problem == "method-unsupported":
-            return self._refuse(request, trace, problem)
-        return (yield from self._challenge(request, trace, problem))
+        found = self._checker.check(request, field, tokens[0])
+        return self._refuse(request, trace, found) if found == "method-unsupported" else found
 
     def _on_record(self, candidate: Candidate) -> Flow[bool]:
         """Whether the secret is gone but the payment is there: its fingerprint holds all that was verified then."""
@@ -118,6 +104,8 @@ class Redeemer(Issuer):
     # --- claim, verdict, settle -------------------------------------------------------------------------------
 
     def _redeem(self, request: HttpRequest, trace: Trace, candidate: Candidate) -> Flow[Outcome]:
+        if not (candidate.authentic or (yield from self._on_record(candidate))):
+            return (yield from self._challenge(request, trace, "invalid-challenge"))
         echo = candidate.credential.challenge
         provider = candidate.plan.provider
         trace.provider = provider.name

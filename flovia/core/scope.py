@@ -14,6 +14,8 @@ from flovia.core.errors import ParseError
 from flovia.core.http import HttpRequest
 
 _CACHED: Final = 1024
+_CACHED_LENGTH: Final = 512
+"""Longest path and query, in characters, that are kept: anybody can send a thousand long ones."""
 _PLAIN_LENGTH: Final = len('{"n":"","s":""}') + 22 + 43
 _NOTHING: Final[JsonObject] = MappingProxyType({})
 
@@ -29,9 +31,11 @@ class Scopes:
         key = (request.http_method, request.route, request.path, request.query)
         found = self._cache.get(key)
         if found is None:
-            if len(self._cache) >= _CACHED:
-                self._cache.clear()
-            found = self._cache[key] = scope_hash(request)
+            found = scope_hash(request)
+            if len(request.path) + len(request.query) <= _CACHED_LENGTH:
+                if len(self._cache) >= _CACHED:
+                    self._cache.clear()
+                self._cache[key] = found
         return found
 
 

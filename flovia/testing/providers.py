@@ -310,7 +310,8 @@ class ProviderContract(ABC):
         assert isinstance(verdict, NotPaid | Unknown), f"{what}: the verdict is {_kind(verdict)}"
         if isinstance(verdict, NotPaid):
             assert self._certain(fault, failing), f"{what}: NotPaid, but money may have moved; answer Unknown"
-            return
+            if not verdict.same_challenge:
+                return
         failing.healed = True
         self._paid(bench, ask, payload, 2, f"{what}, then asked again with the same credential")
 

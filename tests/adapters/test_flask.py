@@ -390,6 +390,23 @@ def test_flasks_own_limit_counts_too() -> None:
     assert [402, 413] == [client.post("/paid", data=b"x" * size).status_code for size in (10, 11)]
 
 
+def test_the_same_path_under_another_name_is_another_route() -> None:
+    """Where Flask routes by host, what was paid for a cheap host's path does not open a dear one's (S04)."""
+    app = flask.Flask(__name__, subdomain_matching=True)
+    app.config["SERVER_NAME"] = "127.0.0.1:80"
+    settings = new_flovia(public_origin="https://api.example.com")
+
+    for name, price in (("cheap", "1.00 USD"), ("dear", "50.00 USD")):
+        guard = settings.paid_api(price=price)
+        app.add_url_rule("/paid", name, flovia_flask.paid(guard)(lambda: "whole"), subdomain=name)
+
+    client = app.test_client()
+    cheap, dear = "http://cheap.127.0.0.1:80", "http://dear.127.0.0.1:80"
+    credential = payment_of(client.get("/paid", base_url=cheap))
+    assert 402 == client.get("/paid", base_url=dear, headers=[credential]).status_code
+    assert 200 == client.get("/paid", base_url=cheap, headers=[credential]).status_code
+
+
 def test_chunks_that_a_form_parser_swallowed() -> None:
     """Whether there was anything is unknown, so the length has to be stated: 411."""
     app = flask.Flask(__name__)

@@ -35,6 +35,10 @@ def test_origins(text: str, host: str, public: bool) -> None:
         "ftp://a.example",
         "http://api.example.com",
         "http://127.0.0.1.evil.example",
+        "https://[::1",
+        "https://a.example:99999",
+        "https://a.example:http",
+        "https://a b.example",
     ],
 )
 def test_what_is_no_origin(text: str) -> None:

@@ -223,6 +223,21 @@ class LostIsRefused(BankProvider):
         return NotPaid()
 
 
+class LostOrderIsRefused(BankProvider):
+    """Takes an order whose answer was lost for one that was not carried out."""
+
+    last = ""
+
+    def call(self, http_method: str, name: str, presented: Presented) -> HttpCall:
+        """Remember which call it is."""
+        self.last = http_method
+        return super().call(http_method, name, presented)
+
+    def lost(self, error: HttpError) -> Verdict:
+        """Ask for the money again."""
+        return NotPaid() if self.last == "POST" else Unknown()
+
+
 class UnclearIsRefused(BankProvider):
     """Takes an error of the bank for a no."""
 
@@ -343,6 +358,7 @@ CAUGHT: Final[dict[type[BankProvider], set[str]]] = {
     NoTls: {"calls_stay_on_their_way"},
     FreeWhenTheBankIsDown: {"backend_failures"},
     LostIsRefused: {"backend_failures"},
+    LostOrderIsRefused: {"backend_failures"},
     UnclearIsRefused: {"backend_failures"},
     IgnoresTheCapture: {"backend_failures"},
     NoKey: {"idempotency", "reference", "backend_failures"},

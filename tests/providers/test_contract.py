@@ -8,14 +8,14 @@ from typing import Any, cast
 import pytest
 
 import flovia
-from flovia.core.effects import Flow, HttpCall, HttpReply, http, now, sleep
-from flovia.core.encoding import JsonObject
+from flovia.core.effects import Find, Flow, HttpCall, HttpReply, http, now, recall, remember, sleep, token
+from flovia.core.encoding import JsonObject, JsonValue, canonical, loads_object
 from flovia.core.errors import HttpError
-from flovia.core.provider import Presented, Provider, Unknown, Verdict
+from flovia.core.provider import NotPaid, Paid, Presented, Provider, Quote, Terms, Unknown, Verdict, charge_request
 from flovia.providers.mock import MockProvider
 from flovia.testing.flows import ByHand, drive
 from flovia.testing.providers import Ask, ProviderContract
-from tests.providers.bank import BankContract, BankProvider, checks, failing
+from tests.providers.bank import BANK, BankContract, BankProvider, checks, failing
 from tests.providers.broken import CAUGHT
 from tests.tree import ROOT
 
@@ -82,6 +82,62 @@ class TestBank(BankContract):
     """A provider that looks up and captures, with a backend that fails in every way."""
 
 
+class OrderProvider(BankProvider):
+    """Sends one order with the key in its body, and is answered without one; its terms differ each time."""
+
+    fixed_terms = False
+
+    def quote(self, quote: Quote) -> Flow[Terms]:
+        """Number the order."""
+        order = yield from token()
+        return Terms(request=charge_request(quote.price), opaque={"order": order})
+
+    def verify(self, presented: Presented) -> Flow[Verdict]:
+        """Order the money."""
+        hold, charge = presented.payload.get("hold"), presented.charge
+        if not isinstance(hold, str):
+            return NotPaid(problem="invalid-payload")
+        order: dict[str, JsonValue] = {"hold": hold, "key": presented.nonce, "amount": charge["amount"]}
+        try:
+            reply = yield from http(HttpCall(http_method="POST", url=BANK, body=canonical(order)))
+        except HttpError as error:
+            return Unknown() if error.sent else NotPaid(same_challenge=True, retry_after_s=2)
+        if reply.status in (404, 422):
+            return NotPaid()
+        payment = reply.header("x-payment")
+        if reply.status != 204 or payment is None:
+            return Unknown()
+        return Paid(reference=payment, amount=int(str(charge["amount"])), currency=str(charge["currency"]))
+
+
+class TestOrders(BankContract):
+    """A provider that gives orders and asks nothing; an order that never left is certainly not paid."""
+
+    make = OrderProvider
+    keys: dict[str, str]
+
+    @pytest.fixture(autouse=True)
+    def _keys(self) -> None:
+        self.keys = {}
+
+    def pending(self, ask: Ask) -> JsonObject | None:
+        """There is no waiting here."""
+        return None
+
+    def backend(self, call: HttpCall) -> HttpReply:
+        """Pay once per hold, and tell it again to whoever has the key."""
+        order = loads_object(call.body)
+        name = str(order["hold"])
+        hold = self.bank.holds.get(name)
+        if hold is None:
+            return HttpReply(status=404)
+        if str(hold["cents"]) != order["amount"]:
+            return HttpReply(status=422)
+        if self.keys.setdefault(name, str(order["key"])) != order["key"]:
+            return HttpReply(status=409)
+        return HttpReply(status=204, headers=(("x-payment", str(hold["id"])),))
+
+
 @pytest.mark.parametrize("broken", CAUGHT, ids=lambda broken: broken.__name__)
 def test_a_broken_provider_is_caught(broken: type[BankProvider]) -> None:
     """Each mistake is noticed by the checks of the promise it breaks, and by no other."""
@@ -141,6 +197,19 @@ def test_a_slow_provider_is_cut_off() -> None:
 # --- driving by hand ---------------------------------------------------------------------------------------
 
 CALL = HttpCall(http_method="GET", url="https://bank.test/")
+
+
+def test_what_a_provider_may_not_ask_for() -> None:
+    """The ledger's verbs belong to the gate; what is remembered can be recalled."""
+    world = ByHand(lambda call: HttpReply(status=200))
+    assert "one" == drive(remember("test", "key", "one", ttl_s=60.0), world)
+    assert "one" == drive(recall("test", "key"), world)
+
+    def grabs() -> Flow[None]:
+        yield Find("realm.test|challenge-1")
+
+    with pytest.raises(AssertionError, match="Find is the gate's"):
+        drive(grabs(), world)
 
 
 def test_driving_with_a_list() -> None:

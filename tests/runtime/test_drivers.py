@@ -1,5 +1,7 @@
 """The drivers: effects performed, exceptions given back, deadlines kept, cancellation survived. asyncio and trio."""
 
+import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import flovia
 from flovia.core import exchange
 from flovia.core.effects import (
     Deadline,
+    Find,
     Flow,
     HttpCall,
     HttpReply,
@@ -27,7 +30,7 @@ from flovia.core.effects import (
 from flovia.core.provider import Paid, Presented, Verdict
 from flovia.ledger.memory import MemoryLedger
 from flovia.providers.mock import MockProvider
-from flovia.runtime import World, arun, run
+from flovia.runtime import LEDGER_THREADS, World, arun, run
 from tests.core.world import Clock, Shop, challenges, pay, problem, request
 
 T = TypeVar("T")
@@ -42,6 +45,11 @@ class Waiting(MemoryLedger):
     def claim(self, *arguments):
         self.threads = getattr(self, "threads", set()) | {threading.get_ident()}
         return super().claim(*arguments)
+
+
+def _look() -> Flow[None]:
+    """Ask the ledger for a payment."""
+    yield Find("test")
 
 
 @pytest.fixture
@@ -361,6 +369,64 @@ class TestGateUnderDrivers:
         assert exchange.DELIVERING == shop.ledger.find(f"api.example.com|{challenge.id}").state
         clock.advance(61)
         assert (await paid.aenter(request(pay(challenge)))).grant.redelivery
+
+    def test_cancelled_by_asyncio_while_it_waits_for_a_thread(self) -> None:
+        """``Task.cancel()`` ignores anyio's shields; a delivery that still waits for a thread is recorded all the same."""
+        clock = Clock()
+        shop = Shop(ledger=Waiting(clock=clock), clock=clock)
+        paid = shop.flovia.paid_api(provider="mock", price="1.00 USD")
+        hold = threading.Event()
+
+        class Full(Waiting):
+            def find(self, key):
+                hold.wait(10)
+
+        async def main() -> str:
+            (challenge,) = challenges((await paid.aenter(request())).response)
+            passage = await paid.aenter(request(pay(challenge)))
+            passage.start(200, flovia.Headers.of(()))
+            full = World(ledger=Full(clock=clock))
+            holders = [asyncio.ensure_future(arun(_look(), full)) for _ in range(LEDGER_THREADS)]
+            await asyncio.sleep(0.05)
+            leaving = asyncio.ensure_future(paid.aleave(passage, completed=True))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+            hold.set()
+            await asyncio.gather(*holders)
+            key = f"api.example.com|{challenge.id}"
+            until = time.monotonic() + 10
+            while (state := shop.ledger.find(key).state) == exchange.DELIVERING and time.monotonic() < until:
+                await asyncio.sleep(0.01)
+            return state
+
+        assert exchange.DELIVERED == asyncio.run(main())
+
+    async def test_cancelled_by_asyncio_before_the_store_fails(self) -> None:
+        """Nobody waits for the failure any more, and nobody is told of it."""
+        entered = threading.Event()
+
+        class Down(Waiting):
+            def find(self, key):
+                entered.set()
+                time.sleep(0.05)
+                raise flovia.LedgerError("test: down")
+
+        async def main() -> list[object]:
+            told: list[object] = []
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+            looking = asyncio.ensure_future(arun(_look(), World(ledger=Down())))
+            await asyncio.to_thread(entered.wait, 10)
+            looking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await looking
+            await asyncio.sleep(0.2)
+            gc.collect()
+            return told
+
+        assert [] == await anyio.to_thread.run_sync(asyncio.run, main())
 
     def test_an_abandoned_flow_leaves_a_lease(self, shop: Shop) -> None:
         """A flow closed in the middle writes nothing; the lease heals it."""

@@ -18,7 +18,7 @@ from flovia.ledger.memory import MemoryLedger
 POOL = int(os.environ.get("FLOVIA_BENCH_POOL", "30000"))
 CLIENT = [(b"host", b"127.0.0.1:8000"), (b"accept", b"*/*")]
 AMOUNT = int(REQUEST["amount"])
-NO_HEADERS = flovia.Headers.of(())
+NO_HEADERS = flovia.Headers.from_asgi(())
 
 
 class BenchProvider:
