@@ -2,7 +2,8 @@
 
 import json
 from hashlib import sha256
-from typing import Final
+from itertools import chain
+from typing import Final, cast
 
 from flovia.core.encoding import JsonObject
 
@@ -11,15 +12,11 @@ _encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 def fingerprint_of(bound: bytes, payload: JsonObject) -> str:
     """A hash over everything the MAC covers and the payload. Member order and spacing do not matter."""
-    texts = [""]
-    for name, value in sorted(payload.items()):
-        if not isinstance(value, str):
-            # JSON starts with a brace, the texts with U+0000, so the two forms never meet.
-            proof = _encode(payload)
-            break
-        texts += (name, value)
-    else:
+    try:
         # Our JSON reader refuses U+0000, so no text holds one and it keeps them apart.
-        proof = "\0".join(texts)
+        proof = "\0" + "\0".join(chain.from_iterable(cast("list[tuple[str, str]]", sorted(payload.items()))))
+    except TypeError:
+        # Not all of it is text. JSON starts with a brace, the texts with U+0000, so the two forms never meet.
+        proof = _encode(payload)
     # The length keeps the two parts apart; both are the client's words.
     return sha256(len(bound).to_bytes(4, "big") + bound + proof.encode("utf-8", "surrogatepass")).hexdigest()

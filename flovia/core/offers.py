@@ -12,7 +12,7 @@ import attrs
 from flovia.core.binding import Keyring, slots
 from flovia.core.challenge import MAX_DESCRIPTION
 from flovia.core.encoding import encode_param
-from flovia.core.errors import WiringError
+from flovia.core.errors import ParseError, WiringError
 from flovia.core.fields import quote
 from flovia.core.http import Headers, HttpRequest
 from flovia.core.money import Price
@@ -106,7 +106,14 @@ class OfferPlan:
         if found is None:
             if len(self._fixed) >= _CACHED_PRICES:
                 self._fixed.clear()
-            found = self._fixed[price] = encode_param(self._fixed_terms(price).request)
+            terms = self._fixed_terms(price)
+            try:
+                found = self._fixed[price] = encode_param(terms.request)
+            except ParseError as error:
+                raise WiringError(
+                    f"what provider {self.provider.name!r} asks for cannot be sent ({error}); is there a control"
+                    " character in the description?"
+                ) from error
         return found
 
     def _fixed_terms(self, price: Price) -> Terms:

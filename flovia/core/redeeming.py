@@ -93,7 +93,9 @@ class Redeemer(Issuer):
         if len(tokens) > 1:
             return self._refuse(request, trace, "bad-request")
         found = self._checker.check(request, field, tokens[0])
-        return self._refuse(request, trace, found) if found == "method-unsupported" else found
+        if isinstance(found, str) and found == "method-unsupported":
+            return self._refuse(request, trace, found)
+        return found
 
     def _on_record(self, candidate: Candidate) -> Flow[bool]:
         """Whether the secret is gone but the payment is there: its fingerprint holds all that was verified then."""
@@ -161,7 +163,7 @@ class Redeemer(Issuer):
             trace.note(ev.PAYMENT_UNKNOWN, self._clock())
             yield from self._release(trace, key, fence, park=True)
             return self._refuse(request, trace, "outcome-unknown", verdict.retry_after_s)
-        if isinstance(verdict, NotPaid):
+        if not isinstance(verdict, Paid):
             yield from self._release(trace, key, fence, park=False)
             same = echo if verdict.same_challenge else None
             return (yield from self._challenge(request, trace, verdict.problem, verdict.retry_after_s, same))

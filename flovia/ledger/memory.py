@@ -22,6 +22,7 @@ from flovia.ledger.forking import watch
 from flovia.ledger.rules import OVER, judge
 
 # Steps from a state that was just compared, so looked up in the table once.
+_CLAIMED_FIRST: Final = ClaimResult("claimed", 1, attempt=1)
 _FIRST_CLAIM: Final = step(PAYMENT, exchange.ISSUED, "claim")
 _SETTLED: Final = step(PAYMENT, exchange.CLAIMED, "settle")
 _DELIVERING: Final = step(PAYMENT, _SETTLED, "redeem")
@@ -121,7 +122,7 @@ class MemoryLedger:
                 if expired:
                     return OVER
                 self._new(key, fingerprint, keep_until, now + lease_s)
-                return ClaimResult("claimed", 1, "", "", 1)
+                return _CLAIMED_FIRST
             verdict = judge(payment, now, fingerprint, expired, max_deliveries)
             if isinstance(verdict, ClaimResult):
                 return verdict

@@ -24,7 +24,7 @@ DIGEST = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"
 
 
 @given(
-    description=st.none() | st.text(max_size=60),
+    description=st.none() | st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=60),
     digest=st.sampled_from([None, DIGEST]),
     header=st.booleans(),
     opaque=st.dictionaries(st.sampled_from(["a", "z"]), st.text("xyz%é", max_size=5)),
@@ -120,6 +120,12 @@ def test_a_ledger_that_fails_while_terms_are_made() -> None:
     gate = Shop().flovia.paid_api(provider=Remembering(fixed_terms=False), price="1.00 USD")
     response = gate.enter(request()).response
     assert (503, []) == (response.status, challenges(response))
+
+
+def test_a_description_that_cannot_be_sent_is_refused_at_start() -> None:
+    """A NUL in the description is a WiringError when the route is set up, not an error of some request."""
+    with pytest.raises(flovia.WiringError, match="description"):
+        Shop().flovia.paid_api(provider="mock", price="1.00 USD", description="\0")
 
 
 def test_a_gate_needs_a_secret() -> None:
