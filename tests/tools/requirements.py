@@ -1,4 +1,4 @@
-"""Which test shows which requirement: ``docs/requirements.md``.
+"""Which test shows which requirement, and where servers answer themselves: ``docs/requirements.md``.
 
     python -m tests.tools.requirements            write the page
     python -m tests.tools.requirements --check    only say whether it is out of date
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from tests.adapters.behaviour.rows import ROWS
+from tests.adapters.behaviour.table import Exchange
 from tests.tree import ROOT
 
 PAGE = ROOT / "docs" / "requirements.md"
@@ -105,6 +106,17 @@ def rows() -> Iterator[tuple[str, str]]:
         yield from ((requirement, row.name) for requirement in row.requirements)
 
 
+def own_answers() -> Iterator[str]:
+    """A line for every answer that an adapter's framework or a server gives by itself."""
+    for row in ROWS:
+        for name, reason in row.without.items():
+            yield f"| {name} | `{row.name}` | not run | {reason} |"
+        for step in row.steps:
+            for name, own in step.own.items() if isinstance(step, Exchange) else ():
+                statuses = " or ".join(map(str, own.answer.statuses))
+                yield f"| {name} | `{row.name}` | {statuses} | {own.reason} |"
+
+
 def shortened(names: list[str]) -> str:
     """Names with a number at the end, told together: ``tampered-0…19``."""
     told: list[str] = []
@@ -133,6 +145,16 @@ def page() -> str:
         if requirement in DEFERRED:
             tests_here = tests_here or DEFERRED[requirement]
         lines.append(f"| {requirement} | {text} | {rows_here} | {tests_here} |")
+    lines += [
+        "",
+        "## Where a framework or a server answers itself",
+        "",
+        "Everything else in the table is the same everywhere.",
+        "",
+        "| who | row | answers | because |",
+        "| --- | --- | --- | --- |",
+        *sorted(set(own_answers())),
+    ]
     return "\n".join([*lines, ""])
 
 
