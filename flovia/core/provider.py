@@ -94,11 +94,12 @@ class Paid:
 
 @attrs.frozen(kw_only=True)
 class NotPaid:
-    """The money has certainly not moved, and this credential will not move it.
+    """The money has certainly not moved, and nothing that is under way will move it.
 
     ``problem`` is the code of a 402 problem type (``verification-failed``, ``invalid-payload``,
-    ``payment-insufficient`` …). ``same_challenge``: the payment is merely pending, so the same challenge is
-    presented again with ``retry_after_s``; otherwise a fresh one is.
+    ``payment-insufficient`` …). ``same_challenge``: the payer has yet to act, so the same challenge is presented
+    again with ``retry_after_s``; otherwise, and once that one has expired, a fresh one is. So for a payment that
+    was made and is merely not confirmed yet answer :class:`Unknown`, or it would be asked for twice.
     """
 
     problem: str = "verification-failed"
