@@ -77,6 +77,10 @@ class LedgerVerbs(Protocol):
         """Record a failed delivery."""
         ...
 
+    def end_later(self, key: str, fence: int, delivered: bool, events: tuple[EventRow, ...], /) -> None:
+        """Record the end of a delivery when the store answers again."""
+        ...
+
     def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...], /) -> bool:
         """Give a claim back."""
         ...

@@ -91,6 +91,14 @@ class Ledger(Protocol):
         """``delivering -> settled``, with its events: it can be redeemed again. False if the fence is stale."""
         ...
 
+    def end_later(self, key: str, fence: int, delivered: bool, events: tuple[EventRow, ...]) -> None:
+        """Do ``deliver`` or ``fail`` as soon as the store answers again. Never waits, never raises.
+
+        For an end that could not be recorded although the answer is out: without it the credential could buy the
+        same again when the lease has run out. Tried until it is done, the fence is stale, or the process ends.
+        """
+        ...
+
     def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...]) -> bool:
         """``claimed -> issued`` (known not paid) or ``claimed -> parked`` (unknown). False if stale.
 

@@ -182,6 +182,13 @@ class MemoryLedger:
         """See :meth:`flovia.ledger.base.Ledger.fail`."""
         return self._end(key, fence, exchange.DELIVERING, "fail", events)
 
+    def end_later(self, key: str, fence: int, delivered: bool, events: tuple[EventRow, ...]) -> None:
+        """See :meth:`flovia.ledger.base.Ledger.end_later`; memory always answers, so at once."""
+        done = self._end(key, fence, exchange.DELIVERING, "deliver" if delivered else "fail", events)
+        payment = self._payments.get(key)
+        if not done and (payment is None or payment.fence != fence):
+            self.append(events)
+
     def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...]) -> bool:
         """See :meth:`flovia.ledger.base.Ledger.release`."""
         return self._end(key, fence, exchange.CLAIMED, "park" if park else "release", events)

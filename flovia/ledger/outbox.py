@@ -1,4 +1,4 @@
-"""Events of unpaid requests on their way to the store: a bounded buffer and the thread that empties it.
+"""What waits for the store: events of unpaid requests, ends of deliveries, and the thread that writes them.
 
 A request must not wait for events nobody paid for, and a store that is down must not make memory grow.
 What is lost is counted: rows that found the buffer full, and rows the store can never take.
@@ -40,6 +40,7 @@ class Outbox:
     def after_fork_in_child(self) -> None:
         """Start empty: what waits in the parent is the parent's to write, and its thread is not here."""
         self._rows: deque[EventRow] = deque()
+        self._jobs: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._something = threading.Event()
@@ -67,6 +68,18 @@ class Outbox:
         if waiting and not self._something.is_set():
             self._something.set()
 
+    def defer(self, job: Callable[[], None]) -> None:
+        """Have ``job`` done by the thread, again and again while it raises LedgerError. Never waits, never raises."""
+        with self._lock:
+            if self._closing.is_set() or len(self._jobs) >= self._capacity:
+                _log.error("the end of a delivery could not be kept for later; its lease will end by itself")
+                return
+            self._jobs.append(job)
+            if self._thread is None:
+                self._launch()
+        self._enough.set()
+        self._something.set()
+
     def flush(self) -> None:
         """Write everything that waits, now.
 
@@ -74,6 +87,14 @@ class Outbox:
             LedgerError: the store cannot; the rows stay and are tried again.
         """
         with self._writing:
+            while self._jobs:
+                try:
+                    self._jobs[0]()
+                except LedgerError:
+                    raise
+                except Exception:
+                    _log.exception("the end of a delivery could not be recorded; its lease will end by itself")
+                self._jobs.popleft()
             while batch := tuple(islice(self._rows, BATCH)):
                 try:
                     self._write(batch)
@@ -95,8 +116,9 @@ class Outbox:
             self.flush()
         except LedgerError as error:
             self.dropped += len(self._rows)
-            _log.error("%d events of unpaid requests are lost: %s", len(self._rows), error)
+            _log.error("%d events and %d ends of deliveries are lost: %s", len(self._rows), len(self._jobs), error)
             self._rows.clear()
+            self._jobs.clear()
 
     def _launch(self) -> None:
         thread = threading.Thread(target=self._run, name="flovia-events", daemon=True)

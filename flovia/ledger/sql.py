@@ -311,6 +311,19 @@ class SqlLedger:
         """See :meth:`flovia.ledger.base.Ledger.fail`."""
         return self._end("fail", key, fence, events)
 
+    def end_later(self, key: str, fence: int, delivered: bool, events: tuple[EventRow, ...]) -> None:
+        """See :meth:`flovia.ledger.base.Ledger.end_later`."""
+        verb = "deliver" if delivered else "fail"
+
+        def end() -> None:
+            if not self._end(verb, key, fence, events):
+                found = self.find(key)
+                # With our own fence it was recorded after all, and only the answer to that was lost.
+                if found is None or found.fence != fence:
+                    self._outbox.append(events)
+
+        self._outbox.defer(end)
+
     def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...]) -> bool:
         """See :meth:`flovia.ledger.base.Ledger.release`."""
         return self._end("park" if park else "release", key, fence, events)

@@ -20,6 +20,8 @@ Combination = tuple[str, str, str]
 COMBINATIONS: list[Combination] = [
     *((adapter, server, "memory") for adapter in ("wsgi", "flask") for server in WSGI),
     *((adapter, server, "memory") for adapter in ("asgi", "fastapi", "hono") for server in ASGI),
+    ("asgi", "hypercorn-trio", "memory"),
+    ("hono", "hypercorn-trio", "sqlite"),
     ("flask", "waitress", "sqlite"),
     ("asgi", "uvicorn", "sqlite"),
 ]
