@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Final, TypedDict, TypeVar, Unpack, cast
 
 import attrs
@@ -260,14 +261,14 @@ class Flovia:
             (1, max_deliveries, "max_deliveries"),
             (0, max_body, "max_body"),
         ):
-            if value < least:
-                raise WiringError(f"{what} must be at least {least}, not {value}")
-        if type(expires_in) is not int or expires_in > 366 * DAY_S:
-            raise WiringError(f"expires_in is a whole number of seconds, at most a year, not {expires_in}")
+            if type(value) is not int or value < least:
+                raise WiringError(f"{what} must be a whole number, at least {least}, not {value!r}")
+        if expires_in > 366 * DAY_S:
+            raise WiringError(f"expires_in is in seconds, at most a year, not {expires_in}")
         for seconds, what in ((redeem_for, "redeem_for"), (deliver_within, "deliver_within")):
             # Without a lease one credential would be delivered to all who come at once.
-            if not 0 < seconds < math.inf:
-                raise WiringError(f"{what} must be a number of seconds above 0, not {seconds}")
+            if not isinstance(cast("object", seconds), int | float) or not 0 < seconds < math.inf:
+                raise WiringError(f"{what} must be a number of seconds above 0, not {seconds!r}")
         gate = Gate(
             self._services(chosen),
             offers=chosen,
@@ -294,7 +295,10 @@ class Flovia:
         rail = self._check_rail(rail)
         chosen = provider if provider is not None else self._provider
         if chosen is None:
-            raise WiringError("say which provider gates this route: paid_api(provider='hitpay', rail='mpp')")
+            raise WiringError(
+                "say who takes the payment and what it costs: paid_api(provider='mock', price='1.00 SGD');"
+                " or, for a handler with a gate of its own, which provider that is: observe(provider='hitpay')"
+            )
         if isinstance(chosen, str):
             label, field = chosen, observed_receipt_field(chosen)
         else:
@@ -336,12 +340,16 @@ class Flovia:
                 price = self.settings.price
             chosen = provider if provider is not None else self._provider
             if chosen is None:
-                raise WiringError("say who takes the payment: paid_api(provider='mock', rail='mpp', price='1.00 SGD')")
-            offers = [Offer(provider=chosen, price=_not_none(price), description=description)]
+                raise WiringError("say who takes the payment: paid_api(provider='mock', price='1.00 SGD')")
+            offers = [Offer(provider=chosen, price=price, description=description)]
         ready: list[CoreOffer] = []
         for offer in offers:
+            if not isinstance(cast("object", offer), Offer):
+                raise WiringError(f"{offer!r} is no offer; write Offer(provider='mock', price='1.00 SGD')")
             found = find_provider(offer.provider) if isinstance(offer.provider, str) else offer.provider
-            value = _not_none(offer.price)
+            if isinstance(cast("object", found), type):
+                raise WiringError(f"provider={getattr(found, '__name__', '')} is the class; make one: provider=…()")
+            value = _checked_price(offer.price)
             ready.append(
                 CoreOffer(
                     provider=found,
@@ -391,6 +399,20 @@ def _not_none(value: T) -> T:
             " the argument out if the handler has its own gate"
         )
     return value
+
+
+def _checked_price(price: PriceLike) -> PriceLike:
+    """A price that can be one: a text, a Price or a plain function."""
+    _not_none(price)
+    if isinstance(price, str | Price):
+        return price
+    if not callable(price):
+        raise WiringError(
+            f"price={price!r} is a {type(price).__name__}; write it as a text with its currency: '1.00 SGD'"
+        )
+    if iscoroutinefunction(price):
+        raise WiringError("the price function is async; it must be a plain function that answers at once")
+    return price
 
 
 def _check_distinct(offers: Sequence[CoreOffer]) -> None:
@@ -463,5 +485,10 @@ def as_paid_api(paid: PaidApi | None = None, /, **settings: Unpack[RouteSettings
     if settings:
         raise WiringError("give either a PaidApi or the keywords of paid_api, not both")
     if not isinstance(cast("object", paid), PaidApi):
-        raise WiringError(f"{type(paid).__name__} is not a guard; make one with flovia.paid_api(...)")
+        if isinstance(cast("object", paid), Flovia):
+            raise WiringError("a Flovia is not a guard; give flo.paid_api(price='1.00 SGD')")
+        raise WiringError(
+            f"a {type(paid).__name__} is not a guard. Write paid(provider='mock', price='1.00 SGD'), with its"
+            " parentheses, or paid(gate, …) with gate = flovia.paid_api(...)"
+        )
     return paid

@@ -14,7 +14,7 @@ import pytest
 from tests.tree import ADAPTERS, ROOT
 
 EXTRAS = {
-    *("httpx2", "server", "postgres", "receipts", "cli", "demo", "dev"),
+    *("httpx2", "server", "cli", "demo", "dev"),
     *("wsgi", "asgi", "hono", "flask", "fastapi"),
 }
 # Loading any of these with `import flovia` would make every program that merely mentions flovia pay for it.
@@ -137,3 +137,22 @@ def test_importing_a_raw_adapter_loads_no_framework(adapter: str) -> None:
     """The adapters of bare protocols need no framework to be importable."""
     frameworks = {"flask", "werkzeug", "fastapi", "starlette", "pydantic", "sqlalchemy", "httpx", "httpx2"}
     assert set() == loaded_by(f"import {adapter}") & frameworks
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "remedy"),
+    [
+        ("flovia_flask", "flask", "pip install 'flovia[flask]'"),
+        ("flovia_fastapi", "fastapi", "pip install 'flovia[fastapi]'"),
+        ("flovia.client.httpx", "httpx", "pip install httpx"),
+        ("flovia.client.httpx2", "httpx2", "pip install httpx2"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_remedy(module: str, package: str, remedy: str) -> None:
+    """Who forgot an extra reads which line installs it; the error is still an ImportError."""
+    code = f"import sys; sys.modules[{package!r}] = None\nimport {module}"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert 1 == done.returncode
+    last = done.stderr.splitlines()[-1]
+    assert f"ModuleNotFoundError: {module} needs " == last[: len(f"ModuleNotFoundError: {module} needs ")]
+    assert last.endswith(remedy)

@@ -7,7 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Annotated, Final, ParamSpec, TypeVar, Unpack, cast
 
 import anyio
-from fastapi import Depends, Request, Response
+
+try:
+    from fastapi import Depends, Request, Response
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("flovia_fastapi needs FastAPI: pip install 'flovia[fastapi]'", name=error.name) from error
 from fastapi.dependencies.utils import get_typed_return_annotation, get_typed_signature
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 

@@ -17,17 +17,20 @@ from typing import Final, ParamSpec, Unpack, cast
 from weakref import WeakSet
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from flask import (
-    Flask,
-    Response,
-    current_app,
-    g,
-    got_request_exception,
-    request,
-    request_finished,
-    request_started,
-    request_tearing_down,
-)
+try:
+    from flask import (
+        Flask,
+        Response,
+        current_app,
+        g,
+        got_request_exception,
+        request,
+        request_finished,
+        request_started,
+        request_tearing_down,
+    )
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("flovia_flask needs Flask: pip install 'flovia[flask]'", name=error.name) from error
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import InternalServerError
 

@@ -28,10 +28,10 @@ def safe(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def members(found: Mapping[str, JsonValue]) -> Text:
-    """One line per member: its name and its value, objects as JSON."""
+def members(found: Mapping[str, JsonValue], width: int = NAME_WIDTH) -> Text:
+    """One line per member: its name in a column of ``width`` characters and its value, objects as JSON."""
     lines = [
-        Text(f"  {safe(name):<{NAME_WIDTH}}", style="dim") + Text(safe(plain(value)), style="")
+        Text(f"  {safe(name):<{width - 1}} ", style="dim") + Text(safe(plain(value)), style="")
         for name, value in found.items()
     ]
     return Text("\n").join(lines)

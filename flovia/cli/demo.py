@@ -82,7 +82,7 @@ def lines_to_try(url: str, ledger: str) -> list[str]:
     ]
     if ledger.startswith("sqlite:"):  # what is only in this process's memory nobody else can read
         lines += [
-            "# who paid and what was used, as one event per paid call",
+            "# who paid and what was used, as one event per attempt",
             f"{program} events --ledger {shlex.quote(ledger)}",
         ]
     return lines

@@ -1,10 +1,10 @@
-"""``flovia events``: what a ledger joined, one event per paid call."""
+"""``flovia events``: what a ledger joined, one event per attempt to use a paid route."""
 
 import json
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -27,6 +27,8 @@ from flovia.settings import DEFAULT_LEDGER
 EVENTS_A_CALL: Final = 64
 """Events that are looked at for each joined event asked for; a paid call writes about nine."""
 BATCH: Final = 5000
+RAW_WIDTH: Final = max(len(field.name) for field in attrs.fields(Event)) + 2
+"""The column of an event's names."""
 
 
 def events(
@@ -34,9 +36,10 @@ def events(
     ledger: str | None = None,
     limit: PositiveInt = 20,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    paid: Annotated[bool, Parameter(negative="")] = False,
     raw: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Print what a ledger joined: one event per paid call, the newest last.
+    """Print what a ledger joined: one event per attempt to use a paid route, paid or not, the newest last.
 
     Only the ledger's newest events are looked at, 64 for each one that is asked for. Exit status 1 if there
     are none.
@@ -45,6 +48,7 @@ def events(
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
         limit: how many, at most.
         as_json: one JSON object a line.
+        paid: only the attempts that were paid and delivered.
         raw: the events themselves, not joined.
     """
     url = ledger or os.environ.get("FLOVIA_LEDGER", "").strip() or DEFAULT_LEDGER
@@ -52,9 +56,11 @@ def events(
         raise WiringError(
             "a memory ledger is gone with its process; name a file: flovia events --ledger sqlite:///flovia.db"
         )
+    if raw and paid:
+        raise WiringError("--paid chooses among joined events; leave it or --raw out")
     with closing(open_ledger(url, create=False)) as opened:
         newest = _newest(opened, limit if raw else limit * EVENTS_A_CALL)
-    found: Iterable[Event | JoinedEvent] = newest if raw else join(newest)[-limit:]
+    found: Sequence[Event | JoinedEvent] = newest if raw else _attempts(newest, paid=paid)[-limit:]
     out = console()
     for one in found:
         shown = _raw(one) if isinstance(one, Event) else one.to_json()
@@ -62,12 +68,20 @@ def events(
             sys.stdout.write(json.dumps(shown) + "\n")
         elif isinstance(one, Event):
             out.print(Text(one.type, style="bold"))
-            out.print(members({name: value for name, value in shown.items() if value is not None}))
+            out.print(members({name: value for name, value in shown.items() if value is not None}, RAW_WIDTH))
         else:
             out.print(_line(one))
     if not newest:
         complain(f"no events in {url} yet")
-    return 0 if newest else 1
+    elif not found:
+        complain(
+            f"no paid call among the newest {len(newest)} events of {url}; --limit {limit * 10} looks further back"
+        )
+    return 0 if found else 1
+
+
+def _attempts(events: Sequence[Event], *, paid: bool) -> list[JoinedEvent]:
+    return [one for one in join(events) if not paid or one.insight == CONVERTED]
 
 
 def _newest(ledger: Ledger, count: int) -> list[Event]:

@@ -30,6 +30,12 @@ _STATUS: Final = re.compile(r"^(?:< )?HTTP/[0-9.]+ ([0-9]{3})\b", re.MULTILINE)
 _TOKEN: Final = re.compile(r"Payment +[A-Za-z0-9_-]+", re.IGNORECASE)
 
 
+_EXPECTED: Final = (
+    "expected a WWW-Authenticate, Authorization or Payment-Receipt value, a token, a problem document,"
+    " or a whole response (curl -si URL)"
+)
+
+
 @attrs.frozen(kw_only=True)
 class Finding:
     """One thing that was found: its ``kind`` and what it says, or the ``error`` that makes it unreadable."""
@@ -71,7 +77,7 @@ def inspect(
         if finding.error is not None:
             complain(f"unreadable {finding.kind}: {finding.error}")
     if not found:
-        complain("nothing of the Payment scheme in there")
+        complain(f"nothing of the Payment scheme in there; {_EXPECTED}")
     return 0 if found and all(finding.error is None for finding in found) else 1
 
 
@@ -143,7 +149,7 @@ def _bare(token: str) -> Finding:
     try:
         decoded = loads_object(b64url_decode(token))
     except ParseError as error:
-        return Finding(kind="value", error=str(error))
+        return Finding(kind="value", error=f"{_EXPECTED}; as a token: {error}")
     if "payload" in decoded:
         return _credential(f"Payment {token}")
     if "reference" in decoded:

@@ -103,15 +103,17 @@ class RedirectAfterPayment(PaymentError, PeerError):
 
 
 class OutcomeUnknown(PaymentError, PeerError):
-    """Nobody here can say whether the payment was taken: a time-out, a lost connection, a 5xx (C14).
+    """Nobody here can say what became of the payment or its answer: a time-out, a lost connection, a 5xx (C14).
 
     Never pay again for the same thing: resume with ``reference``. ``status`` is the last status seen, if
-    any.
+    any, and ``problem`` the code of the problem type that came with it, if any. With ``delivery-failed`` a flovia
+    server says that it took the payment and owes the answer.
     """
 
-    def __init__(self, message: str, *, reference: str, status: int | None = None) -> None:
+    def __init__(self, message: str, *, reference: str, status: int | None = None, problem: str | None = None) -> None:
         super().__init__(message, may_have_paid=True, reference=reference)
         self.status = status
+        self.problem = problem
 
 
 class CannotResume(PaymentError, CallerError):

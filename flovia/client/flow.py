@@ -34,6 +34,7 @@ from flovia.client.policy import Ask, Policy, Terms, check_challenge, check_chan
 from flovia.client.steps import (
     Answer,
     Commit,
+    ConnectionLost,
     Forget,
     Head,
     Keep,
@@ -53,6 +54,7 @@ from flovia.core.effects import Now, Sleep, Token
 from flovia.core.encoding import loads_object
 from flovia.core.errors import CallerError, FloviaError, HttpError, ParseError
 from flovia.core.fields import payment_credentials, printable
+from flovia.core.problems import PROBLEMS
 from flovia.core.receipt import Receipt, parse_receipt
 
 log: Final = logging.getLogger("flovia.client")
@@ -62,6 +64,13 @@ CREDENTIAL_FIELDS: Final = ("Authorization", "Payment-Authorization")
 
 UNPAYABLE: Final = frozenset({"HEAD", "OPTIONS", "TRACE"})
 """Their 402 is handed on: it says what a GET would cost, and paying for it would deliver nothing."""
+
+RECONNECT_S: Final = (0.05, 0.5)
+"""Seconds to wait after a lost connection before the same credential goes out on another one; then it is enough.
+
+A server may close a connection right after an answer, an error above all, without saying so; the HTTP client
+learns of it only by using that connection once more. The short wait lets it see the others that were closed.
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -274,11 +283,19 @@ def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool) -> St
     reference = pending.reference
     send = Send(add=((pending.field, pending.credential or ""),), paid=True)
     started: float = yield Now()
-    tries = 0
+    tries = lost = 0
     while True:
         tries += 1
         try:
             head: Head = yield send
+        except ConnectionLost as error:
+            # Whether the server got the request or not: the same credential never pays twice.
+            lost += 1
+            now: float = yield Now()
+            if lost > len(RECONNECT_S) or _impatient(policy, tries, now + RECONNECT_S[lost - 1] - started):
+                raise _unknown(ask, reference, f"gave no answer to the paid request ({error})") from error
+            yield Sleep(RECONNECT_S[lost - 1])
+            continue
         except HttpError as error:
             raise _unknown(ask, reference, f"gave no answer to the paid request ({error})") from error
         status = head.status
@@ -293,40 +310,56 @@ def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool) -> St
                 status=status,
                 reference=reference,
             )
-        now: float = yield Now()
+        now = yield Now()
         wait = _retry_after(head.headers.get("retry-after"), now)
+        body = b""
         if status == 402:
-            body: bytes = yield ReadBody()
+            body = yield ReadBody()
             challenges = read_challenges(head.headers.get_all("www-authenticate"))
             same = any(isinstance(c, Challenge) and c.id == pending.challenge_id for c in challenges)
             if wait is None or not same:
-                _refused(ask, reference, body)
+                _refused(ask, reference, body, lost=bool(lost))
         elif status >= 500 or (status in (409, 429) and wait is not None):
-            yield ReadBody()
+            body = yield ReadBody()
         else:
             # The program's own kind of answer (404, 403 …). It got no delivery, so the credential stays.
             return Answer(payment=_info(head, pending, tries, resumed))
         if wait is None:
-            raise _unknown(ask, reference, f"answered the paid request with {status}", status)
-        if tries >= policy.max_tries or now + wait > started + policy.max_wait_s:
-            raise _unknown(ask, reference, f"still answers {status}, 'later', after {tries} tries", status)
+            raise _unknown(ask, reference, f"answered the paid request with {status}", status, body)
+        if _impatient(policy, tries, now + wait - started):
+            raise _unknown(ask, reference, f"still answers {status}, 'later', after {tries} tries", status, body)
         yield Sleep(wait)
 
 
-def _unknown(ask: Ask, reference: str, what: str, status: int | None = None) -> OutcomeUnknown:
-    return OutcomeUnknown(
-        f"{ask.origin} {what}: nobody knows whether the payment was taken. Do not pay again: the credential"
-        f" is kept as {reference}, resume(reference) sends the same one",
-        reference=reference,
-        status=status,
-    )
+def _impatient(policy: Policy, tries: int, waited_s: float) -> bool:
+    """Whether another try, this long after the first, would be more than the policy allows."""
+    return tries >= policy.max_tries or waited_s > policy.max_wait_s
 
 
-def _refused(ask: Ask, reference: str, body: bytes) -> NoReturn:
-    problem = _problem(body)
+def _unknown(ask: Ask, reference: str, what: str, status: int | None = None, body: bytes = b"") -> OutcomeUnknown:
+    uri, problem = _problem(body)
+    named = f" ({problem})" if problem else ""
+    if uri == PROBLEMS["delivery-failed"].type:
+        text = (
+            f"{ask.origin} {what}{named}: it took the payment, but its answer failed. Do not pay again: the"
+            f" credential is kept as {reference}, resume(reference) fetches the answer with it. If that keeps"
+            " failing, take it up with the server's operator"
+        )
+    else:
+        text = (
+            f"{ask.origin} {what}{named}: nobody knows whether the payment was taken. Do not pay again: the"
+            f" credential is kept as {reference}, resume(reference) sends the same one"
+        )
+    return OutcomeUnknown(text, reference=reference, status=status, problem=problem)
+
+
+def _refused(ask: Ask, reference: str, body: bytes, *, lost: bool) -> NoReturn:
+    _, problem = _problem(body)
+    # A credential is used up by the one answer that was delivered: perhaps by the one that never got here.
+    earlier = ". An earlier try in this call lost its connection: its answer may have been on the way" if lost else ""
     raise PaymentRefused(
-        f"{ask.origin} does not accept the payment ({problem or 'it gave no reason'}); flovia does not pay a"
-        f" second time in one call. The credential is kept as {reference}: take it up with the server's"
+        f"{ask.origin} does not accept the payment ({problem or 'it gave no reason'}){earlier}; flovia does not pay"
+        f" a second time in one call. The credential is kept as {reference}: take it up with the server's"
         " operator, or resume(reference) if the payment arrived later",
         problem=problem,
         status=402,
@@ -334,16 +367,16 @@ def _refused(ask: Ask, reference: str, body: bytes) -> NoReturn:
     )
 
 
-def _problem(body: bytes) -> str | None:
-    """The code of a problem type, the last part of its URI, if it looks like one."""
+def _problem(body: bytes) -> tuple[str | None, str | None]:
+    """The URI of a problem type and its code, the URI's last part, if it looks like one."""
     try:
         uri = loads_object(body).get("type")
     except ParseError:
-        return None
+        return None, None
     if not isinstance(uri, str):
-        return None
+        return None, None
     code = uri.rpartition("/")[2].rpartition(":")[2]
-    return code if 0 < len(code) <= 64 and code.isascii() and code.replace("-", "").isalnum() else None
+    return uri, code if 0 < len(code) <= 64 and code.isascii() and code.replace("-", "").isalnum() else None
 
 
 def _retry_after(value: str | None, now: float) -> float | None:

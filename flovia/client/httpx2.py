@@ -14,8 +14,12 @@ from typing import Final, Self, cast
 
 import anyio
 import attrs
-import httpx2
 from anyio import to_thread
+
+try:
+    import httpx2
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("flovia.client.httpx2 needs httpx2: pip install httpx2", name=error.name) from error
 
 from flovia.client.budget import Budget
 from flovia.client.drive import (
@@ -32,7 +36,7 @@ from flovia.client.drive import (
 from flovia.client.flow import paying, resuming
 from flovia.client.pending import Pending, PendingFiles
 from flovia.client.policy import Ask, Policy, origin_of
-from flovia.client.steps import Answer, Forget, Head, PaymentInfo, Send, Steps
+from flovia.client.steps import Answer, ConnectionLost, Forget, Head, PaymentInfo, Send, Steps
 from flovia.client.wallet import Wallet
 from flovia.core.errors import FloviaError, HttpError
 from flovia.core.http import Headers
@@ -47,6 +51,7 @@ _REFERENCE: Final = "flovia.reference"
 # httpx2 hands a request's extensions on to the requests it makes of it (redirects, authentication).
 
 _UNSENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+_BROKEN: Final = (httpx2.NetworkError, httpx2.RemoteProtocolError)
 _BODY_FIELDS: Final = (b"content-encoding", b"content-length", b"transfer-encoding")
 
 
@@ -384,7 +389,8 @@ def _headers(headers: httpx2.Headers) -> Headers:
 
 def _failure(error: Exception) -> HttpError:
     # The type alone: nobody vouches for the text.
-    return HttpError(type(error).__name__, sent=not isinstance(error, _UNSENT))
+    kind = ConnectionLost if isinstance(error, _BROKEN) else HttpError
+    return kind(type(error).__name__, sent=not isinstance(error, _UNSENT))
 
 
 def _ask(request: httpx2.Request) -> Ask:

@@ -9,6 +9,7 @@ from flovia.client.pending import Pending
 from flovia.client.wallet import PaymentContext
 from flovia.core.challenge import Challenge
 from flovia.core.effects import Now, Sleep, Token
+from flovia.core.errors import HttpError
 from flovia.core.http import Headers
 from flovia.core.money import Price
 from flovia.core.receipt import Receipt
@@ -29,12 +30,16 @@ class Send:
     """Send a copy of the program's request with the fields in ``add`` set. The result is a :class:`Head`.
 
     ``paid``: one of them is a credential; then every failure of the transport is an
-    :class:`~flovia.core.errors.HttpError`. Otherwise it is the HTTP client's own exception and none of the
-    flow's business.
+    :class:`~flovia.core.errors.HttpError`, a :class:`ConnectionLost` where that is what happened. Otherwise it is
+    the HTTP client's own exception and none of the flow's business.
     """
 
     add: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     paid: bool = False
+
+
+class ConnectionLost(HttpError):
+    """A paid request got no answer because its connection broke or could not be made; on a new one it may."""
 
 
 @attrs.frozen

@@ -21,7 +21,7 @@ from flovia.core.guard import DAY_S, Services
 from flovia.core.http import BodyState, HttpRequest, HttpResponse
 from flovia.core.offers import Offer
 from flovia.core.passage import Passage, Trace
-from flovia.core.redeeming import Redeemer
+from flovia.core.redeeming import Outcome, Redeemer
 
 _log = logging.getLogger("flovia")
 
@@ -88,23 +88,24 @@ class Gate(Redeemer):
             allow = HttpResponse(204, (("cache-control", "no-store"),))
             return Passage(request, _PASSED, trace, allow)
         trace.note(ev.REQUEST_STARTED, self._clock())
-        found = self._examine(request, trace)
-        if isinstance(found, Candidate):
-            try:
+        outcome: Outcome
+        try:
+            found = self._examine(request, trace)
+            if isinstance(found, Candidate):
                 outcome = yield from self._redeem(request, trace, found)
-            except LedgerError as error:
-                _log.warning("the ledger does not answer (%s); %s refused with 503", error, trace.endpoint)
-                outcome = self._refuse(request, trace, "ledger-unavailable", 1)
-            except Exception:
-                # A bug of a ledger, or one of ours: whatever it is, it opens nothing and asks for no money.
-                _log.exception("%s refused with 500: a credential could not be processed", trace.endpoint)
-                outcome = self._refuse(request, trace, "internal-payment-error")
-            if isinstance(outcome, Passage):
-                return outcome
-        elif isinstance(found, str):
-            outcome = yield from self._challenge(request, trace, found)
-        else:
-            outcome = found
+                if isinstance(outcome, Passage):
+                    return outcome
+            elif isinstance(found, str):
+                outcome = yield from self._challenge(request, trace, found)
+            else:
+                outcome = found
+        except LedgerError as error:
+            _log.warning("the ledger does not answer (%s); %s refused with 503", error, trace.endpoint)
+            outcome = self._refuse(request, trace, "ledger-unavailable", 1)
+        except Exception:
+            # A bug of a ledger, of the app's own functions, or ours: it opens nothing and asks for no money.
+            _log.exception("%s refused with 500: the request could not be processed", trace.endpoint)
+            outcome = self._refuse(request, trace, "internal-payment-error")
         return Passage(request, _CHALLENGED if outcome.status == 402 else _REFUSED, trace, outcome)
 
     def _examine(self, request: HttpRequest, trace: Trace) -> Candidate | HttpResponse | str:
@@ -175,10 +176,11 @@ class Gate(Redeemer):
                 done = yield Deliver(*end) if delivered else Fail(*end)
         except Exception as error:
             bug = not isinstance(error, LedgerError)
-            _log.warning("the ledger does not answer (%s); a delivery is left to its lease", error, exc_info=bug)
-            done = False
-        if not done:
-            ledger.append(rows)
+            _log.warning("the ledger does not answer (%s); a delivery is recorded later", error, exc_info=bug)
+            ledger.end_later(passage.key, passage.fence, delivered, rows)
+        else:
+            if not done:
+                ledger.append(rows)
 
     def renew(self, passage: Passage) -> Flow[None]:
         """Extend the lease of a delivery that is still streaming."""

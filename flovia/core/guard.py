@@ -14,6 +14,7 @@ from flovia.core.origin import Origin
 from flovia.core.passage import Trace
 
 DAY_S: Final = 86400.0
+MAX_PAYER: Final = 255
 MAX_ENDPOINT: Final = 256
 MAX_METHOD: Final = 32
 """Characters that events keep of a path and an HTTP method: both are the client's, and events add up."""
@@ -117,6 +118,11 @@ class Services:
     limiter: Limiter | None = None
     client_of: Callable[[HttpRequest], str] | None = None
     known_methods: set[str] = attrs.field(factory=set[str])
+
+
+def as_payer(name: str | None) -> str | None:
+    """Who paid, as a client or a provider says, cut to what an event should hold."""
+    return name if name is None else name[:MAX_PAYER]
 
 
 class Guard:

@@ -64,7 +64,7 @@ class Issuer(Guard):
         self._only = self.plans[0] if len(self.plans) == 1 else None
         self._ttl_s = ttl_s
         self._select = use_payment_authorization
-        self._scopes = Scopes()
+        self._scopes = Scopes(name or "")
         self._times = Times(0, "", "", 0.0)
         origin = services.origin
         self._anywhere = origin is not None and origin.public
@@ -154,6 +154,8 @@ class Issuer(Guard):
         trace.offer_amount = issued.price.amount
         trace.offer_currency = issued.price.currency
         trace.challenge_id = issued.id
+        # Of a fresh challenge nobody has paid anything yet, whatever became of the one before.
+        trace.payment_id = trace.payer = trace.recipient = None
         trace.note(ev.CHALLENGE_ISSUED, self._clock())
 
     # --- the response -----------------------------------------------------------------------------------

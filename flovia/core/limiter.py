@@ -8,7 +8,7 @@ import math
 import re
 from collections import OrderedDict
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 import attrs
 
@@ -40,7 +40,11 @@ class Rate:
 
 
 def _rate(value: "str | Rate | None") -> Rate | None:
-    return Rate.parse(value) if isinstance(value, str) else value
+    if value is None or isinstance(value, Rate):
+        return value
+    if not isinstance(cast("object", value), str):
+        raise WiringError(f"{value!r} is not a rate; write it like 60/min, 5/s or 100/10min")
+    return Rate.parse(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -68,7 +72,9 @@ class Limit:
             name, equals, value = part.strip().partition("=")
             if not equals or name not in {field.name for field in attrs.fields(cls)}:
                 names = ", ".join(field.name for field in attrs.fields(cls))
-                raise WiringError(f"{part.strip()!r} in FLOVIA_LIMIT is not one of {names} followed by =count/unit")
+                raise WiringError(
+                    f"{part.strip()!r} is no limit; write challenges=60/min, or several with commas, of: {names}"
+                )
             rates[name] = Rate.parse(value.strip())
         return cls(**rates)
 

@@ -14,7 +14,7 @@ from flovia.core.effects import Flow
 from flovia.core.errors import CallerError, ParseError
 from flovia.core.exchange import EXCHANGE, OBSERVED, RECEIVED, step
 from flovia.core.fields import payment_credentials
-from flovia.core.guard import Guard, Services
+from flovia.core.guard import Guard, Services, as_payer
 from flovia.core.http import Headers, HttpRequest
 from flovia.core.money import check_amount
 from flovia.core.passage import AS_IS, Passage, Start, Trace, problem_response
@@ -68,7 +68,7 @@ class Observer(Guard):
             if len(tokens) == 1:
                 credential = parse_token(tokens[0])
                 trace.challenge_id = credential.challenge.id
-                trace.payer = credential.source
+                trace.payer = as_payer(credential.source)
                 trace.note(ev.PAYMENT_CONTEXT_ATTACHED, now)
         except ParseError:
             return

@@ -10,7 +10,7 @@ from typing import Final, cast
 import attrs
 
 from flovia.core.binding import Keyring, slots
-from flovia.core.challenge import MAX_DESCRIPTION
+from flovia.core.challenge import MAX_DESCRIPTION, clean_description
 from flovia.core.encoding import encode_param
 from flovia.core.errors import ParseError, WiringError
 from flovia.core.fields import quote
@@ -78,6 +78,7 @@ class OfferPlan:
         self._realm = realm
         self._keyring = keyring
         self._quoted_realm = quote(realm)
+        self.description = None if offer.description is None else clean_description(offer.description)
         self._description = "" if offer.description is None else f", description={quote(offer.description)}"
         self._pieces: dict[str, tuple[bytes, str]] = {}
         self._fixed: dict[Price, str] = {}

@@ -62,8 +62,9 @@ class Origin:
             or parts.fragment
             or parts.username is not None
         ):
+            shown = "…" if "@" in text else text  # before an @ stands a password
             raise WiringError(
-                f"FLOVIA_PUBLIC_ORIGIN={text!r} is not an origin; write scheme and host alone: https://api.example.com"
+                f"FLOVIA_PUBLIC_ORIGIN={shown!r} is not an origin; write scheme and host alone: https://api.example.com"
             )
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise WiringError(

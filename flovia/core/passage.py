@@ -51,13 +51,29 @@ class Start:
 
 
 AS_IS: Final = Start()
-DROP: Final = frozenset({"payment-receipt", "cache-control"})
-DROP_RECEIPT: Final = frozenset({"payment-receipt"})
+# What a handler must not say about a paid answer: a receipt of its own, or (RFC 9213 and what came before it)
+# that some shared cache may keep it in spite of Cache-Control.
+DROP: Final = frozenset(
+    {
+        "payment-receipt",
+        "cache-control",
+        "cdn-cache-control",
+        "surrogate-control",
+        "akamai-cache-control",
+        "cloudflare-cdn-cache-control",
+        "fastly-cdn-cache-control",
+        "netlify-cdn-cache-control",
+        "vercel-cdn-cache-control",
+    }
+)
+DROP_CHALLENGES: Final = DROP | {"www-authenticate"}
 PRIVATE: Final = ("cache-control", "private")
 
 
 def private_cache_control(value: str) -> str:
     """A Cache-Control with which no shared cache keeps the answer: ``public`` and ``s-maxage`` out, ``private`` in."""
+    if '"' in value:
+        return "private"  # a list of field names; what else it says is not worth a parser
     kept: list[str] = []
     for directive in value.split(","):
         directive = directive.strip()

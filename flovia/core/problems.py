@@ -124,14 +124,14 @@ _TABLE: Final = (
         "bad-request",
         400,
         "Bad request",
-        "The payment part of this request is ambiguous or malformed. Send exactly one Payment credential.",
+        "This request cannot be paid for as it is: send exactly one Payment credential, to the service's public name.",
     ),
     _mpp(
         "internal-payment-error",
         500,
         "Internal payment error",
-        "The payment could not be processed here. Do not pay again; keep the credential and repeat this request "
-        "with it later.",
+        "Payments do not work here at the moment. If you have paid, do not pay again: keep the credential and repeat "
+        "this request with it later.",
     ),
     # Ours.
     _ours(
@@ -189,6 +189,12 @@ _TABLE: Final = (
         500,
         "Paid, not delivered",
         "The payment was taken, the answer failed. Do not pay again; repeat this request with the same credential.",
+    ),
+    _ours(
+        "delivery-exhausted",
+        500,
+        "Paid, not deliverable",
+        "The payment was taken and every attempt to deliver failed. Do not pay again; ask the provider for a refund.",
     ),
     _ours(
         "access-denied",

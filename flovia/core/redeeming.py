@@ -8,6 +8,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import attrs
+
 from flovia.core import events as ev
 from flovia.core.candidate import Candidate, Checker
 from flovia.core.effects import (
@@ -24,13 +26,24 @@ from flovia.core.effects import (
     SettleResult,
 )
 from flovia.core.errors import LedgerError, ParseError
-from flovia.core.exchange import DELIVERING, EXCHANGE, RECEIVED, SETTLED, step
-from flovia.core.fields import payment_credentials
-from flovia.core.guard import Services
+from flovia.core.exchange import CLAIMED, DELIVERING, EXCHANGE, PARKED, RECEIVED, SETTLED, step
+from flovia.core.fields import payment_challenges, payment_credentials
+from flovia.core.guard import Services, as_payer
 from flovia.core.http import Headers, HttpRequest, HttpResponse
 from flovia.core.issuing import Issuer
 from flovia.core.offers import Offer
-from flovia.core.passage import DROP, PRIVATE, Passage, Settled, Start, Trace, private_cache_control, problem_response
+from flovia.core.passage import (
+    DROP,
+    DROP_CHALLENGES,
+    PRIVATE,
+    Passage,
+    Settled,
+    Start,
+    Trace,
+    private_cache_control,
+    problem_response,
+)
+from flovia.core.problems import PROBLEMS
 from flovia.core.provider import NotPaid, Paid, Presented, Unknown, Verdict
 from flovia.core.receipt import receipt_text
 from flovia.core.settlement import read_record, write_record
@@ -38,6 +51,8 @@ from flovia.core.settlement import read_record, write_record
 _log = logging.getLogger("flovia")
 
 Outcome = HttpResponse | Passage
+# What a claim once verified, and what money may depend on. A fingerprint on record was authentic when it was claimed.
+_ON_RECORD: Final = frozenset({CLAIMED, PARKED, SETTLED, DELIVERING})
 _VERDICTS: Final = (Paid, NotPaid, Unknown)
 _ADMITTED: Final = step(EXCHANGE, RECEIVED, "admit")
 
@@ -101,7 +116,7 @@ class Redeemer(Issuer):
         """Whether the secret is gone but the payment is there: its fingerprint holds all that was verified then."""
         ledger, key = self._ledger, candidate.key
         found: PaymentView | None = ledger.find(key) if ledger.direct else (yield Find(key))
-        return found is not None and found.fingerprint == candidate.fingerprint and found.state in (SETTLED, DELIVERING)
+        return found is not None and found.fingerprint == candidate.fingerprint and found.state in _ON_RECORD
 
     # --- claim, verdict, settle -------------------------------------------------------------------------------
 
@@ -114,7 +129,7 @@ class Redeemer(Issuer):
         trace.offer_amount = candidate.amount
         trace.offer_currency = candidate.currency
         trace.challenge_id = echo.id
-        trace.payer = candidate.credential.source
+        trace.payer = as_payer(candidate.credential.source)
         now = self._clock()
         trace.note(ev.PAYMENT_CONTEXT_ATTACHED, now)
 
@@ -164,12 +179,18 @@ class Redeemer(Issuer):
             yield from self._release(trace, key, fence, park=True)
             return self._refuse(request, trace, "outcome-unknown", verdict.retry_after_s)
         if not isinstance(verdict, Paid):
+            problem_type = PROBLEMS.get(verdict.problem)
+            if problem_type is None or problem_type.status != 402:
+                _log.error("provider %s said NotPaid with %r, no 402 problem type", provider.name, verdict.problem)
+                yield from self._release(trace, key, fence, park=True)
+                return self._refuse(request, trace, "internal-payment-error")
             yield from self._release(trace, key, fence, park=False)
-            same = echo if verdict.same_challenge else None
+            # The description is not under the MAC, so it is our own that is sent again.
+            same = attrs.evolve(echo, description=candidate.plan.description) if verdict.same_challenge else None
             return (yield from self._challenge(request, trace, verdict.problem, verdict.retry_after_s, same))
 
         trace.payment_id = verdict.reference
-        trace.payer = verdict.payer or candidate.credential.source
+        trace.payer = as_payer(verdict.payer or candidate.credential.source)
         trace.recipient = verdict.recipient
         try:
             problem = _mismatch(verdict, candidate)
@@ -230,7 +251,7 @@ class Redeemer(Issuer):
                 return self._refuse(request, trace, "in-flight", claimed.retry_after_s)
             case "exhausted":
                 # Paid for, and the handler failed every time: asking for more money would be wrong.
-                return self._refuse(request, trace, "delivery-failed")
+                return self._refuse(request, trace, "delivery-exhausted")
             case "expired":
                 return (yield from self._challenge(request, trace, "payment-expired"))
             case "refund_due":
@@ -335,15 +356,21 @@ def _start(passage: Passage, status: int, headers: Headers) -> Start:
         return Start(problem_response("delivery-failed", challenge_id=trace.challenge_id))
     cache_control = headers.get("cache-control")
     private = PRIVATE if cache_control is None else ("cache-control", private_cache_control(cache_control))
+    drop = DROP
+    kept: tuple[tuple[str, str], ...] = ()
+    if asked := headers.get_all("www-authenticate"):
+        # A payer is not asked to pay again; another scheme's challenge (a login) is the handler's business.
+        drop = DROP_CHALLENGES
+        kept = tuple(("www-authenticate", value) for value in asked if not payment_challenges([value]))
     if 200 <= status < 300 and passage.problem is None:
-        return Start(None, DROP, (("payment-receipt", settled.receipt), private, *settled.headers))
-    return Start(None, DROP, (private,))
+        return Start(None, drop, (("payment-receipt", settled.receipt), private, *settled.headers, *kept))
+    return Start(None, drop, (private, *kept))
 
 
 def _mismatch(paid: Paid, candidate: Candidate) -> str | None:
     """The problem with a payment that is not exactly what was asked for (charge draft: all or nothing)."""
     asked = candidate.charge.get("recipient", paid.recipient)
-    if paid.currency.lower() != candidate.currency or asked != paid.recipient:
+    if paid.currency.lower() != candidate.currency.lower() or asked != paid.recipient:
         return "verification-failed"
     if paid.amount < candidate.amount:
         return "payment-insufficient"

@@ -1,7 +1,8 @@
 """What a challenge is good for: one HTTP method, route, path and query, under the MAC.
 
 ``opaque`` carries ``{"n": nonce, "s": base64url(SHA-256(scope))}`` plus what a provider adds. The scope is
-the four texts as length-prefixed strings, so no two different requests share one.
+the texts as length-prefixed strings, and the gate's own name if it was given one, so no two different requests
+share one.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,8 @@ _NOTHING: Final[JsonObject] = MappingProxyType({})
 class Scopes:
     """Scope hashes, with a small cache: most requests of a route repeat a few paths and queries."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self._name = name
         self._cache: dict[tuple[str, str, str, str], str] = {}
 
     def of(self, request: HttpRequest) -> str:
@@ -31,7 +33,7 @@ class Scopes:
         key = (request.http_method, request.route, request.path, request.query)
         found = self._cache.get(key)
         if found is None:
-            found = scope_hash(request)
+            found = scope_hash(request, self._name)
             if len(request.path) + len(request.query) <= _CACHED_LENGTH:
                 if len(self._cache) >= _CACHED:
                     self._cache.clear()
@@ -39,10 +41,12 @@ class Scopes:
         return found
 
 
-def scope_hash(request: HttpRequest) -> str:
-    """The scope without a cache."""
+def scope_hash(request: HttpRequest, name: str = "") -> str:
+    """The scope without a cache. ``name``: the gate's own, if it has one; it tells gates on the same path apart."""
     method = "GET" if request.http_method == "HEAD" else request.http_method
-    parts = [part.encode("utf-8", "surrogatepass") for part in (method, request.route, request.path, request.query)]
+    parts = [
+        part.encode("utf-8", "surrogatepass") for part in (method, request.route, request.path, request.query, name)
+    ]
     return b64url_encode(sha256(b"".join(b"%d:%s" % (len(part), part) for part in parts)).digest())
 
 

@@ -1,4 +1,4 @@
-"""One event per paid call: who paid, joined with what was used.
+"""One event per attempt to use a paid route: who paid, joined with what was used.
 
 A challenge id stands in the 402 and, unchanged, in the credential that answers it. So the unpaid request and
 the paid one that follows belong together, whatever lies between them: time, another process, another proxy.

@@ -27,6 +27,10 @@ _FIRST_CLAIM: Final = step(PAYMENT, exchange.ISSUED, "claim")
 _SETTLED: Final = step(PAYMENT, exchange.CLAIMED, "settle")
 _DELIVERING: Final = step(PAYMENT, _SETTLED, "redeem")
 
+_INHERITED: Final = (
+    "the memory ledger was created in another process and cannot be shared between workers;"
+    " set FLOVIA_LEDGER=sqlite:///… or create the app inside the worker"
+)
 UNKNOWN_KEPT_S: Final = 7 * 86400.0
 """How long a payment with an unknown outcome waits for its credential, seconds."""
 
@@ -123,6 +127,8 @@ class MemoryLedger:
                     return OVER
                 self._new(key, fingerprint, keep_until, now + lease_s)
                 return _CLAIMED_FIRST
+            if self._inherited:
+                raise LedgerError(_INHERITED)
             verdict = judge(payment, now, fingerprint, expired, max_deliveries)
             if isinstance(verdict, ClaimResult):
                 return verdict
@@ -283,10 +289,7 @@ class MemoryLedger:
 
     def _new(self, key: str, fingerprint: str, keep_until: float, lease_until: float) -> None:
         if self._inherited:
-            raise LedgerError(
-                "the memory ledger was created in another process and cannot be shared between workers;"
-                " set FLOVIA_LEDGER=sqlite:///… or create the app inside the worker"
-            )
+            raise LedgerError(_INHERITED)
         if len(self._payments) >= self._max_payments:
             raise LedgerError(f"the memory ledger is full ({self._max_payments} payments); use a SQL ledger")
         self._payments[key] = _Payment(fingerprint, keep_until, lease_until)

@@ -263,6 +263,10 @@ class SqliteDatabase:
         try:
             os.close(os.open(self.path, os.O_RDWR | create, 0o600))
         except OSError as error:
+            if not create and isinstance(error, FileNotFoundError):
+                raise WiringError(
+                    f"there is no ledger at {self.path}; name the one that the app writes (FLOVIA_LEDGER, or --ledger)"
+                ) from None
             raise WiringError(
                 f"the ledger file {self.path} cannot be opened for writing ({error.strerror});"
                 " create its directory, or name a file that this process may write to (FLOVIA_LEDGER)"

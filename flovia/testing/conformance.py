@@ -1,6 +1,6 @@
 """The protocol adapter for conformance suites that compare SDKs: JSON lines in, JSON lines out.
 
-    python -m flovia.testing.conformance
+    python -m flovia.testing.conformance < requests.jsonl
 
 Each line of standard input is ``{"schema": 1, "op": OP, "input": …}``, each line of standard output
 ``{"ok": true, "value": …}`` or ``{"ok": false, "error": {"type": T, "message": M}}``, in the same order.
@@ -8,6 +8,7 @@ Each line of standard input is ``{"schema": 1, "op": OP, "input": …}``, each l
 unsupported_operation``. The program ends with its input.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -291,7 +292,14 @@ def respond(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Answer standard input line by line."""
+    """Answer standard input line by line; ``--help`` says what a line is."""
+    argparse.ArgumentParser(
+        prog="python -m flovia.testing.conformance",
+        usage="%(prog)s [-h] < requests.jsonl",
+        description=__doc__,
+        epilog=f"Operations: {' '.join(OPERATIONS)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
     for response in respond(sys.stdin.buffer):
         print(response, flush=True)
 

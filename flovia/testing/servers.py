@@ -12,6 +12,7 @@ server, and only that server.
 
 import contextlib
 import importlib
+import importlib.util
 import logging
 import os
 import signal
@@ -37,6 +38,18 @@ AsgiApplication = Callable[..., Awaitable[None]]
 WSGI_SERVERS: tuple[WsgiServer, ...] = get_args(WsgiServer)
 ASGI_SERVERS: tuple[AsgiServer, ...] = get_args(AsgiServer)
 
+_PACKAGES: dict[str, tuple[str, ...]] = {
+    "wsgiref": (),
+    "waitress": ("waitress",),
+    "gunicorn": ("gunicorn",),
+    "gunicorn-gthread": ("gunicorn",),
+    "uvicorn": ("uvicorn", "httptools"),
+    "uvicorn-h11": ("uvicorn", "h11"),
+    "hypercorn": ("hypercorn",),
+    "hypercorn-trio": ("hypercorn", "trio"),
+}
+"""What each server needs to be installed."""
+
 _log = logging.getLogger("flovia.testing")
 
 _STARTED_WITHIN_S = 30.0
@@ -54,8 +67,9 @@ def serve_wsgi(
 
     Raises:
         CallerError: this server cannot serve ``app`` in that way.
-        WiringError: the server ended by itself; the message carries what it printed.
+        WiringError: the server is not installed, or it ended by itself; the message carries what it printed.
     """
+    _check_installed(server)
     with _listening(port) as (listener, url):
         if server in ("gunicorn", "gunicorn-gthread"):
             command = [sys.executable, "-m", "gunicorn", _import_string(app, server), "--bind"]
@@ -84,8 +98,9 @@ def serve_asgi(
 
     Raises:
         CallerError: this server cannot serve ``app`` in that way.
-        WiringError: the server ended by itself; the message carries what it printed.
+        WiringError: the server is not installed, or it ended by itself; the message carries what it printed.
     """
+    _check_installed(server)
     with _listening(port) as (listener, url):
         if workers != 1:
             if not server.startswith("uvicorn"):
@@ -104,6 +119,12 @@ def serve_asgi(
             running = _hypercorn(found, listener, "trio" if server == "hypercorn-trio" else "asyncio")
         with running:
             yield url
+
+
+def _check_installed(server: str) -> None:
+    missing = [package for package in _PACKAGES.get(server, ()) if importlib.util.find_spec(package) is None]
+    if missing:
+        raise WiringError(f"{server} needs what is not installed; get it with: pip install {' '.join(missing)}")
 
 
 @contextmanager

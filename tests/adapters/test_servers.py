@@ -15,7 +15,7 @@ import pytest
 
 from flovia import AsgiReceive, AsgiScope, AsgiSend, CallerError, WiringError
 from flovia.testing import servers
-from flovia.testing.servers import ASGI_SERVERS, AsgiServer, serve_asgi, serve_wsgi
+from flovia.testing.servers import ASGI_SERVERS, AsgiServer, WsgiServer, serve_asgi, serve_wsgi
 
 
 def slow(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -85,6 +85,27 @@ def test_what_cannot_be_served_says_why() -> None:
     with pytest.raises(CallerError, match="server='gunicorn'"), serve_wsgi(slow, workers=2):
         pass
     with pytest.raises(CallerError, match="server='uvicorn'"), serve_asgi(plain, server="hypercorn", workers=2):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("server", "package"), [("waitress", "waitress"), ("gunicorn", "gunicorn"), ("gunicorn-gthread", "gunicorn")]
+)
+def test_a_missing_wsgi_server(server: WsgiServer, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is not installed is an error with the line that installs it."""
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(WiringError, match=f"pip install {package}"), serve_wsgi(slow, server=server):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("server", "package"),
+    [("uvicorn", "httptools"), ("uvicorn-h11", "uvicorn"), ("hypercorn", "hypercorn"), ("hypercorn-trio", "trio")],
+)
+def test_a_missing_asgi_server(server: AsgiServer, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is a part that the server needs."""
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(WiringError, match=f"pip install {package}"), serve_asgi(plain, server=server):
         pass
 
 

@@ -230,3 +230,55 @@ class TestModule:
         assert set(flovia.__all__) <= set(dir(flovia))
         with pytest.raises(AttributeError, match="nothing"):
             flovia.nothing  # noqa: B018  # asking for it is the test
+
+
+class TestCommonMistakes:
+    """What a newcomer gets wrong is refused when the route is set up, in words that say what to write."""
+
+    @pytest.mark.parametrize(
+        ("settings", "words"),
+        [
+            ({"provider": "mock", "price": 1.00}, "'1.00 SGD'"),
+            ({"provider": "mock", "price": 1}, "'1.00 SGD'"),
+            ({"provider": "mock", "price": ("1.00", "USD")}, "'1.00 SGD'"),
+            ({"provider": MockProvider, "price": "1.00 USD"}, r"MockProvider"),
+            ({"provider": "mock", "price": "1.00 USD", "expires_in": "5m"}, "expires_in"),
+            ({"provider": "mock", "price": "1.00 USD", "max_body": "1MB"}, "max_body"),
+            ({"provider": "mock", "price": "1.00 USD", "deliver_within": "60"}, "deliver_within"),
+            ({"offers": ["1.00 USD"]}, "Offer"),
+        ],
+    )
+    def test_wrong_types(self, settings: dict[str, object], words: str) -> None:
+        """A float, a pair, a class or a text in the wrong place is a WiringError, not a 500 for every request."""
+        with pytest.raises(flovia.WiringError, match=words):
+            flovia.Flovia(ledger=MemoryLedger(), secret=SECRET).paid_api(**settings)
+
+    def test_async_price_function(self) -> None:
+        """An async price function is refused: prices are computed at once."""
+
+        async def price(_: flovia.HttpRequest) -> str:
+            return "1.00 USD"
+
+        with pytest.raises(flovia.WiringError, match="plain function"):
+            flovia.Flovia(ledger=MemoryLedger(), secret=SECRET).paid_api(provider="mock", price=price)
+
+    def test_no_guard(self) -> None:
+        """A Flovia, or a view decorated without parentheses, is told what to write instead."""
+        app = flovia.Flovia(ledger=MemoryLedger(), secret=SECRET)
+        with pytest.raises(flovia.WiringError, match=r"flo\.paid_api"):
+            flovia.as_paid_api(app)
+        with pytest.raises(flovia.WiringError, match="parentheses"):
+            flovia.as_paid_api(lambda: None)
+
+    def test_limits(self) -> None:
+        """A number is no rate, and a bare rate no limit."""
+        with pytest.raises(flovia.WiringError, match="60/min"):
+            flovia.Limit(challenges=60)
+        with pytest.raises(flovia.WiringError, match="challenges=60/min"):
+            flovia.Flovia(limit="60/min", ledger=MemoryLedger())
+
+    def test_a_password_is_not_echoed(self) -> None:
+        """What may hold a password is not repeated in the error."""
+        with pytest.raises(flovia.WiringError) as caught:
+            read_settings({"FLOVIA_PUBLIC_ORIGIN": "https://user:test-password@api.example.com"})
+        assert "test-password" not in str(caught.value)

@@ -1,11 +1,13 @@
 """The ``flovia`` command itself: what it needs, and how it ends."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
 from flovia.cli.app import run
+from tests.tree import ROOT
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,17 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     """Each command that help lists can be loaded and says what its options mean."""
     run([command, "--help"])
     assert f"Usage: flovia {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["demo", "events", "inspect"])
+def test_every_option_is_on_the_page(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """docs/cli.md has a section for each command, and in it every option that its help lists."""
+    run([command, "--help"])
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", capsys.readouterr().out)) - {"--help", "--version"}
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## flovia {command}\n")[2].partition("\n## ")[0]
+    assert options
+    assert set() == options - set(re.findall(r"--[a-z][a-z-]*", section))
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

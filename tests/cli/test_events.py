@@ -117,14 +117,37 @@ def test_raw(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(lines[0])["amount"] == "100"
     lines, _ = printed(capsys, "--ledger", URL, "--raw", "--limit", "1")
     assert lines[0] == ev.REQUEST_COMPLETED
-    assert "  status      200" in lines
+    assert "  status        200" in lines
+    assert "  challenge_id  challenge-1" in lines
+
+
+def test_only_what_was_paid(capsys: pytest.CaptureFixture[str]) -> None:
+    """With ``--paid`` attempts that ended before a delivery are left out, and the limit counts what is left."""
+    write(call(1), call(2)[:2], call(3), call(4)[:2], call(5)[:3])
+    lines, _ = printed(capsys, "--ledger", URL, "--json", "--paid")
+    assert ["pay-1", "pay-3"] == [json.loads(line)["paymentId"] for line in lines]
+    lines, _ = printed(capsys, "--ledger", URL, "--json", "--paid", "--limit", "1")
+    assert ["pay-3"] == [json.loads(line)["paymentId"] for line in lines]
+    lines, _ = printed(capsys, "--ledger", URL)
+    assert 5 == len(lines)
+
+
+def test_nothing_was_paid(capsys: pytest.CaptureFixture[str]) -> None:
+    """Events without a paid call are said to be there, with the option that looks further; raw ones are not joined."""
+    write(call(1)[:2])
+    lines, complaint = printed(capsys, "--ledger", URL, "--paid", "--limit", "3", status=1)
+    assert [] == lines
+    assert f"flovia: no paid call among the newest 2 events of {URL}; --limit 30 looks further back\n" == complaint
+    _, complaint = printed(capsys, "--ledger", URL, "--paid", "--raw", status=1)
+    assert "leave it or --raw out" in complaint
 
 
 def test_where_the_ledger_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an option: FLOVIA_LEDGER, and without that flovia.db, which is not made by looking for it."""
     write(call(1))
     _, complaint = printed(capsys, status=1)
-    assert "flovia.db cannot be opened" in complaint
+    assert "there is no ledger at " in complaint
+    assert "flovia.db; name the one that the app writes (FLOVIA_LEDGER, or --ledger)" in complaint
     assert not Path("flovia.db").exists()
     monkeypatch.setenv("FLOVIA_LEDGER", URL)
     lines, _ = printed(capsys)

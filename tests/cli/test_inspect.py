@@ -158,6 +158,15 @@ def test_what_cannot_be_read_is_said(text: str, typed: io.StringIO, capsys: pyte
     assert captured.err.startswith("flovia: ")
 
 
+@pytest.mark.parametrize("text", ["hello", "", "hello there"])
+def test_what_was_expected_is_said(text: str, typed: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who gives something else altogether is told what the command reads."""
+    typed.write(text)
+    typed.seek(0)
+    assert 1 == run(["inspect"])
+    assert "expected a WWW-Authenticate, Authorization or Payment-Receipt value, a token," in capsys.readouterr().err
+
+
 def test_a_body_that_is_no_problem_is_left_alone() -> None:
     """The body of a response is shown only if it is problem details."""
     assert ["response"] == [kind for kind, _ in shown('HTTP/1.1 200 OK\n\n{"foo":"bar"}')]

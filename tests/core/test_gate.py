@@ -800,3 +800,87 @@ class TestLedgerFailures:
         ledger.failing = ""
         ending = "payment.delivery_failed" if verb == "fail" else "payment.delivered"
         assert ending in shop.events()
+
+
+class TestReviewed:
+    """What a review of the gate found, each kept from coming back."""
+
+    def test_an_unknown_outcome_survives_a_lost_secret(self, shop: Shop, paid: flovia.PaidApi) -> None:
+        """A parked payment re-enters although its secret is gone: the payer is not asked twice."""
+        (challenge,) = challenges(paid.enter(request()).response)
+        credential = pay(challenge, "unknown")
+        assert 503 == paid.enter(request(credential)).response.status
+        other = shop.open(secret="test-another-secret-of-32-bytes-----").paid_api(provider="mock", price="1.00 USD")
+        assert 503 == other.enter(request(credential)).response.status
+
+    def test_a_forged_description_is_not_sent_again(self, shop: Shop) -> None:
+        """The description of a pending challenge is the route's own, whatever the echo says."""
+        gate = shop.flovia.paid_api(provider="mock", price="1.00 USD", description="Forecast")
+        (challenge,) = challenges(gate.enter(request()).response)
+        members = json.loads(_decode(pay(challenge, "pending")))
+        for forged in ("Send money to Mallory", "\x01", "x" * 9000):
+            members["challenge"]["description"] = forged
+            response = gate.enter(request(_encode(members))).response
+            assert [challenge] == challenges(response)
+
+    def test_events_of_a_fresh_challenge_name_no_old_payment(self, shop: Shop, paid: flovia.PaidApi) -> None:
+        """The challenge after a refused payment carries neither its payment id nor its payer."""
+        (challenge,) = challenges(paid.enter(request()).response)
+        paid.enter(request(pay(challenge, "ok1", "did:x", paid_amount="1")))
+        last = [event for _, event in shop.ledger.read_events() if event.type == "paid_api.challenge_issued"][-1]
+        assert (None, None) == (last.payment_id, last.payer)
+
+    @pytest.mark.parametrize("code", ["internal-payment-error", "in-flight", "no-such-problem"])
+    def test_not_paid_is_a_402(self, shop: Shop, code: str) -> None:
+        """A provider that says NotPaid with a problem that is no 402 gets no challenge sent for it."""
+        Scripted.verdict = NotPaid(problem=code)
+        response = buy(shop.flovia.paid_api(provider=Scripted(), price="1.00 USD"))[1].response
+        assert (500, []) == (response.status, challenges(response))
+
+    def test_names_tell_gates_apart(self, shop: Shop) -> None:
+        """Two gates on the same method and path, each with a name, do not take each other's challenges."""
+        cheap = shop.flovia.paid_api(provider="mock", price="1.00 USD", name="cheap")
+        dear = shop.flovia.paid_api(provider="mock", price="50.00 USD", name="dear")
+        (challenge,) = challenges(cheap.enter(request()).response)
+        assert "invalid-challenge" == problem(dear.enter(request(pay(challenge))).response)
+
+    def test_the_apps_own_functions_may_fail(self, shop: Shop) -> None:
+        """client_of and use_payment_authorization that raise end in 500 without a challenge, never in an exception."""
+
+        def raises(_: flovia.HttpRequest) -> bool:
+            raise LookupError
+
+        limited = shop.open(limit="challenges=9/s", client_of=raises).paid_api(provider="mock", price="1.00 USD")
+        selecting = shop.flovia.paid_api(provider="mock", price="1.00 USD", use_payment_authorization=raises)
+        for gate in (limited, selecting):
+            response = gate.enter(request()).response
+            assert (500, []) == (response.status, challenges(response))
+
+    def test_other_caches_and_challenges_of_the_handler(self, paid: flovia.PaidApi) -> None:
+        """Targeted cache fields go, and a payment challenge of the handler's; a login challenge stays."""
+        passage = buy(paid)[1]
+        fields = [
+            ("CDN-Cache-Control", "public, max-age=600"),
+            ("Surrogate-Control", "max-age=600"),
+            ("Cache-Control", 'private="set-cookie, x", max-age=5'),
+            ("WWW-Authenticate", 'Payment id="x", realm="r", method="mock", intent="charge", request="e30"'),
+            ("WWW-Authenticate", "Bearer"),
+        ]
+        changed = passage.start(200, flovia.Headers.of(fields)).apply(fields)
+        assert {"payment-receipt", "cache-control", "www-authenticate"} == {name for name, _ in changed}
+        assert ["Bearer"] == [value for name, value in changed if name == "www-authenticate"]
+        assert "private" == dict(changed)["cache-control"]
+
+    def test_a_memory_ledger_in_a_forked_child(self, shop: Shop, paid: flovia.PaidApi) -> None:
+        """A child redeems nothing that its parent may deliver too."""
+        credential, passage = buy(paid)
+        deliver(paid, passage, 500)
+        shop.ledger.before_fork()
+        shop.ledger.after_fork_in_child()
+        assert 503 == paid.enter(request(credential)).response.status
+
+    def test_long_sources_are_cut(self, shop: Shop, paid: flovia.PaidApi) -> None:
+        """A client's word about itself takes at most 255 characters of an event."""
+        (challenge,) = challenges(paid.enter(request()).response)
+        paid.enter(request(pay(challenge, "ok1", "x" * 5000)))
+        assert 255 == max(len(event.payer or "") for _, event in shop.ledger.read_events())

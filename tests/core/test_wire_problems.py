@@ -30,6 +30,7 @@ OURS = {
     "outcome-unknown": 503,
     "provider-unavailable": 503,
     "delivery-failed": 500,
+    "delivery-exhausted": 500,
     "access-denied": 403,
 }
 

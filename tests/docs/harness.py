@@ -1,13 +1,15 @@
 """What a snippet meets when it is run: a server around its app, or a site to call. A process of its own.
 
 python -m tests.docs.harness serve {wsgi|asgi} VERB PATH FILE
-python -m tests.docs.harness visit {python|sh} FILE
+python -m tests.docs.harness visit {python|sh} FILE [EXAMPLE]
 """
 
 import runpy
 import subprocess
 import sys
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,6 +19,7 @@ from flovia.cli.demo_site import listen, serving, site
 from flovia.client import Budget, MockWallet, PendingFiles
 from flovia.client.httpx import PayingTransport, payment_info
 from flovia.testing.servers import serve_asgi, serve_wsgi
+from tests.tree import ROOT
 
 STANDS_FOR_THE_SITE = ("http://127.0.0.1:8402", "https://api.example.com")
 
@@ -40,21 +43,28 @@ def serve(kind: str, http_method: str, path: str, file: str) -> None:
         assert info.receipt is not None, info.receipt_problem
 
 
-def visit(language: str, file: str) -> None:
-    """Run a snippet while the demo's site is up."""
-    own = flovia.Flovia(ledger="sqlite:///site.db", realm="flovia demo")
+@contextmanager
+def demo_site() -> Generator[str]:
+    """The demo's site with the default ledger, as the reader's own app would have it; yields its URL."""
+    own = flovia.Flovia(realm="flovia demo")
     listener = listen(None)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    text = Path(file).read_text(encoding="utf-8")
-    for address in STANDS_FOR_THE_SITE:
-        text = text.replace(address, url)
-    Path(file).write_text(text, encoding="utf-8")
     with serving(site(own, []), listener):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    own.close()
+
+
+def visit(language: str, file: str, example: str | None = None) -> None:
+    """Run a snippet while the demo's site is up, or the WSGI app of a file in ``examples/``."""
+    up = serve_wsgi(runpy.run_path(str(ROOT / "examples" / example))["make_app"]()) if example else demo_site()
+    with up as url:
+        text = Path(file).read_text(encoding="utf-8")
+        for address in STANDS_FOR_THE_SITE:
+            text = text.replace(address, url)
+        Path(file).write_text(text, encoding="utf-8")
         if language == "sh":
             subprocess.run(["sh", "-eu", file], check=True)
         else:
             runpy.run_path(file, run_name="__main__")
-    own.close()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ its fence says otherwise::
     <!-- snippet: visit -->                run it while the site of ``flovia demo`` is up; the two addresses the
                                            documentation uses, http://127.0.0.1:8402 and https://api.example.com,
                                            stand for it
+    <!-- snippet: visit shop.py -->        the same with ``make_app()`` of examples/shop.py, a WSGI app
     <!-- snippet: continues -->            it goes on where the block above ends, as one program
     <!-- snippet: raises WiringError -->   it ends with this error
     <!-- snippet: prints -->               (text and json) what the block above prints; … stands for anything

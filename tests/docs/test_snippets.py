@@ -48,8 +48,8 @@ def command(snippet: Snippet, file: Path) -> list[str]:
             return [*harness, "serve", kind, "GET", "/paid", str(file)]
         case ["serve", "wsgi" | "asgi" as kind, http_method, path]:
             return [*harness, "serve", kind, http_method, path, str(file)]
-        case ["visit"]:
-            return [*harness, "visit", snippet.language, str(file)]
+        case ["visit", *example]:
+            return [*harness, "visit", snippet.language, str(file), *example]
         case _:
             pytest.fail(f"{snippet}: <!-- snippet: {snippet.how} --> is not a way to run one", pytrace=False)
 

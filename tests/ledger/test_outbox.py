@@ -124,7 +124,7 @@ def test_closing_with_the_store_down(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         box.close()
     assert (box.dropped, len(box)) == (4, 0)
-    assert "4 events of unpaid requests are lost" in caplog.text
+    assert "4 events and 0 ends of deliveries are lost" in caplog.text
     box.append(rows(4, 5))
     assert box.dropped == 5
 
