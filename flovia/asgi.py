@@ -7,6 +7,7 @@ and runs the app over its channels; it buffers no answer, and reports the end of
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio.lowlevel
@@ -26,6 +27,8 @@ AsgiApp = Callable[[AsgiScope, AsgiReceive, AsgiSend], Awaitable[None]]
 
 _BODY: Final = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 _NOWHERE: Final = ("", None)
+_PATIENCE_S: Final = 0.05
+"""How long an answer may take before we ask whether there still is a client: asking costs more than most answers."""
 _KEPT: Final = 64
 """How many pieces of a request's body are kept as they came. A client can send one byte at a time, and a
 message weighs a few hundred, so the pieces after these are joined."""
@@ -63,6 +66,7 @@ class AsgiDelivery:
     _ended: anyio.Event | None = None
     _started = _streamed = _replaced = _ending = _whole = False
     _unsent: int | None = None
+    _admitted_at = 0.0
 
     def __init__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         self.scope = scope
@@ -86,6 +90,9 @@ class AsgiDelivery:
 
         None if the client went away meanwhile: then there is nobody to answer.
         """
+        announced = self.headers.get("content-length")
+        if announced is not None and announced.isdecimal() and len(announced) < 20 and int(announced) > limit:
+            return BODY_TOO_LARGE  # without waiting for what would not be read anyway
         meter, kept, rest = BodyMeter(limit), deque[AsgiMessage](), bytearray()
         while not self.request_complete:
             message = await self.receive()
@@ -117,6 +124,7 @@ class AsgiDelivery:
     def admit(self, paid: "PaidApi", passage: Passage) -> None:
         """From now on what the app sends is the answer of an admitted request."""
         self._admission = paid, passage
+        self._admitted_at = monotonic()
 
     def fail(self) -> None:
         """An exception has left the handler, its answer or its stream: no page makes a delivery of that."""
@@ -189,7 +197,8 @@ class AsgiDelivery:
         return await self._send({**message, "headers": headers + asgi_headers(start.add)})
 
     async def _finish(self, paid: "PaidApi", passage: Passage, message: AsgiMessage) -> None:
-        if self._streamed and self.request_complete and not self.broken and not self._whole:
+        slow = self._streamed or monotonic() - self._admitted_at > _PATIENCE_S
+        if slow and self.request_complete and not self.broken and not self._whole:
             await self._look()
         completed = self._whole or not self.broken
         self._ending = True

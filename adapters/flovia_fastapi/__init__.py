@@ -7,8 +7,7 @@
     flovia_fastapi.install(app)
 
 The gate admits inside the endpoint, after validation and every ``Depends``: nobody pays for a 422, 401, 403 or 404.
-``install`` sees the request first and the answer last; without it a paid endpoint refuses. The payment, a
-:class:`flovia.Grant`, is in ``request.state.payment``.
+Without ``install`` a paid endpoint refuses. The payment, a :class:`flovia.Grant`, is in ``request.state.payment``.
 """
 
 from flovia_fastapi.endpoint import paid

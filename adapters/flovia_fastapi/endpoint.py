@@ -30,8 +30,7 @@ def paid(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Guard an endpoint: ``@paid(gate)`` or ``@paid(provider=…, price=…)``, below ``@app.get(…)``.
 
-    The view is a function or a generator, sync or async, or another callable; its parameters, its result and
-    its documentation stay as they are.
+    The view is a function, a generator or another callable, sync or async; its signature and docstring stay.
 
     Raises:
         CallerError: the view is paid already.

@@ -80,6 +80,17 @@ class _Choice:
     reference: str
 
 
+@attrs.frozen(kw_only=True)
+class _Problem:
+    """The problem type of an error body: its code, the last part of its URI, and whether it is one of ours."""
+
+    code: str | None = None
+    known: bool = False
+
+
+_NO_PROBLEM: Final = _Problem()
+
+
 def paying(ask: Ask, *, wallet: Wallet, budget: Budget, policy: Policy) -> Steps[Answer]:
     """Make one HTTP call and pay for it if the server asks, once, within policy and budget.
 
@@ -312,22 +323,22 @@ def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool) -> St
             )
         now = yield Now()
         wait = _retry_after(head.headers.get("retry-after"), now)
-        body = b""
+        problem = _NO_PROBLEM
         if status == 402:
-            body = yield ReadBody()
+            problem = _problem((yield ReadBody()))
             challenges = read_challenges(head.headers.get_all("www-authenticate"))
             same = any(isinstance(c, Challenge) and c.id == pending.challenge_id for c in challenges)
             if wait is None or not same:
-                _refused(ask, reference, body, lost=bool(lost))
+                _refused(ask, reference, problem, lost=bool(lost))
         elif status >= 500 or (status in (409, 429) and wait is not None):
-            body = yield ReadBody()
+            problem = _problem((yield ReadBody()))
         else:
             # The program's own kind of answer (404, 403 …). It got no delivery, so the credential stays.
             return Answer(payment=_info(head, pending, tries, resumed))
         if wait is None:
-            raise _unknown(ask, reference, f"answered the paid request with {status}", status, body)
+            raise _unknown(ask, reference, f"answered the paid request with {status}", status, problem)
         if _impatient(policy, tries, now + wait - started):
-            raise _unknown(ask, reference, f"still answers {status}, 'later', after {tries} tries", status, body)
+            raise _unknown(ask, reference, f"still answers {status}, 'later', after {tries} tries", status, problem)
         yield Sleep(wait)
 
 
@@ -336,10 +347,11 @@ def _impatient(policy: Policy, tries: int, waited_s: float) -> bool:
     return tries >= policy.max_tries or waited_s > policy.max_wait_s
 
 
-def _unknown(ask: Ask, reference: str, what: str, status: int | None = None, body: bytes = b"") -> OutcomeUnknown:
-    uri, problem = _problem(body)
-    named = f" ({problem})" if problem else ""
-    if uri == PROBLEMS["delivery-failed"].type:
+def _unknown(
+    ask: Ask, reference: str, what: str, status: int | None = None, problem: _Problem = _NO_PROBLEM
+) -> OutcomeUnknown:
+    named = f" ({problem.code})" if problem.code else ""
+    if problem.known and problem.code == "delivery-failed":
         text = (
             f"{ask.origin} {what}{named}: it took the payment, but its answer failed. Do not pay again: the"
             f" credential is kept as {reference}, resume(reference) fetches the answer with it. If that keeps"
@@ -350,33 +362,34 @@ def _unknown(ask: Ask, reference: str, what: str, status: int | None = None, bod
             f"{ask.origin} {what}{named}: nobody knows whether the payment was taken. Do not pay again: the"
             f" credential is kept as {reference}, resume(reference) sends the same one"
         )
-    return OutcomeUnknown(text, reference=reference, status=status, problem=problem)
+    return OutcomeUnknown(text, reference=reference, status=status, problem=problem.code)
 
 
-def _refused(ask: Ask, reference: str, body: bytes, *, lost: bool) -> NoReturn:
-    _, problem = _problem(body)
+def _refused(ask: Ask, reference: str, problem: _Problem, *, lost: bool) -> NoReturn:
     # A credential is used up by the one answer that was delivered: perhaps by the one that never got here.
     earlier = ". An earlier try in this call lost its connection: its answer may have been on the way" if lost else ""
     raise PaymentRefused(
-        f"{ask.origin} does not accept the payment ({problem or 'it gave no reason'}){earlier}; flovia does not pay"
+        f"{ask.origin} does not accept the payment ({problem.code or 'it gave no reason'}){earlier}; flovia does not pay"
         f" a second time in one call. The credential is kept as {reference}: take it up with the server's"
         " operator, or resume(reference) if the payment arrived later",
-        problem=problem,
+        problem=problem.code,
         status=402,
         reference=reference,
     )
 
 
-def _problem(body: bytes) -> tuple[str | None, str | None]:
-    """The URI of a problem type and its code, the URI's last part, if it looks like one."""
+def _problem(body: bytes) -> _Problem:
+    """What an error body says, reduced at once: a debug page may echo the credential, and locals end up in logs."""
     try:
         uri = loads_object(body).get("type")
     except ParseError:
-        return None, None
+        return _NO_PROBLEM
     if not isinstance(uri, str):
-        return None, None
+        return _NO_PROBLEM
     code = uri.rpartition("/")[2].rpartition(":")[2]
-    return uri, code if 0 < len(code) <= 64 and code.isascii() and code.replace("-", "").isalnum() else None
+    if not (0 < len(code) <= 64 and code.isascii() and code.replace("-", "").isalnum()):
+        return _NO_PROBLEM
+    return _Problem(code=code, known=code in PROBLEMS and PROBLEMS[code].type == uri)
 
 
 def _retry_after(value: str | None, now: float) -> float | None:

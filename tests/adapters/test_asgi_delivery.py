@@ -367,7 +367,7 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read_to_its_end() -
     guarded = guard(flo, echo, max_body=10)
     at_limit = await ask(guarded, http_method="POST", body=[b"x" * 10])
     server = Server([b"x" * 6] * 100)
-    scope = make_scope(http_method="POST", headers=[("content-length", "600")])
+    scope = make_scope(http_method="POST", headers=[("transfer-encoding", "chunked")])
     await serve(guarded, scope, server)
     assert 402 == at_limit.status
     assert (413, "body-too-large") == (server.answer.status, server.answer.problem)
@@ -441,3 +441,33 @@ async def test_a_client_that_counts_may_leave_after_the_last_byte(length: int, e
     await serve(guarded, make_scope(**paying(unpaid)), server)
     assert gone.is_set()
     assert end == state(flo, unpaid)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_client_that_left_a_slow_handler_is_not_served(gone: bool) -> None:
+    """An answer in one piece to a client that went away meanwhile is no delivery: it can be redeemed."""
+    flo = new_flovia()
+
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        if gone:
+            server.hang_up()
+        await anyio.sleep(0.1)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"whole"})
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded)
+    server = Server()
+    await serve(guarded, make_scope(**paying(unpaid)), server)
+    assert (SETTLED if gone else DELIVERED) == state(flo, unpaid)
+
+
+async def test_a_body_announced_too_large_is_not_waited_for() -> None:
+    """A Content-Length over the limit is 413 at once, though not a byte of it came."""
+    flo = new_flovia()
+    guarded = guard(flo, replying())
+    server = Server(body=())
+    scope = make_scope(http_method="POST", headers=[("content-length", "2000000")])
+    with anyio.fail_after(5):
+        await serve(guarded, scope, server)
+    assert 413 == server.answer.status

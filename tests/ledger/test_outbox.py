@@ -1,5 +1,6 @@
 """The buffer of unpaid events: never in the way, bounded, and honest about what it loses."""
 
+import contextlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -172,3 +173,29 @@ def test_many_writers() -> None:
     written = [row for batch in store.batches for row in batch]
     for number in range(8):
         assert list(range(200)) == [row[3] for row in written if row[2] == f"req-{number}"]
+
+
+def test_an_end_is_tried_until_the_store_answers(caplog: pytest.LogCaptureFixture) -> None:
+    """A deferred job is done again while the store is down, once when it is back; a broken one holds nobody up."""
+    tries: list[str] = []
+
+    def job() -> None:
+        tries.append("try")
+        if len(tries) < 3:
+            raise LedgerError("down, for this test")
+
+    def broken() -> None:
+        raise ValueError("a bug, for this test")
+
+    box = Outbox(lambda rows: None)
+    box.defer(broken)
+    box.defer(job)
+    for _ in range(5):
+        with contextlib.suppress(LedgerError):
+            box.flush()
+    assert tries == ["try"] * 3
+    assert "could not be recorded" in caplog.text
+    box.close()
+    box.defer(job)
+    assert "could not be kept" in caplog.text
+    assert tries == ["try"] * 3

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import pytest
 
+import flovia
 from flovia.core.effects import ClaimResult
 from flovia.core.errors import LedgerError, WiringError
 from flovia.core.events import Event
-from flovia.core.exchange import SETTLED
+from flovia.core.exchange import DELIVERED, SETTLED
 from flovia.ledger import sql, sqlite
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from flovia.ledger.sqlite import SqliteDatabase
 from flovia.testing.ledger_steps import DAY_S, KEY, ManualClock, claim, event_row, settle
+from tests.core.world import buy, request
 
 
 @pytest.fixture
@@ -369,3 +371,42 @@ def test_opening_with_a_file_that_is_none(tmp_path: Path) -> None:
     """The database alone refuses like the URL does."""
     with pytest.raises(WiringError):
         SqliteDatabase(tmp_path)
+
+
+def test_an_end_that_found_the_file_locked_is_recorded_later(path: Path, clock: ManualClock) -> None:
+    """A delivery whose record met a locked file is recorded, with its events, when the lock is gone: no second one."""
+    kept = open_ledger(f"sqlite:///{path}", clock=clock)
+    flo = flovia.Flovia(ledger=kept, secret="test-secret-of-at-least-32-bytes!!", clock=clock)
+    gate = flo.paid_api(provider="mock", price="1.00 USD")
+    credential, passage = buy(gate)
+    passage.start(200, flovia.Headers.of(()))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        gate.leave(passage, completed=True)
+        other.execute("ROLLBACK")
+    time.sleep(1.1)  # the ledger answers nobody for a second after a failure
+    kept.flush()
+    found = kept.find(passage.key)
+    assert found is not None
+    assert found.state == DELIVERED
+    events = [event.type for _, event in kept.read_events()]
+    assert events.count("payment.delivered") == 1
+    response = gate.enter(request(credential)).response
+    assert response is not None
+    assert response.status == 402
+    kept.close()
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+def test_an_end_told_late_does_no_harm(ledger: SqlLedger, clock: ManualClock, behind: int) -> None:
+    """An end that was recorded after all, or that another fence has overtaken, changes nothing."""
+    claimed = claim(ledger, clock)
+    settle(ledger, clock, claimed.fence)
+    row = event_row("payment.delivered", "req-late")
+    assert ledger.deliver(KEY, claimed.fence, (row,))
+    ledger.end_later(KEY, claimed.fence - behind, True, (row,))
+    ledger.flush()
+    found = ledger.find(KEY)
+    assert found is not None
+    assert found.state == DELIVERED
+    assert [event.request_id for _, event in ledger.read_events()].count("req-late") == 1
