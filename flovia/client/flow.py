@@ -369,8 +369,8 @@ def _refused(ask: Ask, reference: str, problem: _Problem, *, lost: bool) -> NoRe
     # A credential is used up by the one answer that was delivered: perhaps by the one that never got here.
     earlier = ". An earlier try in this call lost its connection: its answer may have been on the way" if lost else ""
     raise PaymentRefused(
-        f"{ask.origin} does not accept the payment ({problem.code or 'it gave no reason'}){earlier}; flovia does not pay"
-        f" a second time in one call. The credential is kept as {reference}: take it up with the server's"
+        f"{ask.origin} does not accept the payment ({problem.code or 'it gave no reason'}){earlier}; flovia does not"
+        f" pay a second time in one call. The credential is kept as {reference}: take it up with the server's"
         " operator, or resume(reference) if the payment arrived later",
         problem=problem.code,
         status=402,

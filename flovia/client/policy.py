@@ -80,7 +80,7 @@ class Policy:
     ``recipients``: the only recipients to pay, None for all; with a list, a challenge that names none is
     refused. ``expiry_margin_s``: a challenge must have more than this left to live, so that the payment
     arrives in time even if the clocks differ a little. ``max_wait_s`` and ``max_tries`` bound how long,
-    and how often, one call presents the same credential to a server that says "later".
+    and how often, one call presents the same credential to a server that says "later" or cannot be reached.
     ``paid_timeout_s``: a paid request may take at least this long to be answered, whatever shorter read
     time-out the HTTP client has: giving up early would leave the outcome unknown.
     """

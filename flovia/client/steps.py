@@ -105,7 +105,8 @@ class PaymentInfo:
 
     ``receipt`` is the server's, or None; then ``receipt_problem`` says why (a receipt is never a condition:
     the payment was made either way). ``tries``: how often the credential was presented in this call.
-    ``reference``: until the answer has been read to its end, ``resume(reference)`` asks for it again.
+    ``reference``: until the answer has been read to its end, ``resume(reference)`` asks for it again. It is this
+    client's name for the call; the payment's id at the payment method is ``receipt.reference``.
     """
 
     reference: str

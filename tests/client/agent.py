@@ -12,7 +12,7 @@ import httpx2
 
 import flovia.client.httpx
 import flovia.client.httpx2
-from flovia.client import Budget, MockWallet, PaymentInfo, PendingFiles, Policy, Wallet
+from flovia.client import Budget, MockWallet, OutcomeUnknown, PaymentInfo, PendingFiles, Policy, Wallet
 
 WAYS: Final = ("httpx", "httpx-asyncio", "httpx-trio", "httpx2", "httpx2-asyncio", "httpx2-trio")
 
@@ -127,6 +127,31 @@ class Agent:
                 return _reply(await transport.resume(reference, headers=headers, content=content))
 
         return anyio.run(call, backend=self.backend)
+
+    def pursue(self, url: str) -> tuple[OutcomeUnknown | None, Reply]:
+        """GET; if the outcome is unknown, resume at once over the same transport, with the connections in its pool."""
+        if self.backend:
+            return anyio.run(self._apursue, url, backend=self.backend)
+        if self.library == "httpx":
+            transport, client = (one := self.transport()), httpx.Client(transport=one)
+        else:
+            transport, client = (two := self.transport2()), httpx2.Client(transport=two)
+        with client:
+            try:
+                return None, _reply(client.get(url))
+            except OutcomeUnknown as error:
+                return error, _reply(transport.resume(error.reference or ""))
+
+    async def _apursue(self, url: str) -> tuple[OutcomeUnknown | None, Reply]:
+        if self.library == "httpx":
+            transport, client = (one := self.async_transport()), httpx.AsyncClient(transport=one)
+        else:
+            transport, client = (two := self.async_transport2()), httpx2.AsyncClient(transport=two)
+        async with client:
+            try:
+                return None, _reply(await client.get(url))
+            except OutcomeUnknown as error:
+                return error, _reply(await transport.resume(error.reference or ""))
 
     def transport(self, inner: httpx.BaseTransport | None = None) -> flovia.client.httpx.PayingTransport:
         """A blocking transport for httpx."""

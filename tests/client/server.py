@@ -4,6 +4,7 @@ It answers each request with what a function of the request returns, and remembe
 """
 
 import socket
+import struct
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
 from itertools import count
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -52,12 +53,16 @@ class Seen:
 
 @attrs.frozen(kw_only=True)
 class Say:
-    """An answer. ``write`` takes over the connection after the head, which then has no content-length."""
+    """An answer. ``write`` takes over the connection after the head, which then has no content-length.
+
+    ``silence``: no answer at all; the connection is closed in order, or reset.
+    """
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     write: Callable[[BufferedIOBase], None] | None = None
+    silence: Literal["close", "reset"] | None = None
 
 
 Script = Callable[[Seen], Say]
@@ -98,6 +103,12 @@ def _handler(script: Script, log: list[Seen]) -> type[BaseHTTPRequestHandler]:
             )
             log.append(seen)
             say = script(seen)
+            if say.silence is not None:
+                self.close_connection = True
+                if say.silence == "reset":
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.connection.close()
+                return
             self.send_response(say.status)
             for name, value in say.headers:
                 self.send_header(name, value)

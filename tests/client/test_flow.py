@@ -1,5 +1,6 @@
 """The payment flow, fed by hand: the order of its steps, and what it does when one of them fails."""
 
+import json
 from pathlib import Path
 
 import attrs
@@ -13,14 +14,29 @@ from flovia.client import (
     OutcomeUnknown,
     Payment,
     PaymentDeclined,
+    PaymentRefused,
     Policy,
     PolicyViolation,
     Uncertain,
 )
-from flovia.client.flow import paying, resuming
+from flovia.client.flow import RECONNECT_S, paying, resuming
 from flovia.client.pending import Pending
 from flovia.client.policy import Ask
-from flovia.client.steps import Answer, Commit, Forget, Head, Keep, Pay, ReadBody, Refund, Reserve, Send, Step, Steps
+from flovia.client.steps import (
+    Answer,
+    Commit,
+    ConnectionLost,
+    Forget,
+    Head,
+    Keep,
+    Pay,
+    ReadBody,
+    Refund,
+    Reserve,
+    Send,
+    Step,
+    Steps,
+)
 from flovia.core.challenge import Challenge, format_challenge, format_expires
 from flovia.core.effects import Now, Sleep, Token
 from flovia.core.errors import HttpError, WiringError
@@ -267,6 +283,95 @@ def test_an_unreadable_retry_after_is_none(value: str) -> None:
     with pytest.raises(OutcomeUnknown):
         pay(feed)
     assert "Sleep" not in feed.names()
+
+
+LOST = ConnectionLost("ReadError", sent=True)
+
+
+def waits(feed: Feed) -> list[float]:
+    """How long the flow slept, each time."""
+    return [step.seconds for step in feed.steps if isinstance(step, Sleep)]
+
+
+def test_c14_a_lost_connection_is_tried_again_with_the_same_credential() -> None:
+    """C14: what a broken connection costs is a moment, never another payment."""
+    feed = Feed(asks(), LOST, LOST, head(200))
+    answer = pay(feed)
+    assert answer.payment is not None
+    assert 3 == answer.payment.tries
+    assert list(RECONNECT_S) == waits(feed)
+    assert 1 == len({step.add for step in feed.steps if isinstance(step, Send) and step.paid})
+    assert 1 == feed.names().count("Pay")
+
+
+@pytest.mark.parametrize(
+    ("policy", "tries"),
+    [(Policy(), 1 + len(RECONNECT_S)), (Policy(max_tries=2), 2), (Policy(max_tries=1), 1), (Policy(max_wait_s=0.1), 2)],
+)
+def test_c14_lost_connections_come_to_an_end(policy: Policy, tries: int) -> None:
+    """C14: a few tries, and no more than the policy allows; then the outcome is unknown and can be resumed."""
+    feed = Feed(asks(), *[LOST] * 9)
+    with pytest.raises(OutcomeUnknown, match="ReadError") as caught:
+        pay(feed, policy=policy)
+    assert REFERENCE == caught.value.reference
+    assert tries == len([step for step in feed.steps if isinstance(step, Send) and step.paid])
+
+
+def test_c14_a_time_out_is_not_tried_again() -> None:
+    """C14: who waited long enough once is not made to wait again."""
+    feed = Feed(asks(), HttpError("ReadTimeout", sent=True))
+    with pytest.raises(OutcomeUnknown, match="ReadTimeout"):
+        pay(feed)
+    assert [] == waits(feed)
+
+
+def test_a_refusal_after_a_lost_connection_says_so() -> None:
+    """The lost answer may have been the delivery that used the credential up."""
+    with pytest.raises(PaymentRefused, match="lost its connection"):
+        pay(Feed(asks(), LOST, asks()))
+    with pytest.raises(PaymentRefused, match=r"does not accept the payment \(it gave no reason\); flovia"):
+        pay(Feed(asks(), asks()))
+
+
+TAKEN = "urn:flovia:problem:delivery-failed"
+
+
+@pytest.mark.parametrize(
+    ("status", "uri", "problem", "words"),
+    [
+        (500, TAKEN, "delivery-failed", r"with 500 \(delivery-failed\): it took the payment, but its answer failed"),
+        (500, "https://x.example/delivery-failed", "delivery-failed", "nobody knows whether the payment was taken"),
+        (
+            500,
+            "https://paymentauth.org/problems/internal-payment-error",
+            "internal-payment-error",
+            r"with 500 \(internal-payment-error\): nobody knows whether",
+        ),
+        (503, "urn:flovia:problem:ledger-unavailable", "ledger-unavailable", r"\(ledger-unavailable\): nobody knows"),
+        (503, "urn:flovia:problem:outcome-unknown", "outcome-unknown", r"\(outcome-unknown\): nobody knows"),
+        (409, "urn:flovia:problem:in-flight", "in-flight", r"after 1 tries \(in-flight\): nobody knows"),
+        (502, "<script>", None, "paid request with 502: nobody knows"),
+        (502, "x" * 65, None, "paid request with 502: nobody knows"),
+        (502, None, None, "paid request with 502: nobody knows"),
+    ],
+)
+def test_c14_an_unknown_outcome_names_the_problem(
+    status: int, uri: str | None, problem: str | None, words: str
+) -> None:
+    """C14: a server that says it took the payment is believed that much; each time resume is what to do."""
+    body = b"<html>" if uri is None else json.dumps({"type": uri}).encode()
+
+    class Explains(Feed):
+        def answer(self, step: Step) -> object:
+            answer = super().answer(step)
+            return body if isinstance(step, ReadBody) else answer
+
+    feed = Explains(asks(), head(status, *([("retry-after", "1")] if status == 409 else [])))
+    with pytest.raises(OutcomeUnknown, match=words) as caught:
+        pay(feed, policy=Policy(max_tries=1))
+    error = caught.value
+    assert (problem, status, True, REFERENCE) == (error.problem, error.status, error.may_have_paid, error.reference)
+    assert f"resume(reference) {'fetches' if uri == TAKEN else 'sends'}" in str(error)
 
 
 def test_not_modified_is_an_answer() -> None:

@@ -308,7 +308,8 @@ def test_c12_authentication_rounds_do_not_pay_twice(tmp_path: Path) -> None:
 def test_no_secret_in_errors_logs_or_reprs(way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """S37: neither credential nor proof is in an error, in its traceback with local variables, or in the log."""
     caplog.set_level("DEBUG")
-    a = Agent(way, tmp_path, wallet=MockWallet("ok-test-secret-proof"), policy=Policy(paid_timeout_s=0.2))
+    wallet, budget = MockWallet("ok-test-secret-proof"), Budget("9.00 SGD")
+    a = Agent(way, tmp_path, wallet=wallet, budget=budget, policy=Policy(paid_timeout_s=0.2))
     gone = Say(headers=(("Content-Length", "9"),), write=lambda file: None)
     slow = threading.Event()
 
@@ -318,16 +319,27 @@ def test_no_secret_in_errors_logs_or_reprs(way: str, tmp_path: Path, caplog: pyt
         slow.wait(5)
         return paid()
 
+    def debug_page(seen: Seen) -> Say:
+        shown = "\n".join(f"{name}: {value}" for name, value in seen.headers)
+        return unpaid() if seen.credential is None else Say(status=500, body=shown.encode())
+
     secrets: set[str] = {"ok-test-secret-proof"}
     texts: list[str] = []
-    scripts: list[Script] = [sells(Say(status=500)), sells(gone), lambda _: unpaid(), sells(Say(status=302)), hang]
+    scripts: list[Script] = [
+        sells(Say(status=500)),
+        sells(gone),
+        lambda _: unpaid(),
+        sells(Say(status=302)),
+        debug_page,
+        hang,
+    ]
     for script in scripts:
         with serving(script) as server:
             texts.append(_whole_error(a, server.url))
             if script is hang:
                 slow.set()
             secrets |= {value for seen in server.seen for name, value in seen.headers if name == "authorization"}
-    assert 6 == len(secrets)
+    assert 7 == len(secrets)
     shown = "\n".join(texts) + caplog.text
     assert [] == [secret for secret in secrets if secret in shown or secret.removeprefix("Payment ") in shown]
 
