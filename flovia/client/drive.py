@@ -126,15 +126,17 @@ class AsyncExchange(Protocol):
 
 def drive(steps: Steps[T], exchange: Exchange, services: Services) -> T:
     """Go through the steps, blocking."""
+    # Never in a variable of its own: an error page may echo the credential, and local variables end up in logs.
+    results: list[object] = []
     try:
         step = steps.send(None)
         while True:
             try:
-                result = _perform(step, exchange, services)
+                results.append(_perform(step, exchange, services))
             except BaseException as error:
                 step = steps.throw(error)
             else:
-                step = steps.send(result)
+                step = steps.send(results.pop())
     except StopIteration as stop:
         return cast(T, stop.value)
     finally:
@@ -164,15 +166,17 @@ def _perform(step: Step, exchange: Exchange, services: Services) -> object:
 
 async def adrive(steps: Steps[T], exchange: AsyncExchange, services: Services) -> T:
     """Go through the steps under asyncio or trio."""
+    # As in drive().
+    results: list[object] = []
     try:
         step = steps.send(None)
         while True:
             try:
-                result = await _aperform(step, exchange, services)
+                results.append(await _aperform(step, exchange, services))
             except BaseException as error:
                 step = steps.throw(error)
             else:
-                step = steps.send(result)
+                step = steps.send(results.pop())
     except StopIteration as stop:
         return cast(T, stop.value)
     finally:

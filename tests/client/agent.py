@@ -133,25 +133,33 @@ class Agent:
         if self.backend:
             return anyio.run(self._apursue, url, backend=self.backend)
         if self.library == "httpx":
-            transport, client = (one := self.transport()), httpx.Client(transport=one)
-        else:
-            transport, client = (two := self.transport2()), httpx2.Client(transport=two)
-        with client:
+            transport = self.transport()
+            with httpx.Client(transport=transport) as client:
+                try:
+                    return None, _reply(client.get(url))
+                except OutcomeUnknown as error:
+                    return error, _reply(transport.resume(error.reference or ""))
+        transport2 = self.transport2()
+        with httpx2.Client(transport=transport2) as client2:
             try:
-                return None, _reply(client.get(url))
+                return None, _reply(client2.get(url))
             except OutcomeUnknown as error:
-                return error, _reply(transport.resume(error.reference or ""))
+                return error, _reply(transport2.resume(error.reference or ""))
 
     async def _apursue(self, url: str) -> tuple[OutcomeUnknown | None, Reply]:
         if self.library == "httpx":
-            transport, client = (one := self.async_transport()), httpx.AsyncClient(transport=one)
-        else:
-            transport, client = (two := self.async_transport2()), httpx2.AsyncClient(transport=two)
-        async with client:
+            transport = self.async_transport()
+            async with httpx.AsyncClient(transport=transport) as client:
+                try:
+                    return None, _reply(await client.get(url))
+                except OutcomeUnknown as error:
+                    return error, _reply(await transport.resume(error.reference or ""))
+        transport2 = self.async_transport2()
+        async with httpx2.AsyncClient(transport=transport2) as client2:
             try:
-                return None, _reply(await client.get(url))
+                return None, _reply(await client2.get(url))
             except OutcomeUnknown as error:
-                return error, _reply(await transport.resume(error.reference or ""))
+                return error, _reply(await transport2.resume(error.reference or ""))
 
     def transport(self, inner: httpx.BaseTransport | None = None) -> flovia.client.httpx.PayingTransport:
         """A blocking transport for httpx."""

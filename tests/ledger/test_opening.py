@@ -88,7 +88,7 @@ def test_a_missing_directory(tmp_path: Path) -> None:
 
 def test_only_to_read(tmp_path: Path) -> None:
     """Who only wants to read does not leave a new, empty ledger behind after a misspelled name."""
-    with pytest.raises(WiringError, match="No such file"):
+    with pytest.raises(WiringError, match="there is no ledger at"):
         open_ledger(f"sqlite:///{tmp_path}/misspelt.db", create=False)
     assert list(tmp_path.iterdir()) == []
     open_ledger(f"sqlite:///{tmp_path}/ledger.db").close()
