@@ -73,7 +73,7 @@ def test_c14_a_view_that_raised_is_resumed_at_once(way: str, shop: str, tmp_path
     a = Agent(way, tmp_path, budget=Budget("5.00 USD"))
     error, reply = a.pursue(f"{shop}/paid")
     assert error is not None
-    assert 500 == error.status
+    assert (500, "delivery-failed") == (error.status, error.problem)
     assert reply.payment is not None
     assert (200, b'"goods"', True, None) == (
         reply.status,
