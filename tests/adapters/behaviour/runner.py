@@ -217,11 +217,15 @@ class Run:
         found = self.counters()
         wanted = dict(self.case.counts)
         give_up = time.monotonic() + 2
-        while any(found[name] != value for name, value in wanted.items()) and time.monotonic() < give_up:
-            time.sleep(0.02)  # a delivery is recorded after its last byte was sent
-            found = self.counters()
-        assert wanted == {name: found[name] for name in wanted}
         events = cast("Sequence[Mapping[str, str]]", found["events"])
+        while time.monotonic() < give_up:
+            told = {event["type"] for event in events}
+            if all(found[name] == value for name, value in wanted.items()) and told.issuperset(self.case.events):
+                break
+            time.sleep(0.02)  # a delivery is recorded, and its end told, after its last byte was sent
+            found = self.counters()
+            events = cast("Sequence[Mapping[str, str]]", found["events"])
+        assert wanted == {name: found[name] for name in wanted}
         ids = [event["id"] for event in events]
         types = [event["type"] for event in events]
         assert len(set(ids)) == len(ids)
