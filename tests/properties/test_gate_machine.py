@@ -115,7 +115,7 @@ class GateMachine(RuleBasedStateMachine):
                 "payment-expired",
             )
         if status == 500:
-            assert code == "delivery-failed"
+            assert code == "delivery-exhausted"
             assert credential.failed >= 1
         return credential, None
 
