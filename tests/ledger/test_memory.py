@@ -1,0 +1,112 @@
+"""What the memory ledger does beyond the contract: it forgets, it is bounded, and it does not cross a fork."""
+
+import pytest
+
+from flovia.core.errors import LedgerError
+from flovia.core.exchange import DELIVERED, PARKED
+from flovia.ledger.memory import UNKNOWN_KEPT_S, MemoryLedger
+from flovia.testing.ledger_steps import DAY_S, ManualClock, claim, event_row, settle
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """The ledger's clock."""
+    return ManualClock()
+
+
+@pytest.fixture
+def ledger(clock: ManualClock) -> MemoryLedger:
+    """An empty ledger."""
+    return MemoryLedger(clock=clock)
+
+
+def test_what_was_not_paid_is_forgotten_with_its_challenge(ledger: MemoryLedger, clock: ManualClock) -> None:
+    """A released claim goes when its keep_until has passed, whenever the next claim looks."""
+    released = claim(ledger, clock, "a")
+    assert ledger.release("a", released.fence, False, ())
+    clock.advance(361)
+    claim(ledger, clock, "b")
+    assert len(ledger) == 1
+    assert ledger.find("a") is None
+
+
+def test_what_was_delivered_is_kept_as_long_as_it_was_promised(ledger: MemoryLedger, clock: ManualClock) -> None:
+    """A settled payment outlives its challenge, and then its proof is forgotten with it."""
+    claimed = claim(ledger, clock, "a")
+    settle(ledger, clock, claimed.fence, "a")
+    assert ledger.deliver("a", claimed.fence, ())
+    clock.advance(361)
+    claim(ledger, clock, "b")
+    found = ledger.find("a")
+    assert found is not None
+    assert found.state == DELIVERED
+    clock.advance(7 * DAY_S)
+    claim(ledger, clock, "c")
+    assert ledger.find("a") is None
+    again = claim(ledger, clock, "d")
+    assert settle(ledger, clock, again.fence, "d") == "settled"
+
+
+def test_a_claim_whose_holder_vanished_is_parked_not_forgotten(ledger: MemoryLedger, clock: ManualClock) -> None:
+    """Nobody knows whether money moved, so it waits for its credential a week longer."""
+    claim(ledger, clock, "a")
+    clock.advance(361)
+    claim(ledger, clock, "b")
+    found = ledger.find("a")
+    assert found is not None
+    assert found.state == PARKED
+    assert claim(ledger, clock, "a", expired=True).outcome == "claimed"
+    ledger.release("a", 2, True, ())
+    clock.advance(UNKNOWN_KEPT_S + 1)
+    claim(ledger, clock, "c")
+    assert ledger.find("a") is None
+
+
+def test_it_refuses_rather_than_forgets_when_full(clock: ManualClock) -> None:
+    """At its bound a new claim is a LedgerError; what is known goes on."""
+    ledger = MemoryLedger(clock=clock, max_payments=1)
+    first = claim(ledger, clock, "a")
+    with pytest.raises(LedgerError, match="full"):
+        claim(ledger, clock, "b")
+    assert settle(ledger, clock, first.fence, "a") == "settled"
+
+
+def test_short_texts_are_swept(ledger: MemoryLedger, clock: ManualClock) -> None:
+    """Ten thousand texts later those past their time are gone; the others stay."""
+    for number in range(10_000):
+        ledger.remember("old", str(number), "v", 1.0, False)
+    clock.advance(2)
+    ledger.remember("new", "k", "v", 10.0, True)
+    assert len(ledger._texts) == 1
+    assert ledger.recall("new", "k") == "v"
+
+
+def test_an_end_told_late(ledger: MemoryLedger, clock: ManualClock) -> None:
+    """An end is recorded at once if it can be; a stale one leaves its events and nothing else."""
+    claimed = claim(ledger, clock, "a")
+    settle(ledger, clock, claimed.fence, "a")
+    ledger.end_later("a", claimed.fence, False, (event_row(request_id="r1"),))
+    redeemed = claim(ledger, clock, "a")
+    assert redeemed.outcome == "redeem"
+    ledger.end_later("a", claimed.fence, True, (event_row(request_id="r2"),))
+    ledger.end_later("a", redeemed.fence, True, (event_row(request_id="r3"),))
+    ledger.end_later("a", redeemed.fence, True, (event_row(request_id="r3"),))
+    found = ledger.find("a")
+    assert found is not None
+    assert found.state == DELIVERED
+    assert [event.request_id for _, event in ledger.read_events()] == ["r1", "r2", "r3"]
+
+
+def test_forks(ledger: MemoryLedger, clock: ManualClock) -> None:
+    """The parent goes on; a child refuses to claim and to redeem, for it would not see the others' deliveries."""
+    claimed = claim(ledger, clock, "a")
+    settle(ledger, clock, claimed.fence, "a")
+    ledger.fail("a", claimed.fence, ())
+    ledger.before_fork()
+    ledger.after_fork_in_parent()
+    assert claim(ledger, clock, "b").outcome == "claimed"
+    ledger.before_fork()
+    ledger.after_fork_in_child()
+    for key in ("a", "c"):
+        with pytest.raises(LedgerError, match="another process"):
+            claim(ledger, clock, key)
