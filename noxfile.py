@@ -73,8 +73,10 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         return  # a selection of tests says nothing about coverage
     session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report", success_codes=[0])
-    session.run("coverage", "json", "--quiet", "-o", "coverage.json")
+    # The wheel is what is measured; the checkout, which some tests read and run as text, is not.
+    omit = ["--omit", f"{ROOT}/flovia/*,{ROOT}/adapters/*"]
+    session.run("coverage", "report", *omit)
+    session.run("coverage", "json", *omit, "--quiet", "-o", "coverage.json")
     session.run("python", "-m", "tests.tools.coverage_gate", "coverage.json")
 
 
