@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import nox
-from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -21,10 +20,6 @@ UNIT = ["core", "properties", "providers", "ledger", "insights", "client", "vect
 NODE_PEERS = ["mppx@0.11.0", "viem@2.54.0"]
 # pyright's wheel brings the checker itself; this keeps it from asking for the newest version's number.
 PYRIGHT = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
-
-# Hundreds of tests race real servers on machines that do other things: what failed gets one more try, in sight.
-ONCE_MORE = "FLAKY OR BROKEN: only what failed, once more; a test that passes now is flaky and wants mending"
-FAILED_ONLY = ["--last-failed", "--last-failed-no-failures", "none"]
 
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
@@ -58,11 +53,7 @@ def pytest(session: nox.Session, *arguments: str, coverage: bool = False) -> Non
     """Run pytest in the staged folder, with the session's own arguments last."""
     program = ["coverage", "run", "-m", "pytest"] if coverage else ["python", "-m", "pytest"]
     command = [*program, "-o", "pythonpath=.", *arguments, *session.posargs]
-    try:
-        session.run(*command)
-    except CommandFailed:
-        session.warn(ONCE_MORE)
-        session.run(*command, *FAILED_ONLY)
+    session.run(*command)
 
 
 @nox.session(python=PYTHONS)
@@ -152,11 +143,7 @@ def readme(session: nox.Session) -> None:
     unset = readers_machine(session)
     program = [sys.executable, "-m", "tests.tools.readme", "tests"]
     command = str(session.run(*program, silent=True, external=True)).strip()
-    try:
-        session.run("sh", "-c", command, external=True, env=unset)
-    except CommandFailed:
-        session.warn(ONCE_MORE)
-        session.run(".venv/bin/pytest", *FAILED_ONLY, external=True, env=unset)
+    session.run("sh", "-c", command, external=True, env=unset)
 
 
 @nox.session(python=False)
