@@ -12,7 +12,7 @@ from flovia.core.fingerprint import fingerprint_of
 from flovia.core.http import BodyState, HttpRequest
 from flovia.core.money import check_amount
 from flovia.core.offers import HEADER_FIELD, OfferPlan
-from flovia.core.scope import Opaque, Scopes, read_opaque
+from flovia.core.scope import Opaque, Scopes
 
 
 class Candidate:
@@ -79,13 +79,16 @@ class Checker:
         message = bound_message(echo)
         if message is None or echo.realm != self._realm or echo.intent != plans[0].intent:
             return "invalid-challenge"
+        # Below here the echo is ours, or a payment on record will have to vouch for it.
+        authentic = self._keyring.verify(message, echo.id)
+        if not self._belongs(request, field, echo):
+            return "invalid-challenge"
         try:
-            opaque = read_opaque(echo.opaque or "")
+            opaque = self._scopes.read(echo.opaque or "", request)
             charge, amount, currency = self._charges.get(echo.request) or _charge(echo.request)
         except ParseError:
             return "invalid-challenge"
-        authentic = self._keyring.verify(message, echo.id)
-        if not self._belongs(request, field, echo, opaque):
+        if opaque is None:
             return "invalid-challenge"
         plan = plans[0]
         if len(plans) > 1:
@@ -95,8 +98,8 @@ class Checker:
             credential, plan, charge, amount, currency, opaque, self._prefix + echo.id, fingerprint, authentic
         )
 
-    def _belongs(self, request: HttpRequest, field: str, echo: Challenge, opaque: Opaque) -> bool:
-        """Whether a challenge was issued for this very request and field, as far as its own words go."""
+    def _belongs(self, request: HttpRequest, field: str, echo: Challenge) -> bool:
+        """Whether a challenge was issued for this field and body, as far as its own words go."""
         if echo.header != (HEADER_FIELD if field == "payment-authorization" else None):
             return False
         body = request.body
@@ -105,7 +108,7 @@ class Checker:
                 return False
         elif echo.digest is not None and body.state is not BodyState.UNREAD:
             return False
-        return echo.expires is not None and opaque.scope == self._scopes.of(request)
+        return echo.expires is not None
 
 
 def _charge(request: str) -> tuple[JsonObject, int, str]:

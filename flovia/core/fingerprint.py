@@ -1,8 +1,8 @@
 """Who may come back for a payment: whoever brings the same challenge with the same proof, however it is spelled."""
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
-from itertools import chain
 from typing import Final, cast
 
 from flovia.core.encoding import JsonObject
@@ -14,7 +14,9 @@ def fingerprint_of(bound: bytes, payload: JsonObject) -> str:
     """A hash over everything the MAC covers and the payload. Member order and spacing do not matter."""
     try:
         # Our JSON reader refuses U+0000, so no text holds one and it keeps them apart.
-        proof = "\0" + "\0".join(chain.from_iterable(cast("list[tuple[str, str]]", sorted(payload.items()))))
+        texts = cast("Mapping[str, str]", payload)
+        names = sorted(texts)
+        proof = "\0" + "\0".join([*names, *map(texts.__getitem__, names)])
     except TypeError:
         # Not all of it is text. JSON starts with a brace, the texts with U+0000, so the two forms never meet.
         proof = _encode(payload)
