@@ -35,7 +35,10 @@ CURRENCIES: Final[dict[str, Currency]] = {
         _documented("sgd", 2, "PayNow", "HitPay's MPP samples"),
         _documented("myr", 2, "FPX", "HitPay's MPP samples; its landing page adds DuitNow"),
         Currency(
-            code="idr", decimals=0, rail="QRIS", source="choice",
+            code="idr",
+            decimals=0,
+            rail="QRIS",
+            source="choice",
             why="the samples write 50000 and round caps to whole rupiah; ISO 4217 has two decimals",
         ),
         _documented("php", 2, "GCash, PayMaya", "HitPay's MPP samples"),

@@ -6,7 +6,7 @@ day it does, one line changes here, or one argument where the provider is made.
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, TypeVar, cast
+from typing import Final, Literal, cast
 
 import attrs
 
@@ -25,13 +25,15 @@ TEST_KEY: Final = "test_"
 CREATIONS_PER_MINUTE: Final = 70
 """What HitPay takes in payment creations (HitPay docs: API overview, as third parties quote it)."""
 
-T = TypeVar("T")
+
+def _documented(why: str) -> dict[str, str]:
+    """Why a default is what it is: HitPay says so."""
+    return {"source": "documented", "why": why}
 
 
-def _set(default: T, why: str, *, source: Source = "choice", secret: bool = False) -> T:
-    """A setting with the reason for its default."""
-    metadata = {"why": why, "source": source, "secret": secret}
-    return cast(T, attrs.field(default=default, repr=not secret, metadata=metadata))
+def _choice(why: str) -> dict[str, str]:
+    """Why a default is what it is: nobody says, and this seems best."""
+    return {"source": "choice", "why": why}
 
 
 @attrs.frozen(kw_only=True)
@@ -43,78 +45,135 @@ class HitPayConfig:
     """
 
     # --- who and where ---------------------------------------------------------------------------------------
-    api_key: str | None = _set(
-        None, "passed on with every call to the broker; without it: 503", source="documented", secret=True
+    api_key: str | None = attrs.field(
+        default=None, repr=False, metadata=_documented("passed on with every call to the broker; without it: 503")
     )
-    webhook_salts: tuple[str, ...] = _set(
-        (), "of the webhook endpoint in the dashboard; the new one first, the old one beside it while you rotate",
-        source="documented", secret=True,
+    webhook_salts: tuple[str, ...] = attrs.field(
+        default=(),
+        repr=False,
+        metadata=_documented(
+            "of the webhook endpoint in the dashboard; the new one first, the old one beside it while you rotate"
+        ),
     )
-    api_salts: tuple[str, ...] = _set(
-        (), "of the API key; signs the older form of webhooks only", source="documented", secret=True
+    api_salts: tuple[str, ...] = attrs.field(
+        default=(), repr=False, metadata=_documented("of the API key; signs the older form of webhooks only")
     )
-    broker: str = _set(SANDBOX_BROKER, "the MPP broker's origin", source="documented")
-    api: str | None = _set(None, "the core API's origin; None is the one of the broker's environment", source="documented")
+    broker: str = attrs.field(default=SANDBOX_BROKER, metadata=_documented("the MPP broker's origin"))
+    api: str | None = attrs.field(
+        default=None, metadata=_documented("the core API's origin; None is the one of the broker's environment")
+    )
 
     # --- towards agents --------------------------------------------------------------------------------------
-    profile: Profile = _set(
-        "dual", "form of the 402: a conforming challenge (core), HitPay's body (hitpay), both, or by Accept-Payment (auto)"
+    profile: Profile = attrs.field(
+        default="dual",
+        metadata=_choice(
+            "form of the 402: a conforming challenge (core), HitPay's body (hitpay), both, or by Accept-Payment (auto)"
+        ),
     )
-    bare_charge_id: bool = _set(False, "take a bare mpp_ch_… as a credential: whoever saw the polling URL has it")
-    retry_after_s: int = _set(2, "what an agent waits while the payment is pending; HitPay's samples poll every 1.5 to 2 s")
-    charge_lifetime_s: int = _set(900, "life of a charge whose expires_at the broker does not say")
-    redeem_late_s: int = _set(
-        86400, "how long after its expiry a challenge is still taken, if its charge was paid: nobody pays twice"
+    bare_charge_id: bool = attrs.field(
+        default=False, metadata=_choice("take a bare mpp_ch_… as a credential: whoever saw the polling URL has it")
+    )
+    retry_after_s: int = attrs.field(
+        default=2,
+        metadata=_choice("what an agent waits while the payment is pending; HitPay's samples poll every 1.5 to 2 s"),
+    )
+    charge_lifetime_s: int = attrs.field(
+        default=900, metadata=_choice("life of a charge whose expires_at the broker does not say")
+    )
+    redeem_late_s: int = attrs.field(
+        default=86400,
+        metadata=_choice(
+            "how long after its expiry a challenge is still taken, if its charge was paid: nobody pays twice"
+        ),
     )
 
     # --- amounts ---------------------------------------------------------------------------------------------
-    currencies: frozenset[str] = _set(
-        frozenset({"idr", "myr", "php", "sgd", "thb"}), "what is charged in; others are refused at start",
-        source="documented",
+    currencies: frozenset[str] = attrs.field(
+        default=frozenset({"idr", "myr", "php", "sgd", "thb"}),
+        metadata=_documented("what is charged in; others are refused at start"),
     )
-    min_amount: str = _set("0.30", "least amount of a payment request", source="documented")
-    max_amount: str = _set("999999999.99", "largest amount of a payment request", source="documented")
+    min_amount: str = attrs.field(default="0.30", metadata=_documented("least amount of a payment request"))
+    max_amount: str = attrs.field(default="999999999.99", metadata=_documented("largest amount of a payment request"))
 
     # --- request hash and nonces -----------------------------------------------------------------------------
-    request_hash: RequestHash | None = _set(None, "a function of your own in place of flovia-rh-1")
-    hash_ignores: frozenset[str] = _set(frozenset[str](), "query names that the request hash leaves out")
-    nonce_kept_s: int = _set(30 * 86400, "how long the nonce of a call is kept, so that a retry repeats it")
+    request_hash: RequestHash | None = attrs.field(
+        default=None, metadata=_choice("a function of your own in place of flovia-rh-1")
+    )
+    hash_ignores: frozenset[str] = attrs.field(
+        default=frozenset[str](), metadata=_choice("query names that the request hash leaves out")
+    )
+    nonce_kept_s: int = attrs.field(
+        default=30 * 86400, metadata=_choice("how long the nonce of a call is kept, so that a retry repeats it")
+    )
 
     # --- the broker's contract, where it is not published -----------------------------------------------------
-    verify_members: tuple[str, ...] = _set(
-        ("api_key", "request_hash", "nonce"), "what POST /v1/charges/{id}/verify is sent"
+    verify_members: tuple[str, ...] = attrs.field(
+        default=("api_key", "request_hash", "nonce"), metadata=_choice("what POST /v1/charges/{id}/verify is sent")
     )
-    saved_key_header: str = _set("x-api-key", "carries the key on the GETs for saved methods", source="documented")
-    setup_total_member: str = _set("total_amount_cap", "name of the total cap when a saved method is set up")
-    setup_until_member: str = _set("valid_until", "name of the expiry when a saved method is set up")
-    setup_uses_member: str = _set("max_uses", "name of the number of uses when a saved method is set up")
-    send_grant: bool = _set(False, "send saved_method_jws along with a silent charge; HitPay's sample does not")
-    grant_audience: str | None = _set(None, "the merchant id that a grant has to name in aud; None does not look")
-    wallet_header: str = _set("x-mpp-payment-method", "request field by which an agent picks a wallet to save")
-    wallet_query: str = _set("payment_method", "query name by which an agent picks a wallet to save")
-    options_kept_s: int = _set(600, "how long the broker's list of wallets for a currency is kept")
-    signed: SignedLimits = _set(DEFAULT_LIMITS, "limits of signed receipts and grants and of their keys")
+    saved_key_header: str = attrs.field(
+        default="x-api-key", metadata=_documented("carries the key on the GETs for saved methods")
+    )
+    setup_total_member: str = attrs.field(
+        default="total_amount_cap", metadata=_choice("name of the total cap when a saved method is set up")
+    )
+    setup_until_member: str = attrs.field(
+        default="valid_until", metadata=_choice("name of the expiry when a saved method is set up")
+    )
+    setup_uses_member: str = attrs.field(
+        default="max_uses", metadata=_choice("name of the number of uses when a saved method is set up")
+    )
+    send_grant: bool = attrs.field(
+        default=False, metadata=_choice("send saved_method_jws along with a silent charge; HitPay's sample does not")
+    )
+    grant_audience: str | None = attrs.field(
+        default=None, metadata=_choice("the merchant id that a grant has to name in aud; None does not look")
+    )
+    wallet_header: str = attrs.field(
+        default="x-mpp-payment-method", metadata=_choice("request field by which an agent picks a wallet to save")
+    )
+    wallet_query: str = attrs.field(
+        default="payment_method", metadata=_choice("query name by which an agent picks a wallet to save")
+    )
+    options_kept_s: int = attrs.field(
+        default=600, metadata=_choice("how long the broker's list of wallets for a currency is kept")
+    )
+    signed: SignedLimits = attrs.field(
+        default=DEFAULT_LIMITS, metadata=_choice("limits of signed receipts and grants and of their keys")
+    )
 
     # --- HitPay's core API -----------------------------------------------------------------------------------
-    core_fallback: bool = _set(
-        False, "ask the core API when the broker says that a charge is not paid: its status was seen to get stuck"
+    core_fallback: bool = attrs.field(
+        default=False,
+        metadata=_choice(
+            "ask the core API when the broker says that a charge is not paid: its status was seen to get stuck"
+        ),
     )
-    manual_counts: bool = _set(False, "let succeeded_manually count as paid: the buyer did not authorise it")
+    manual_counts: bool = attrs.field(
+        default=False, metadata=_choice("let succeeded_manually count as paid: the buyer did not authorise it")
+    )
 
     # --- limits ----------------------------------------------------------------------------------------------
-    creations: Rate = _set(
-        Rate(count=60, seconds=60.0), "charges and setups created in all; HitPay takes 70 a minute of one merchant"
+    creations: Rate = attrs.field(
+        default=Rate(count=60, seconds=60.0),
+        metadata=_choice("charges and setups created in all; HitPay takes 70 a minute of one merchant"),
     )
-    creations_per_client: Rate = _set(Rate(count=10, seconds=60.0), "charges and setups created for one client")
-    caller_of: Callable[[HttpRequest], str | None] | None = _set(
-        None, "who is asking, if your app has authenticated them: only the same caller gets an open charge again"
+    creations_per_client: Rate = attrs.field(
+        default=Rate(count=10, seconds=60.0), metadata=_choice("charges and setups created for one client")
     )
-    call_s: float = _set(4.0, "deadline of one call to HitPay")
-    verify_s: float = _set(10.0, "deadline of a whole verification")
-    breaker_failures: int = _set(5, "failures in a row after which HitPay is left alone")
-    breaker_s: float = _set(10.0, "how long it is left alone; meanwhile 503")
-    max_answer: int = _set(65536, "longest answer of HitPay that is read, bytes")
-    max_webhook: int = _set(262144, "longest webhook that is read, bytes")
+    caller_of: Callable[[HttpRequest], str | None] | None = attrs.field(
+        default=None,
+        metadata=_choice(
+            "who is asking, if your app has authenticated them: only the same caller gets an open charge again"
+        ),
+    )
+    call_s: float = attrs.field(default=4.0, metadata=_choice("deadline of one call to HitPay"))
+    verify_s: float = attrs.field(default=10.0, metadata=_choice("deadline of a whole verification"))
+    breaker_failures: int = attrs.field(
+        default=5, metadata=_choice("failures in a row after which HitPay is left alone")
+    )
+    breaker_s: float = attrs.field(default=10.0, metadata=_choice("how long it is left alone; meanwhile 503"))
+    max_answer: int = attrs.field(default=65536, metadata=_choice("longest answer of HitPay that is read, bytes"))
+    max_webhook: int = attrs.field(default=262144, metadata=_choice("longest webhook that is read, bytes"))
 
     _broker: Endpoint = attrs.field(init=False, repr=False, eq=False)
     _api: Endpoint = attrs.field(init=False, repr=False, eq=False)
