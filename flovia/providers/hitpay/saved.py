@@ -20,7 +20,7 @@ from flovia.core.money import Price
 from flovia.core.provider import Adopted, NotPaid, Paid, Presented, Quote, Refusal, Terms, Unknown, Verdict
 from flovia.providers.hitpay import store, wire
 from flovia.providers.hitpay.amounts import to_hitpay
-from flovia.providers.hitpay.broker import Broker, Setup
+from flovia.providers.hitpay.broker import Broker, Setup, is_id
 from flovia.providers.hitpay.calls import NAMESPACE, Answer, HitPayDown
 from flovia.providers.hitpay.charges import HASH, same, shown, terms_for
 from flovia.providers.hitpay.config import HitPayConfig
@@ -277,12 +277,7 @@ class SavedCharges:
         status, jws, charge_id = members.get("status"), members.get("receipt_jws"), members.get("charge_id")
         if status == "failed":
             return NotPaid()
-        if (
-            status != "paid"
-            or not isinstance(jws, str)
-            or not isinstance(charge_id, str)
-            or not is_id(charge_id)
-        ):
+        if status != "paid" or not isinstance(jws, str) or not isinstance(charge_id, str) or not is_id(charge_id):
             return Unknown()
         try:
             claims = yield from self._jwks.receipt(jws)
