@@ -110,7 +110,7 @@ def broker_error(status: int, code: str, message: str, *headers: tuple[str, str]
 
 
 def api_error(status: int, message: str, errors: Mapping[str, str] | None = None) -> Refused:
-    """An error of HitPay's own API: ``message``, and ``errors`` by field where one is to blame (HitPay docs: errors)."""
+    """An error of HitPay's own API: ``message``, and ``errors`` by field if one is to blame (HitPay docs: errors)."""
     body: Json = {"message": message}
     if errors:
         body["errors"] = {name: [text] for name, text in errors.items()}
