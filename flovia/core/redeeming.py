@@ -384,6 +384,8 @@ def _start(passage: Passage, status: int, headers: Headers) -> Start:
         drop = DROP_CHALLENGES
         kept = tuple(("www-authenticate", value) for value in asked if not payment_challenges([value]))
     if 200 <= status < 300 and passage.problem is None:
+        if settled.headers:
+            drop = drop | {name.lower() for name, _ in settled.headers}
         return Start(None, drop, (("payment-receipt", settled.receipt), private, *settled.headers, *kept))
     return Start(None, drop, (private, *kept))
 
