@@ -360,6 +360,7 @@ class World:
         save_only: bool = False,
         wallet: str | None = None,
         description: str | None = "Forecast",
+        client_of: Callable[[HttpRequest], str] | None = None,
         **settings: object,
     ) -> None:
         self.hand = ByHand(lambda call: self.hitpay(call))
@@ -371,6 +372,7 @@ class World:
             realm="api.example.test",
             clock=self.hand.clock,
             tokens=self.hand.token,
+            client_of=client_of,
         )
         self.paid: PaidApi = self.flo.paid_api(
             provider=self.provider, price=price, **({} if description is None else {"description": description})
