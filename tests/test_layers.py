@@ -13,10 +13,11 @@ from tests.tree import ADAPTERS, ROOT
 # A part, and all of flovia it may import: an allow-list, so that a new package starts as forbidden.
 ALLOWED = {
     "core": {"core"},
-    "providers": {"core", "providers"},
+    "signed": {"core", "signed"},
+    "providers": {"core", "signed", "providers"},
     "ledger": {"core", "ledger"},
     "insights": {"core", "insights"},
-    "client": {"core", "runtime", "client"},
+    "client": {"core", "runtime", "signed", "client"},
 }
 # What may use adapters, and only while running, never while being imported.
 MAY_USE_ADAPTERS = {"testing", "showcase", "cli"}
@@ -81,7 +82,7 @@ def where(path: Path, found: Import) -> str:
 
 @pytest.mark.parametrize("part", sorted(ALLOWED))
 def test_a_part_imports_only_what_is_below_it(part: str) -> None:
-    """core stands alone; providers, ledger and insights see core; the client sees the runtime too."""
+    """core stands alone; signed, providers, ledger and insights see core; providers and the client see signed too."""
     assert [] == [
         where(path, found)
         for path in sources(f"flovia/{part}")
