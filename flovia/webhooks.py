@@ -65,11 +65,14 @@ class WebhookReceiver:
         refusal = self._refusal(http_method, fields)
         if refusal is not None:
             return refusal
+        announced = fields.get("content-length")  # before reading, which may put another value there
         body = read()
         if body is BODY_UNTERMINATED:
             return answer(411, "length-required")
         if body is BODY_TOO_LARGE:
             return answer(413, "body-too-large")
+        if announced and int(announced) != body.size:
+            return answer(400, "malformed")  # cut off: the client is gone, and some servers do not say so
         return self.hear(fields, b"" if body is NO_BODY else data())
 
     async def areceive(

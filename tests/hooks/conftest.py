@@ -78,7 +78,7 @@ def bank_server() -> Generator[tuple[Bank, str]]:
         yield served
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bank_url(bank_server: tuple[Bank, str]) -> str:
     """Where it is."""
     return bank_server[1]
