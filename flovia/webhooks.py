@@ -71,7 +71,7 @@ class WebhookReceiver:
             return answer(411, "length-required")
         if body is BODY_TOO_LARGE:
             return answer(413, "body-too-large")
-        if announced and int(announced) != body.size:
+        if announced and not (announced.isdecimal() and int(announced) == body.size):
             return answer(400, "malformed")  # cut off: the client is gone, and some servers do not say so
         return self.hear(fields, b"" if body is NO_BODY else data())
 
