@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from joserfc.jwk import OKPKey
 
 MAX_KID: Final = 256
-ALGORITHMS: Final = frozenset({"EdDSA", "Ed25519"})
+ALGORITHMS: Final = ("EdDSA", "Ed25519")
 """``EdDSA`` (RFC 8037), which HitPay documents by naming Ed25519, and its newer name ``Ed25519`` (RFC 9864)."""
 
 _KEY_BYTES: Final = 32
@@ -62,11 +62,13 @@ class KeySet:
     """The usable keys of one issuer, by ``kid``, and when they were fetched (Unix seconds).
 
     ``fresh_until``: until then nobody asks for them again, unless a token names a key that is not here.
+    ``fetch``: which fetch brought them, so that those who wait for it know.
     """
 
     keys: Mapping[str, PublicKey]
     fetched_at: float
     fresh_until: float
+    fetch: str = ""
 
     @property
     def current(self) -> Sequence[PublicKey]:
@@ -80,7 +82,12 @@ class KeySet:
             for key in self.keys.values()
         ]
         return canonical(
-            {"keys": rows, "fetched_at": int(self.fetched_at), "fresh_until": int(self.fresh_until)}
+            {
+                "keys": rows,
+                "fetched_at": int(self.fetched_at),
+                "fresh_until": int(self.fresh_until),
+                "fetch": self.fetch,
+            }
         ).decode()
 
     @classmethod
@@ -92,7 +99,10 @@ class KeySet:
         """
         members = loads_object(text)
         rows, fetched_at, fresh_until = members.get("keys"), members.get("fetched_at"), members.get("fresh_until")
+        fetch = members.get("fetch")
         if not isinstance(rows, list) or not isinstance(fetched_at, int) or not isinstance(fresh_until, int):
+            raise ParseError("not a kept key set")
+        if not isinstance(fetch, str):
             raise ParseError("not a kept key set")
         keys: dict[str, PublicKey] = {}
         for row in rows:
@@ -103,7 +113,7 @@ class KeySet:
                     keys[kid] = PublicKey(kid=kid, x=x, retired_at=float(retired_at))
                 case _:
                     raise ParseError("not a kept key set")
-        return cls(keys=keys, fetched_at=float(fetched_at), fresh_until=float(fresh_until))
+        return cls(keys=keys, fetched_at=float(fetched_at), fresh_until=float(fresh_until), fetch=fetch)
 
 
 @attrs.frozen(kw_only=True)
