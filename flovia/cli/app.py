@@ -24,6 +24,11 @@ app.command(
     name="inspect",
     help="Decode a challenge, a credential, a receipt or a whole HTTP response.",
 )
+app.command(
+    "flovia.cli.sandbox:sandbox",
+    name="sandbox",
+    help="Run a local HitPay: broker, API and checkout pages. No money moves.",
+)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
