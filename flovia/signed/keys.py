@@ -1,6 +1,7 @@
 """Ed25519 public keys, as a JWKS publishes them and as we keep them (RFC 7517, RFC 8037)."""
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -27,7 +28,7 @@ def require_joserfc() -> None:
         WiringError: with the line to install.
     """
     try:
-        import joserfc.jws  # noqa: F401  # only to see whether it is there
+        import_module("joserfc.jws")
     except ImportError:
         raise WiringError(INSTALL) from None
 
