@@ -5,7 +5,8 @@ settled payment; ``leave`` records how the delivery ended. Nothing is free by ac
 way ends in a refusal, and an unknown outcome never becomes an invitation to pay again.
 
 It is built in layers, a file each: :mod:`~flovia.core.issuing` makes challenges, :mod:`~flovia.core.redeeming`
-turns a credential into a settled payment, and here is what adapters call.
+turns a credential into a settled payment, :mod:`~flovia.core.adopting` does so for one in a provider's own form, and
+here is what adapters call.
 """
 
 import logging
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from flovia.core import events as ev
+from flovia.core.adopting import Adopter
 from flovia.core.candidate import Candidate
 from flovia.core.effects import Deliver, Fail, Flow, Renew
 from flovia.core.errors import CallerError, LedgerError
@@ -21,7 +23,8 @@ from flovia.core.guard import DAY_S, Services
 from flovia.core.http import BodyState, HttpRequest, HttpResponse
 from flovia.core.offers import Offer
 from flovia.core.passage import Passage, Trace
-from flovia.core.redeeming import Outcome, Redeemer
+from flovia.core.provider import Refusal
+from flovia.core.redeeming import Outcome
 
 _log = logging.getLogger("flovia")
 
@@ -33,7 +36,7 @@ _DELIVERED: Final = step(EXCHANGE, ADMITTED, "deliver")
 _FAILED: Final = step(EXCHANGE, ADMITTED, "fail")
 
 
-class Gate(Redeemer):
+class Gate(Adopter):
     """Guards one route: nobody gets in without a settled payment, and each payment gets one delivery.
 
     Args:
@@ -96,12 +99,16 @@ class Gate(Redeemer):
                 if isinstance(outcome, Passage):
                     return outcome
             elif isinstance(found, str):
-                outcome = yield from self._challenge(request, trace, found)
+                outcome = yield from self._without_candidate(request, trace, found)
+                if isinstance(outcome, Passage):
+                    return outcome
             else:
                 outcome = found
         except LedgerError as error:
             _log.warning("the ledger does not answer (%s); %s refused with 503", error, trace.endpoint)
             outcome = self._refuse(request, trace, "ledger-unavailable", 1)
+        except Refusal as refusal:
+            outcome = self._refused(request, trace, refusal)
         except Exception:
             # A bug of a ledger, of the app's own functions, or ours: it opens nothing and asks for no money.
             _log.exception("%s refused with 500: the request could not be processed", trace.endpoint)
@@ -118,9 +125,6 @@ class Gate(Redeemer):
         if not values or request.http_method == "HEAD":
             return "payment-required"
         return self._read(request, trace, field, values)
-
-    def _field(self, request: HttpRequest) -> str:
-        return "payment-authorization" if self._select is not False and self._wants_header(request) else "authorization"
 
     def _blocked(self, request: HttpRequest, trace: Trace) -> HttpResponse | None:
         """What is refused before anybody asks about money."""

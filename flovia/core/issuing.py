@@ -10,24 +10,26 @@ from flovia.core import events as ev
 from flovia.core.binding import Keyring
 from flovia.core.challenge import Challenge, format_challenge, format_expires
 from flovia.core.effects import Flow
-from flovia.core.encoding import JsonValue, canonical, encode_param, loads_object
+from flovia.core.encoding import JsonObject, JsonValue, canonical, encode_param
 from flovia.core.errors import HttpError, LedgerError, WiringError
 from flovia.core.fields import format_digest
 from flovia.core.guard import Guard, Services
 from flovia.core.http import BodyState, HttpRequest, HttpResponse
+from flovia.core.issued import keep_issued
+from flovia.core.money import Price
 from flovia.core.negotiation import rank
 from flovia.core.offers import MAX_CHALLENGE, Issued, Offer, OfferPlan
 from flovia.core.origin import from_this_machine
-from flovia.core.passage import Trace, problem_response
-from flovia.core.problems import PROBLEMS, problem_body
-from flovia.core.provider import Quote
+from flovia.core.passage import Trace, problem_response, with_members
+from flovia.core.problems import PROBLEMS, ProblemType, problem_body
+from flovia.core.provider import Look, Quote, Refusal, Terms
 from flovia.core.scope import Scopes, opaque_param
 
 _log = logging.getLogger("flovia")
 
 CLOCK_SKEW_S: Final = 60.0
 """How long a claim outlives its challenge in the ledger, so that a skewed clock finds no gap, seconds."""
-_PROBLEM_JSON: Final = ("content-type", "application/problem+json")
+_PROBLEM_JSON: Final = "application/problem+json"
 _NO_STORE: Final = ("cache-control", "no-store")
 
 
@@ -80,6 +82,9 @@ class Issuer(Guard):
         select = self._select
         return select if isinstance(select, bool) else select(request)
 
+    def _field(self, request: HttpRequest) -> str:
+        return "payment-authorization" if self._select is not False and self._wants_header(request) else "authorization"
+
     def _time(self) -> Times:
         """The current second, written out once for all its requests."""
         second = int(self._clock())
@@ -128,23 +133,34 @@ class Issuer(Guard):
     ) -> Flow[Issued]:
         price = plan.price_for(request)
         nonce = self._tokens()
-        times = self._time()
         if plan.provider.fixed_terms:
             opaque = opaque_param(nonce, scope, {})
-            return plan.render(plan.encoded(price), price, times.expires, digest, opaque, header)
-        terms = yield from plan.provider.quote(
-            Quote(
-                price=price,
-                description=plan.offer.description,
-                realm=self._realm,
-                request=request,
-                nonce=nonce,
-                expires_at=float(times.second + self._ttl_s),
-            )
+            return plan.render(plan.encoded(price), price, self._time().expires, digest, opaque, header)
+        terms = yield from plan.provider.quote(self._quote(plan, request, price, nonce))
+        issued = self._render(plan, terms, price, nonce, digest, scope, header)
+        if terms.handle is not None:
+            yield from keep_issued(plan.method, terms.handle, issued.field, terms.handle_kept_s)
+        return issued
+
+    def _quote(self, plan: OfferPlan, request: HttpRequest, price: Price, nonce: str) -> Quote:
+        return Quote(
+            price=price,
+            description=plan.offer.description,
+            realm=self._realm,
+            request=request,
+            nonce=nonce,
+            expires_at=float(self._time().second + self._ttl_s),
+            client=self._client(request),
         )
-        expires = times.expires
-        if terms.expires_at is not None and terms.expires_at < times.second + self._ttl_s:
-            expires = format_expires(int(terms.expires_at))
+
+    def _render(
+        self, plan: OfferPlan, terms: Terms, price: Price, nonce: str, digest: str | None, scope: str, header: bool
+    ) -> Issued:
+        """The challenge of a provider's terms."""
+        times = self._time()
+        expires, own = times.expires, terms.expires_at
+        if own is not None and (terms.own_expiry or own < times.second + self._ttl_s):
+            expires = format_expires(int(own))
         opaque = opaque_param(nonce, scope, terms.opaque)
         issued = plan.render(encode_param(terms.request), price, expires, digest, opaque, header)
         return Issued(issued.id, issued.field, price, plan, terms)
@@ -167,8 +183,9 @@ class Issuer(Guard):
         problem: str = "payment-required",
         retry_after_s: int | None = None,
         same: Challenge | None = None,
+        look: Look | None = None,
     ) -> Flow[HttpResponse]:
-        """The 402 with this problem and a fresh challenge, or with the ``same`` one again.
+        """The 402 with this problem and a fresh challenge, or with the ``same`` one again and the ``look`` it had.
 
         Whatever keeps a challenge from being made ends without one, and so without a 402.
         """
@@ -179,13 +196,14 @@ class Issuer(Guard):
         # Here, so that a credential made of junk gets no challenge past the limit either.
         if limiter is not None and (wait := limiter.challenge(self._client(request), self._monotonic())):
             return self._refuse(request, trace, "rate-limited", wait)
-        extra: tuple[tuple[str, str], ...] = ()
-        members: dict[str, JsonValue] = {}
+        looks: list[Look] = [] if look is None else [look]
         if same is not None:
             fields, first_id = [format_challenge(same)], same.id
         else:
             try:
                 issued = yield from self._issue(request, trace)
+            except Refusal as refusal:
+                return self._refused(request, trace, refusal)
             except HttpError as error:
                 _log.warning("no challenge for %s: the provider does not answer (%s)", trace.endpoint, error)
                 return self._refuse(request, trace, "provider-unavailable", 2)
@@ -197,13 +215,18 @@ class Issuer(Guard):
                 return self._refuse(request, trace, "internal-payment-error")
             fields = [one.field for one in issued]
             first_id = issued[0].id
-            extra = tuple(pair for one in issued if one.terms for pair in one.terms.headers)
-            members = {name: value for one in issued if one.terms for name, value in one.terms.body.items()}
-        body = problem_body(problem, first_id)
-        if members:
-            body = _with_members(body, members)
+            looks = [found for one in issued if one.terms for found in _looks(one.terms)]
+        body, content_type = problem_body(problem, first_id), _PROBLEM_JSON
+        extra: tuple[tuple[str, str], ...] = ()
+        if looks:
+            extra = tuple(pair for found in looks for pair in found.headers)
+            members: dict[str, JsonValue] = {name: value for found in looks for name, value in found.body.items()}
+            content_type = next((found.content_type for found in looks if found.content_type), content_type)
+            # All of the body only where one offer speaks: of several, the problem says which response this is.
+            alone = len(fields) == 1 and any(found.whole_body for found in looks)
+            body = canonical(members) if alone else with_members(body, members)
         headers = [("www-authenticate", field) for field in fields]
-        headers += (_PROBLEM_JSON, ("content-length", str(len(body))), _NO_STORE)
+        headers += (("content-type", content_type), ("content-length", str(len(body))), _NO_STORE)
         if retry_after_s is not None:
             headers.append(("retry-after", str(retry_after_s)))
         status = PROBLEMS[problem].status
@@ -213,8 +236,21 @@ class Issuer(Guard):
             body = b""
         return HttpResponse(status, (*headers, *extra), body)
 
+    def _refused(self, request: HttpRequest, trace: Trace, refusal: Refusal) -> HttpResponse:
+        """A provider's own refusal. A 402 without a challenge must not leave us, so that one counts as a bug."""
+        problem = PROBLEMS.get(refusal.problem) if isinstance(refusal.problem, str) else refusal.problem
+        if problem is None or problem.status == 402:
+            _log.error("a provider refused with %r, which is no problem type without a challenge", refusal.problem)
+            return self._refuse(request, trace, "internal-payment-error")
+        return self._refuse(request, trace, problem, refusal.retry_after_s, refusal.body)
+
     def _refuse(
-        self, request: HttpRequest, trace: Trace, problem: str, retry_after_s: int | None = None
+        self,
+        request: HttpRequest,
+        trace: Trace,
+        problem: str | ProblemType,
+        retry_after_s: int | None = None,
+        members: JsonObject | None = None,
     ) -> HttpResponse:
         """A refusal without a challenge."""
         response = problem_response(
@@ -222,13 +258,16 @@ class Issuer(Guard):
             challenge_id=trace.challenge_id,
             head=request.http_method == "HEAD",
             retry_after_s=retry_after_s,
+            members=members,
         )
         type_ = ev.REQUEST_FAILED if response.status >= 500 else ev.REQUEST_COMPLETED
-        trace.note(type_, self._clock(), response.status, self._latency_ms(trace), problem)
+        code = problem if isinstance(problem, str) else problem.code
+        trace.note(type_, self._clock(), response.status, self._latency_ms(trace), code)
         self._ledger.append(trace.take())
         return response
 
 
-def _with_members(body: bytes, members: dict[str, JsonValue]) -> bytes:
-    """The problem with a provider's own members; the problem's win where both have one."""
-    return canonical({**members, **loads_object(body)})
+def _looks(terms: Terms) -> list[Look]:
+    """What a 402 says besides, in both of the ways that terms can say it."""
+    looks = [Look(headers=terms.headers, body=terms.body)] if terms.headers or terms.body else []
+    return looks if terms.look is None else [*looks, terms.look]

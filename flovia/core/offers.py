@@ -16,7 +16,7 @@ from flovia.core.errors import ParseError, WiringError
 from flovia.core.fields import quote
 from flovia.core.http import Headers, HttpRequest
 from flovia.core.money import Price
-from flovia.core.provider import Provider, Quote, Terms
+from flovia.core.provider import LateRedeeming, PriceChecking, Provider, Quote, Terms
 
 PriceFunction = Callable[[HttpRequest], "Price | str"]
 HEADER_FIELD: Final = "Payment-Authorization"
@@ -75,6 +75,9 @@ class OfferPlan:
         self.price = offer.price if isinstance(offer.price, Price) else None
         self.name = f"{self.method}/{self.intent}"
         self.lease_s = offer.provider.deadline_s + CLAIM_MARGIN_S
+        self.late_s = offer.provider.redeem_late_s if isinstance(offer.provider, LateRedeeming) else 0.0
+        if self.price is not None and isinstance(offer.provider, PriceChecking):
+            offer.provider.check_price(self.price)
         self._realm = realm
         self._keyring = keyring
         self._quoted_realm = quote(realm)

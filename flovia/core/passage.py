@@ -9,10 +9,11 @@ from typing import Final
 
 import attrs
 
+from flovia.core.encoding import JsonObject, canonical, loads_object
 from flovia.core.errors import CallerError
 from flovia.core.events import EventRow
 from flovia.core.http import Headers, HttpRequest, HttpResponse
-from flovia.core.problems import PROBLEMS, problem_body
+from flovia.core.problems import PROBLEMS, ProblemType, problem_body
 
 
 @attrs.frozen(kw_only=True)
@@ -85,11 +86,23 @@ def private_cache_control(value: str) -> str:
     return ", ".join(["private", *kept])
 
 
+def with_members(body: bytes, members: JsonObject) -> bytes:
+    """A problem's JSON with further members; the problem's own win where both have one."""
+    return canonical({**members, **loads_object(body)})
+
+
 def problem_response(
-    code: str, *, challenge_id: str | None = None, head: bool = False, retry_after_s: int | None = None
+    problem: str | ProblemType,
+    *,
+    challenge_id: str | None = None,
+    head: bool = False,
+    retry_after_s: int | None = None,
+    members: JsonObject | None = None,
 ) -> HttpResponse:
-    """The response that states one problem type and nothing else (no challenge)."""
-    body = problem_body(code, challenge_id)
+    """The response that states one problem type, a code or a provider's own, and no challenge."""
+    body = problem_body(problem, challenge_id)
+    if members:
+        body = with_members(body, members)
     headers = [
         ("content-type", "application/problem+json"),
         ("content-length", str(len(body))),
@@ -97,7 +110,8 @@ def problem_response(
     ]
     if retry_after_s is not None:
         headers.append(("retry-after", str(retry_after_s)))
-    return HttpResponse(PROBLEMS[code].status, tuple(headers), b"" if head else body)
+    status = (PROBLEMS[problem] if isinstance(problem, str) else problem).status
+    return HttpResponse(status, tuple(headers), b"" if head else body)
 
 
 class Trace:

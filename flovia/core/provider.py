@@ -5,15 +5,17 @@ Re-exported with a worked example by :mod:`flovia.providers.base`, which is the 
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import attrs
 
 from flovia.core.challenge import Challenge
 from flovia.core.effects import Flow
 from flovia.core.encoding import JsonObject, JsonValue
+from flovia.core.errors import FloviaError
 from flovia.core.http import HttpRequest
 from flovia.core.money import Price
+from flovia.core.problems import ProblemType
 
 _NOTHING: Final[JsonObject] = MappingProxyType({})
 
@@ -24,7 +26,8 @@ class Quote:
 
     ``expires_at``: Unix seconds at which the challenge will expire unless the provider wants it sooner.
     ``nonce``: 128 random bits, base64url, which the gate binds into the challenge; it comes back in
-    :attr:`Presented.nonce`. Providers with ``fixed_terms`` must look at ``price`` and ``description`` only.
+    :attr:`Presented.nonce`. ``client``: who is asking, as the app's limits count clients. Providers with
+    ``fixed_terms`` must look at ``price`` and ``description`` only.
     """
 
     price: Price
@@ -33,6 +36,21 @@ class Quote:
     request: HttpRequest
     nonce: str
     expires_at: float
+    client: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Look:
+    """What else a 402 says, beside the challenge and the members of its problem.
+
+    ``headers`` and ``body`` are added to the response and to its JSON body; the problem's own members win, unless
+    ``whole_body``: then ``body`` is all of it. ``content_type`` replaces ``application/problem+json``.
+    """
+
+    headers: tuple[tuple[str, str], ...] = ()
+    body: JsonObject = attrs.field(factory=dict[str, JsonValue], repr=False)
+    whole_body: bool = False
+    content_type: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -41,15 +59,22 @@ class Terms:
 
     ``request`` becomes the challenge's ``request`` parameter: at least ``amount`` (base units, a digit
     string) and ``currency`` (lower case), see :func:`charge_request`. ``opaque`` is added to the bound
-    opaque map (flat, text to text; the names ``n`` and ``s`` are the gate's). ``expires_at`` may shorten
-    the challenge's life. ``headers`` and ``body`` are added to the 402 response and to its JSON body.
+    opaque map (flat, text to text; the names ``n`` and ``s`` are the gate's). ``expires_at`` (Unix seconds) may
+    shorten the challenge's life; with ``own_expiry`` it is the payment's own deadline and counts as it stands.
+    ``headers`` and ``body`` are added to the 402 response and to its JSON body; ``look`` says more about both.
+    ``handle``: the provider's own name of what was asked for. The gate keeps the challenge under it for
+    ``handle_kept_s`` seconds, for credentials that name nothing else (:class:`AdoptingProvider`).
     """
 
     request: JsonObject
     opaque: Mapping[str, str] = attrs.field(factory=dict[str, str])
     expires_at: float | None = None
+    own_expiry: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     body: JsonObject = attrs.field(factory=dict[str, JsonValue])
+    look: Look | None = attrs.field(default=None, repr=False)
+    handle: str | None = None
+    handle_kept_s: float = 0.0
 
 
 @attrs.define
@@ -80,7 +105,9 @@ class Paid:
     ``reference`` identifies the payment at the provider, canonically (one payment, one spelling): it is the
     unique key against using one payment twice, the receipt's reference and the event's payment id.
     ``amount`` in base units. ``receipt_extra`` joins the receipt's members, ``receipt_headers`` the response.
-    Read-only by agreement, like :class:`Presented`.
+    ``receipt``: the whole value of ``Payment-Receipt`` in place of the protocol's own form, for a credential that
+    was not in the protocol's form either. ``data``: what the provider wants to find again with the payment. All of
+    it is kept, so that a redelivery says the same. Read-only by agreement, like :class:`Presented`.
     """
 
     reference: str
@@ -90,6 +117,8 @@ class Paid:
     payer: str | None = None
     receipt_extra: JsonObject = attrs.field(default=_NOTHING, repr=False)
     receipt_headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    receipt: str | None = attrs.field(default=None, repr=False)
+    data: JsonObject = attrs.field(default=_NOTHING, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -99,12 +128,14 @@ class NotPaid:
     ``problem`` is the code of a 402 problem type (``verification-failed``, ``invalid-payload``,
     ``payment-insufficient`` …). ``same_challenge``: the payer has yet to act, so the same challenge is presented
     again with ``retry_after_s``; otherwise, and once that one has expired, a fresh one is. So for a payment that
-    was made and is merely not confirmed yet answer :class:`Unknown`, or it would be asked for twice.
+    was made and is merely not confirmed yet answer :class:`Unknown`, or it would be asked for twice. ``look``: what
+    the 402 with the same challenge says besides (a fresh one has :attr:`Terms.look`).
     """
 
     problem: str = "verification-failed"
     retry_after_s: int | None = None
     same_challenge: bool = False
+    look: Look | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -118,7 +149,46 @@ class Unknown:
     retry_after_s: int = 2
 
 
+class Refusal(FloviaError):
+    """Raise it in ``quote``, ``adopt`` or ``verify`` to refuse with a problem of the provider's own: no challenge.
+
+    ``problem``: a code of :data:`~flovia.core.problems.PROBLEMS` or a type of the provider's, of any status but 402.
+    ``retry_after_s``: whole seconds. ``body``: members added to the problem's. ``open_outcome``: raised in ``verify``,
+    whether money may have moved; then the claim is parked and the same credential may come back, else it is given
+    back. A refusal is no bug and is not logged as one; the text of the exception is for people and says no secret.
+    """
+
+    def __init__(
+        self,
+        problem: str | ProblemType,
+        *,
+        retry_after_s: int | None = None,
+        body: JsonObject = _NOTHING,
+        open_outcome: bool = True,
+    ) -> None:
+        super().__init__(f"refused: {problem if isinstance(problem, str) else problem.code}")
+        self.problem = problem
+        self.retry_after_s = retry_after_s
+        self.body = body
+        self.open_outcome = open_outcome
+
+
 Verdict = Paid | NotPaid | Unknown
+
+
+@attrs.frozen(kw_only=True)
+class Adopted:
+    """What a credential in a provider's own form stands for.
+
+    ``handle``: it pays what was asked for under this :attr:`Terms.handle`; the gate takes the challenge it has kept.
+    ``terms``: it pays without having been asked; the gate makes the challenge it would have been asked with, and finds
+    that one again when the same credential comes back for the same request before its payment has been delivered. One
+    of the two. ``payload``: the proof, as :attr:`Presented.payload`.
+    """
+
+    payload: JsonObject = attrs.field(repr=False)
+    handle: str | None = None
+    terms: Terms | None = None
 
 
 class Provider(Protocol):
@@ -176,6 +246,49 @@ class Provider(Protocol):
 
     def verify(self, presented: Presented) -> Flow[Verdict]:
         """Whether this credential's payment was made. An exception counts as :class:`Unknown`."""
+        ...
+
+
+@runtime_checkable
+class AdoptingProvider(Protocol):
+    """A provider that also takes credentials which are not in the protocol's form, because its own SDK sends such.
+
+    MAC, scope, expiry and single use hold for them as for any other: they are checked on the challenge that the
+    credential stands for.
+    """
+
+    def adopt(self, token: str, quote: Quote) -> Flow[Adopted | None]:
+        """What the token after ``Payment`` stands for; None if it is nothing of this provider's.
+
+        ``quote``: what a challenge for this request would be made from. The token is not to be trusted, and nothing
+        may be charged here.
+        """
+        ...
+
+
+@runtime_checkable
+class PriceChecking(Protocol):
+    """A provider that cannot take every price."""
+
+    def check_price(self, price: Price) -> None:
+        """Refuse, when a route is set up, a price that could never be paid.
+
+        Raises:
+            WiringError: it says which prices can.
+        """
+        ...
+
+
+@runtime_checkable
+class LateRedeeming(Protocol):
+    """A provider whose payments can be made in time and presented late."""
+
+    @property
+    def redeem_late_s(self) -> float:
+        """Seconds after its expiry for which a challenge is still verified.
+
+        ``verify`` then says whether the payment was made while it could be; what was not is asked for afresh.
+        """
         ...
 
 

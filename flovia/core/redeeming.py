@@ -12,6 +12,7 @@ import attrs
 
 from flovia.core import events as ev
 from flovia.core.candidate import Candidate, Checker
+from flovia.core.challenge import format_expires
 from flovia.core.effects import (
     TIMED_OUT,
     Claim,
@@ -44,7 +45,7 @@ from flovia.core.passage import (
     problem_response,
 )
 from flovia.core.problems import PROBLEMS
-from flovia.core.provider import NotPaid, Paid, Presented, Unknown, Verdict
+from flovia.core.provider import NotPaid, Paid, Presented, Refusal, Unknown, Verdict
 from flovia.core.receipt import receipt_text
 from flovia.core.settlement import read_record, write_record
 
@@ -53,7 +54,8 @@ _log = logging.getLogger("flovia")
 Outcome = HttpResponse | Passage
 # What a claim once verified, and what money may depend on. A fingerprint on record was authentic when it was claimed.
 _ON_RECORD: Final = frozenset({CLAIMED, PARKED, SETTLED, DELIVERING})
-_VERDICTS: Final = (Paid, NotPaid, Unknown)
+# A provider's refusal is raised, but by then it is a value like the others.
+_VERDICTS: Final = (Paid, NotPaid, Unknown, Refusal)
 _ADMITTED: Final = step(EXCHANGE, RECEIVED, "admit")
 
 
@@ -134,11 +136,15 @@ class Redeemer(Issuer):
         trace.note(ev.PAYMENT_CONTEXT_ATTACHED, now)
 
         ledger, key, times = self._ledger, candidate.key, self._time()
+        # We issued it, so it is a whole second in our own format, and texts compare like times.
+        expired = echo.expires is None or echo.expires <= times.now
+        if expired and echo.expires is not None and candidate.plan.late_s:
+            # Perhaps it was paid in time; the provider says so, or else that a fresh one has to be paid.
+            expired = echo.expires <= format_expires(int(times.second - candidate.plan.late_s))
         claim = (
             key,
             candidate.fingerprint,
-            # We issued it, so it is a whole second in our own format, and texts compare like times.
-            echo.expires is None or echo.expires <= times.now,
+            expired,
             candidate.plan.lease_s,
             self._deliver_within_s,
             times.keep_until,
@@ -179,15 +185,23 @@ class Redeemer(Issuer):
             yield from self._release(trace, key, fence, park=True)
             return self._refuse(request, trace, "outcome-unknown", verdict.retry_after_s)
         if not isinstance(verdict, Paid):
+            if isinstance(verdict, Refusal):
+                if verdict.open_outcome:
+                    trace.note(ev.PAYMENT_UNKNOWN, self._clock())
+                yield from self._release(trace, key, fence, park=verdict.open_outcome)
+                return self._refused(request, trace, verdict)
             problem_type = PROBLEMS.get(verdict.problem)
             if problem_type is None or problem_type.status != 402:
                 _log.error("provider %s said NotPaid with %r, no 402 problem type", provider.name, verdict.problem)
                 yield from self._release(trace, key, fence, park=True)
                 return self._refuse(request, trace, "internal-payment-error")
             yield from self._release(trace, key, fence, park=False)
-            # The description is not under the MAC, so it is our own that is sent again.
-            same = attrs.evolve(echo, description=candidate.plan.description) if verdict.same_challenge else None
-            return (yield from self._challenge(request, trace, verdict.problem, verdict.retry_after_s, same))
+            same = None
+            if verdict.same_challenge and echo.expires is not None and echo.expires > self._time().now:
+                # The description is not under the MAC, so it is our own that is sent again.
+                same = attrs.evolve(echo, description=candidate.plan.description)
+            look = None if same is None else verdict.look
+            return (yield from self._challenge(request, trace, verdict.problem, verdict.retry_after_s, same, look))
 
         trace.payment_id = verdict.reference
         trace.payer = as_payer(verdict.payer or candidate.credential.source)
@@ -195,12 +209,15 @@ class Redeemer(Issuer):
         try:
             problem = _mismatch(verdict, candidate)
             settled = Settled(
+                # Made in any case, so that what makes no receipt is found out before anything is settled.
                 receipt_text(echo.method, verdict.reference, times.now, verdict.receipt_extra),
                 verdict.receipt_headers,
                 trace.payer,
                 verdict.recipient,
             )
             record = write_record(verdict, trace.payer, times.now)
+            if verdict.receipt is not None:
+                settled.receipt = verdict.receipt
         except Exception:
             _log.exception("provider %s returned a Paid that makes no receipt", provider.name)
             yield from self._release(trace, key, fence, park=True)
@@ -280,20 +297,24 @@ class Redeemer(Issuer):
             request,
         )
 
-    def _begin(self, flow: Flow[Verdict], name: str) -> Verdict | Effect:
+    def _begin(self, flow: Flow[Verdict], name: str) -> Verdict | Refusal | Effect:
         """The verdict of a provider that needs nothing to know it, or the first effect it asks for."""
         try:
             return flow.send(None)
         except StopIteration as stop:
             verdict: Verdict = stop.value
             return verdict
+        except Refusal as refusal:
+            return refusal
         except Exception:
             _log.exception("provider %s raised while verifying; the outcome counts as unknown", name)
             return Unknown()
 
-    def _go_on(self, flow: Flow[Verdict], effect: Effect, seconds: float, name: str) -> Flow[Verdict]:
+    def _go_on(self, flow: Flow[Verdict], effect: Effect, seconds: float, name: str) -> Flow[Verdict | Refusal]:
         try:
             verdict = yield Deadline(flow=flow, effect=effect, seconds=seconds)
+        except Refusal as refusal:
+            return refusal
         except Exception:
             _log.exception("provider %s raised while verifying; the outcome counts as unknown", name)
             return Unknown()

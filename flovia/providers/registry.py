@@ -22,6 +22,10 @@ def find_provider(name: str) -> Provider:
         from flovia.providers.mock import MockProvider
 
         return MockProvider()
+    if name == "hitpay":
+        from flovia.providers.hitpay import HitPayProvider
+
+        return HitPayProvider()
     from importlib.metadata import entry_points
 
     found = entry_points(group=GROUP)
@@ -31,12 +35,7 @@ def find_provider(name: str) -> Provider:
                 return cast(Provider, entry.load()())
             except Exception as error:
                 raise WiringError(f"provider {name!r} could not be loaded from {entry.value}: {error}") from error
-    known = sorted({"mock", *(entry.name for entry in found)})
-    if name in OBSERVED_RECEIPT_FIELDS:
-        raise WiringError(
-            f"this version can observe {name!r} (paid_api without a price) but not charge through it;"
-            f" providers that can: {', '.join(known)}"
-        )
+    known = sorted({"hitpay", "mock", *(entry.name for entry in found)})
     raise WiringError(
         f"there is no provider {name!r}; known: {', '.join(known)}. Install the package that registers it under"
         f" the entry point group {GROUP!r}, or pass the provider object itself"

@@ -11,25 +11,22 @@ Everything in it follows from a seed and the requests it gets: :func:`handle` is
 It shares no code with ``flovia.providers.hitpay``, so that one mistake cannot hide at both ends of a test.
 """
 
-from importlib.util import find_spec
-
 from flovia.core.errors import WiringError
 
-_NEEDS = ("cryptography", "httpx", "rfc8785", "segno", "uvicorn")
-
-for _package in _NEEDS:
-    if find_spec(_package) is None:
-        raise WiringError(f"the sandbox needs {_package}; install it with: pip install 'flovia[sandbox]'")
-
-from flovia.sandbox.control import ENDPOINTS
-from flovia.sandbox.core import ROUTES, handle
-from flovia.sandbox.engine import Engine
-from flovia.sandbox.faults import HITPAY_LIMITS, KNOBS, LIMITS
-from flovia.sandbox.hashing import event_signature, form_signature, request_hash
-from flovia.sandbox.running import Sandbox
-from flovia.sandbox.serving import serving
-from flovia.sandbox.state import State, initial
-from flovia.sandbox.wire import Advance, Answered, Call, Post, Reply
+try:
+    from flovia.sandbox.control import ENDPOINTS
+    from flovia.sandbox.core import ROUTES, handle
+    from flovia.sandbox.engine import Engine
+    from flovia.sandbox.faults import HITPAY_LIMITS, KNOBS, LIMITS
+    from flovia.sandbox.hashing import event_signature, form_signature, request_hash
+    from flovia.sandbox.running import Sandbox
+    from flovia.sandbox.serving import serving
+    from flovia.sandbox.state import State, initial
+    from flovia.sandbox.wire import Advance, Answered, Call, Post, Reply
+except ModuleNotFoundError as error:
+    if (error.name or "flovia").partition(".")[0] == "flovia":
+        raise
+    raise WiringError(f"the sandbox needs {error.name}; install it with: pip install 'flovia[sandbox]'") from error
 
 __all__ = [
     "ENDPOINTS",

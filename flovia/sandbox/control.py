@@ -11,7 +11,7 @@ from flovia.sandbox.fields import read_json
 from flovia.sandbox.money import read_amount, write_amount
 from flovia.sandbox.records import Charge, Delivery, Entry, PaymentRequest, SavedMethod
 from flovia.sandbox.state import Draft, iso
-from flovia.sandbox.wire import Call, Json, Refused, Reply, broker_error, json_reply
+from flovia.sandbox.wire import Call, Json, Refused, Reply, broker_error, json_reply, members
 
 PREFIX: Final = "/__emulator"
 
@@ -167,11 +167,10 @@ def faults_put(d: Draft, call: Call) -> Reply:
     wanted = body.get("faults", [body])
     found: list[Json] = []
     for item in cast("list[object]", wanted) if isinstance(wanted, list) else [None]:
-        if not isinstance(item, dict):
+        if (wish := members(item)) is None:
             raise _bad("a fault is a JSON object with knob and value")
-        found.append({str(name): value for name, value in cast("dict[object, object]", item).items()})
-    read = [read_fault(item) for item in found]
-    for fault in read:
+        found.append(wish)
+    for fault in [read_fault(item) for item in found]:
         if isinstance(fault, str):
             raise _bad(fault)
         scope = (fault.knob, fault.route, fault.about, dict(fault.options).get("target"))

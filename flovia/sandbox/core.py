@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from flovia.core.errors import IllegalTransition
-from flovia.sandbox import broker, control, pages, payment_requests, webhooks
+from flovia.sandbox import broker, control, endpoints, pages, payment_requests, recurring, saved, webhooks
 from flovia.sandbox.faults import Fault
 from flovia.sandbox.journal import call_entry
 from flovia.sandbox.payer import act
@@ -65,12 +65,26 @@ ROUTES: Final = (
     _route("B3", "broker", "POST /v1/charges/{id}/verify", broker.verify_charge),
     _route("B8", "broker", "POST /v1/webhook/hitpay", broker.receive_webhook),
     _route("B9", "broker", "GET /.well-known/jwks.json", broker.read_keys),
+    _route("B4", "broker", "GET /v1/saved-payment-methods/options", saved.options),
+    _route("B5", "broker", "POST /v1/saved-payment-methods", saved.create),
+    _route("B6", "broker", "GET /v1/saved-payment-methods/{id}", saved.read),
+    _route("B7", "broker", "POST /v1/saved-payment-methods/{id}/charges", saved.charge),
     _route("payment_requests.create", "api", "POST /v1/payment-requests", payment_requests.create),
     _route("payment_requests.list", "api", "GET /v1/payment-requests", payment_requests.listed),
     _route("payment_requests.read", "api", "GET /v1/payment-requests/{id}", payment_requests.read),
     _route("payment_requests.cancel", "api", "DELETE /v1/payment-requests/{id}", payment_requests.cancel),
     _route("refunds.create", "api", "POST /v1/refund", payment_requests.create_refund),
     _route("refunds.read", "api", "GET /v1/refund/{id}", payment_requests.read_refund),
+    _route("recurring_billing.create", "api", "POST /v1/recurring-billing", recurring.create),
+    _route("recurring_billing.read", "api", "GET /v1/recurring-billing/{id}", recurring.read),
+    _route("recurring_billing.cancel", "api", "DELETE /v1/recurring-billing/{id}", recurring.cancel),
+    _route("recurring_billing.charge", "api", "POST /v1/charge/recurring-billing/{id}", recurring.charge),
+    _route("webhook_events.create", "api", "POST /v1/webhook-events", endpoints.create),
+    _route("webhook_events.list", "api", "GET /v1/webhook-events", endpoints.listed),
+    _route("webhook_events.read", "api", "GET /v1/webhook-events/{id}", endpoints.read),
+    _route("webhook_events.delete", "api", "DELETE /v1/webhook-events/{id}", endpoints.delete),
+    _route("setup", "api", "GET /setup/{id}", pages.setup),
+    _route("setup.act", "api", "POST /setup/{id}/{action}", pages.setup_act),
     _route("checkout", "api", "GET /payment-request/@hitpay/{id}/checkout", pages.checkout),
     _route("checkout.act", "api", "POST /payment-request/@hitpay/{id}/{action}", pages.checkout_act),
     *(_route("control", "both", line, handler) for line, handler in control.ENDPOINTS),
@@ -96,7 +110,8 @@ def handle(state: State, request: Request) -> tuple[State, tuple[Response, ...]]
         run(d, d.now + round(d.limit("clock_step") * 1000))
         responses.append(_answer(d, request))
     run(d, d.now)
-    responses += d.posts
+    if not d.wiped:  # what was on its way is forgotten too
+        responses += d.posts
     return d.commit(), tuple(responses)
 
 

@@ -1,11 +1,9 @@
 """The bodies of HitPay's events and callbacks."""
 
-from collections.abc import Mapping
-
 from flovia.sandbox.money import api_amount, number_amount
 from flovia.sandbox.records import Payment, PaymentRequest, Recurring, Refund
 from flovia.sandbox.state import Draft, iso
-from flovia.sandbox.wire import Json
+from flovia.sandbox.wire import Json, members
 
 EVENTS = (
     "payment_request.completed",
@@ -103,12 +101,11 @@ def recurring_event(recurring: Recurring, event: str) -> Json:
 def reshaped(event: str, body: Json, shape: str) -> Json:
     """An event in the other of the two shapes that HitPay's documents and captures show."""
     about = event.partition(".")[0]
-    inner = body.get(about)
-    if shape == "enveloped" and not isinstance(inner, dict):
+    inner = members(body.get(about))
+    if shape == "enveloped" and inner is None:
         return {"event": event, about: body}
-    if shape == "flat" and isinstance(inner, Mapping):
-        flat: Json = {str(name): value for name, value in inner.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - an event of ours
-        return {**flat, **{name: value for name, value in body.items() if name not in ("event", about)}}
+    if shape == "flat" and inner is not None:
+        return {**inner, **{name: value for name, value in body.items() if name not in ("event", about)}}
     return body
 
 

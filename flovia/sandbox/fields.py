@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from flovia.sandbox.faults import LIMITS
 from flovia.sandbox.records import Merchant
 from flovia.sandbox.state import Draft
-from flovia.sandbox.wire import Call, Json, Refused, api_error, broker_error
+from flovia.sandbox.wire import Call, Json, Refused, api_error, broker_error, members
 
 Problem = Callable[[str, str], Refused]
 """Makes the error for a member, and what is wrong with it."""
@@ -39,12 +39,12 @@ def read_json(call: Call) -> Json:
         Refused: 400.
     """
     try:
-        found: object = json.loads(call.body)
+        found = members(json.loads(call.body))
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    if found is None:
         raise broker_error(400, "bad_request", "the body is one JSON object")
-    return {str(name): value for name, value in found.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - whatever JSON holds
+    return found
 
 
 def read_body(call: Call) -> Json:
@@ -55,14 +55,10 @@ def read_body(call: Call) -> Json:
     """
     if "x-www-form-urlencoded" not in (call.header("content-type") or ""):
         return read_json(call)
-    found: Json = {}
-    for name, value in parse_qsl(call.body.decode("latin-1"), keep_blank_values=True):
-        if name.endswith("[]"):
-            listed = found.setdefault(name[:-2], [])
-            if isinstance(listed, list):
-                listed.append(value)  # pyright: ignore[reportUnknownMemberType] - a list made one line above
-        else:
-            found[name] = value
+    pairs = parse_qsl(call.body.decode("latin-1"), keep_blank_values=True)
+    found: Json = {name: value for name, value in pairs if not name.endswith("[]")}
+    for name in {name for name, _ in pairs if name.endswith("[]")}:
+        found[name[:-2]] = [value for other, value in pairs if other == name]
     return found
 
 

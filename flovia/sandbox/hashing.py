@@ -26,14 +26,14 @@ def request_hash(http_method: str, path: str, query: str = "", body: bytes = b""
         else:
             members[name] = [known, value]
     verb = http_method.upper()
-    bound: dict[str, object] = {"method": verb, "path": path, "query": members}
+    bound: dict[str, str | dict[str, str | list[str]]] = {"method": verb, "path": path, "query": members}
     if body and verb not in ("GET", "HEAD"):
         bound["body"] = f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
     return hashlib.sha256(rfc8785.dumps(bound)).hexdigest()
 
 
 def event_signature(body: bytes, salt: str) -> str:
-    """``Hitpay-Signature`` of an event: hex HMAC-SHA256 over the raw body with the endpoint's salt (HitPay docs: events)."""
+    """``Hitpay-Signature``: hex HMAC-SHA256 over the raw body with the endpoint's salt (HitPay docs: events)."""
     return hmac.new(salt.encode(), body, hashlib.sha256).hexdigest()
 
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from flovia.sandbox.records import Delivery, Entry
 from flovia.sandbox.state import Draft
-from flovia.sandbox.wire import Call, Json, Reply
+from flovia.sandbox.wire import Call, Reply, members
 
 SHOWN: Final = frozenset(
     {
@@ -32,13 +32,10 @@ def masked(body: bytes, content_type: str = "application/json") -> tuple[tuple[s
     if "x-www-form-urlencoded" in content_type:
         return tuple((name, _masked(name, value)) for name, value in parse_qsl(body.decode("latin-1")))
     try:
-        found: object = json.loads(body)
+        found = members(json.loads(body))
     except (ValueError, RecursionError):
         return ()
-    if not isinstance(found, dict):
-        return ()
-    members: Json = {str(name): value for name, value in found.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - whatever JSON holds
-    return tuple((name, _masked(name, value)) for name, value in members.items())
+    return tuple((name, _masked(name, value)) for name, value in (found or {}).items())
 
 
 def _masked(name: str, value: object) -> object:

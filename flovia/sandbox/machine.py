@@ -237,13 +237,14 @@ def reject(d: Draft, recurring: Recurring) -> None:
         move_saved(d, saved, "reject")
 
 
-def expire_saved(d: Draft, saved: SavedMethod) -> None:
-    """The setup's or the grant's time is over.
+def expire_saved(d: Draft, saved: SavedMethod, *, grant: bool) -> None:
+    """The time of the setup is over, or that of the ``grant``; the other one means nothing now.
 
     Raises:
         IllegalTransition: it ended before.
     """
-    move_saved(d, saved, "expire")
+    if saved.state == ("active" if grant else "pending"):
+        move_saved(d, saved, "expire")
 
 
 def detach(d: Draft, recurring: Recurring) -> None:

@@ -149,7 +149,7 @@ def _state(d: Draft, request: PaymentRequest) -> tuple[str, bool]:
 
 
 def _return_url(request: PaymentRequest, status: str) -> str | None:
-    """The merchant's address with ``reference`` and ``status`` (HitPay docs: redirect_url); no other scheme than HTTP."""
+    """The merchant's address with ``reference`` and ``status`` (HitPay docs: redirect_url), if it is HTTP."""
     parts = urlsplit(request.redirect_url)
     if parts.scheme not in ("http", "https"):
         return None
@@ -188,47 +188,58 @@ def _see(url: str) -> Reply:
 # --- setup ------------------------------------------------------------------------------------------------
 
 
-def setup(d: Draft, call: Call, saved_id: str) -> Reply:
-    """The page of a saved method's setup: what the payer allows, and Approve, Decline, Cancel."""
-    saved = d.saved.get(saved_id)
-    if saved is None:
+def setup(d: Draft, call: Call, setup_id: str) -> Reply:
+    """The page where a payer allows charges: within which limits, and Approve, Decline, Cancel."""
+    recurring = _recurring(d, setup_id)
+    if recurring is None:
         return _no_such("setup")
-    recurring = d.recurring[saved.recurring]
-    wallet = WALLET_LABELS.get(saved.wallet, saved.wallet)
-    currency = saved.currency.upper()
-    rows = [("At most per charge", f"{write_amount(saved.max_per_charge, saved.currency)} {currency}")]
-    if saved.total_cap is not None:
-        rows.append(("At most in total", f"{write_amount(saved.total_cap, saved.currency)} {currency}"))
-    if saved.max_uses is not None:
-        rows.append(("At most charges", str(saved.max_uses)))
-    rows += [("Until", iso(saved.valid_until)), ("Status", recurring.status)]
+    wallet = WALLET_LABELS.get(recurring.methods[0], recurring.methods[0])
+    currency = recurring.currency.upper()
+    rows: list[tuple[str, str]] = []
+    if (saved := d.saved.get(recurring.saved or "")) is not None:
+        rows.append(("At most per charge", f"{write_amount(saved.max_per_charge, saved.currency)} {currency}"))
+        if saved.total_cap is not None:
+            rows.append(("At most in total", f"{write_amount(saved.total_cap, saved.currency)} {currency}"))
+        if saved.max_uses is not None:
+            rows.append(("At most", f"{saved.max_uses} charges"))
+        rows.append(("Until", iso(saved.valid_until)))
+    else:
+        rows.append(("Amount", f"{write_amount(recurring.amount, recurring.currency)} {currency}"))
+    state: str = recurring.status
+    if state == "scheduled":
+        state = "expired" if d.now >= recurring.expires_at else "pending"
+    rows.append(("Status", state))
     parts = [f"<h1>Let an agent pay with {escape(wallet)}</h1>", _rows(rows)]
-    parts += _setup_choice(d, recurring, f"/setup/{saved.id}", call)
+    parts += _setup_choice(d, state, f"/setup/{setup_id}", call)
     return _page(200, f"Setup: {wallet}", "\n".join(parts))
 
 
-def _setup_choice(d: Draft, recurring: Recurring, base: str, call: Call) -> list[str]:
-    if recurring.status == "active":
+def _recurring(d: Draft, setup_id: str) -> Recurring | None:
+    """A recurring billing by its own id, or by that of the saved method over it."""
+    saved = d.saved.get(setup_id)
+    return d.recurring.get(saved.recurring if saved else setup_id)
+
+
+def _setup_choice(d: Draft, state: str, base: str, call: Call) -> list[str]:
+    if state == "active":
         return ['<p role="status"><strong>Allowed.</strong> Your agent can go on; you can close this page.</p>']
-    if recurring.status == "canceled" or d.now >= recurring.expires_at:
+    if state != "pending":
         return ['<p role="status">This setup has ended; nothing can be charged with it.</p>']
     note = ['<p role="status">You left without deciding.</p>'] if call.parameter("note") == "cancelled" else []
-    url = f"{d.origin('api')}{base}"
     return [
         *note,
-        qr_svg(url),
+        qr_svg(f"{d.origin('api')}{base}"),
         _button(f"{base}/approve", "Approve", main=True),
         _button(f"{base}/reject", "Decline"),
         _button(f"{base}/cancel", "Cancel"),
     ]
 
 
-def setup_act(d: Draft, call: Call, saved_id: str, action: str) -> Reply:
+def setup_act(d: Draft, call: Call, setup_id: str, action: str) -> Reply:
     """What the buttons of the setup page do."""
-    saved = d.saved.get(saved_id)
-    if saved is None or action not in ("approve", "reject", "cancel"):
+    recurring = _recurring(d, setup_id)
+    if recurring is None or action not in ("approve", "reject", "cancel"):
         return _no_such("setup")
-    recurring = d.recurring[saved.recurring]
     try:
         if action == "approve":
             machine.approve(d, recurring)
@@ -236,4 +247,4 @@ def setup_act(d: Draft, call: Call, saved_id: str, action: str) -> Reply:
             machine.reject(d, recurring)
     except IllegalTransition:
         pass  # decided before
-    return _see(f"/setup/{saved.id}{'?note=cancelled' if action == 'cancel' else ''}")
+    return _see(f"/setup/{setup_id}{'?note=cancelled' if action == 'cancel' else ''}")

@@ -33,9 +33,9 @@ def plan_payer(d: Draft, route: str, request: PaymentRequest) -> None:
             pass  # never
 
 
-def plan_approval(d: Draft, recurring: Recurring) -> None:
+def plan_approval(d: Draft, route: str, recurring: Recurring) -> None:
     """The same for the setup of a saved method: who would pay approves, who would decline rejects."""
-    fault = d.fault("payer", ("B5", "recurring_billing.create"), (recurring.id,))
+    fault = d.fault("payer", (route,), (recurring.id,))
     if fault is None or fault.value == "never":
         return
     delay = fault.option("delay", 0)
@@ -62,6 +62,6 @@ def act(d: Draft, action: str, target: str, amount: int | None) -> None:
             case "complete" | "expire_request":
                 machine.settle_request(d, target, completed=action == "complete")
             case _:
-                machine.expire_saved(d, d.saved[target])
+                machine.expire_saved(d, d.saved[target], grant=action == "expire_grant")
     except IllegalTransition:
         return

@@ -14,6 +14,7 @@ from flovia.sandbox.signing import (
     RECEIPT,
     HmacSigner,
     Key,
+    KeyState,
     NoSigner,
     Signer,
     WrongSigner,
@@ -173,7 +174,7 @@ def withdraw(d: Draft, kid: str, *, compromised: bool) -> None:
     """A key is no longer published. If it was the current one, a new one takes over."""
     if any(key.kid == kid and key.state == "current" for key in d.keys):
         rotate(d)
-    state = "compromised" if compromised else "withdrawn"
+    state: KeyState = "compromised" if compromised else "withdrawn"
     d.keys = tuple(attrs.evolve(key, state=state) if key.kid == kid else key for key in d.keys)
 
 

@@ -70,7 +70,9 @@ class Sandbox(Engine):
 
     def pay(self, charge_id: str, *, amount: str | None = None, times: int = 1, again: bool = False) -> Json:
         """Pay a charge; ``amount``: another sum; ``times`` or ``again``: more than once."""
-        body: Json = {"times": times, "again": again} | ({} if amount is None else {"amount": amount})
+        body: Json = {"times": times, "again": again}
+        if amount is not None:
+            body["amount"] = amount
         return self.control("POST", f"charges/{charge_id}/pay", body)
 
     def decline(self, charge_id: str, *, terminal: bool = False) -> Json:

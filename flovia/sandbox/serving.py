@@ -89,10 +89,11 @@ class _Connections:
         connections = self
 
         class Protocol(H11Protocol):
-            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                found = cast("asyncio.Transport", transport)
                 connections.loop = asyncio.get_running_loop()
-                connections.open[transport.get_extra_info("peername")[:2]] = transport
-                super().connection_made(transport)
+                connections.open[found.get_extra_info("peername")[:2]] = found
+                super().connection_made(found)
 
             def connection_lost(self, exc: Exception | None) -> None:
                 connections.open.pop(self.client, None)
@@ -130,7 +131,7 @@ def _server(sides: App, sockets: list[socket.socket]) -> Generator[None]:
         await sides(scope, receive, send)
 
     config = uvicorn.Config(
-        cast("uvicorn._types.ASGIApplication", with_reset),
+        with_reset,
         http=connections.protocol(),
         ws="none",
         lifespan="off",

@@ -1,4 +1,4 @@
-"""Keys, compact JWS and the key set. Written by hand here, with no JOSE library, so that no bug is shared with a verifier."""
+"""Keys and compact JWS, written by hand, with no JOSE library, so that no bug is shared with a verifier."""
 
 import base64
 import hashlib

@@ -12,7 +12,7 @@ from flovia.sandbox.hashing import event_signature, form_signature
 from flovia.sandbox.journal import webhook_entry
 from flovia.sandbox.records import Delivery, Merchant, Target
 from flovia.sandbox.state import Draft
-from flovia.sandbox.wire import Json, Post
+from flovia.sandbox.wire import Json, Post, members
 
 RETRIES_S: Final = (1, 5, 30, 120, 600)
 """When an event that was not answered 2xx is sent again, in seconds after the failed attempt. Our choice, to be
@@ -99,8 +99,7 @@ def _foreign(d: Draft, body: Json) -> Json:
             changed[name] = d.new_id("mpp_ch")
         elif name in ("id", "payment_request_id", "recurring_billing_id", "business_id"):
             changed[name] = d.new_uuid()
-        elif isinstance(value, dict):
-            inner: Json = {str(key): item for key, item in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - an event of ours
+        elif (inner := members(value)) is not None:
             changed[name] = _foreign(d, inner)
         else:
             changed[name] = value

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 from urllib.parse import parse_qsl
 
 import attrs
@@ -12,6 +12,14 @@ Side = Literal["broker", "api"]
 
 Json: TypeAlias = dict[str, object]
 Ending = Literal["sent", "hang", "reset"]
+
+
+def members(value: object) -> Json | None:
+    """The members of a JSON object, or None if it is something else."""
+    if not isinstance(value, dict):
+        return None
+    return {str(name): item for name, item in cast("dict[object, object]", value).items()}
+
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 
@@ -70,10 +78,10 @@ class Reply:
 
     def json(self) -> Json:
         """The body as a JSON object."""
-        found: object = json.loads(self.body)
-        if not isinstance(found, dict):
+        found = members(json.loads(self.body))
+        if found is None:
             raise ValueError("not a JSON object")
-        return {str(key): value for key, value in found.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - whatever JSON holds
+        return found
 
 
 @attrs.frozen(kw_only=True)
@@ -110,7 +118,7 @@ def broker_error(status: int, code: str, message: str, *headers: tuple[str, str]
 
 
 def api_error(status: int, message: str, errors: Mapping[str, str] | None = None) -> Refused:
-    """An error of HitPay's own API: ``message``, and ``errors`` by field where one is to blame (HitPay docs: errors)."""
+    """An error of HitPay's own API: ``message``, and ``errors`` by field if one is to blame (HitPay docs: errors)."""
     body: Json = {"message": message}
     if errors:
         body["errors"] = {name: [text] for name, text in errors.items()}

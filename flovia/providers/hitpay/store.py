@@ -1,0 +1,108 @@
+"""What this provider keeps in the ledger beside the gate's own records. No key and no grant is ever in it."""
+
+from hashlib import sha256
+from typing import Final
+
+import attrs
+
+from flovia.core.effects import Flow, recall, remember, token
+from flovia.core.encoding import JsonValue, canonical, loads_object
+from flovia.core.errors import ParseError
+from flovia.providers.hitpay.calls import NAMESPACE
+from flovia.providers.hitpay.config import HitPayConfig
+
+PAID_KEPT_S: Final = 400 * 86400.0
+"""How long it is known which payment of HitPay's a receipt of ours belongs to: longer than anybody may refund."""
+
+
+@attrs.frozen(kw_only=True)
+class ChargeRecord:
+    """What is known of a charge and is not in its challenge. ``nonce`` is the broker's, never an agent's."""
+
+    nonce: str = attrs.field(repr=False)
+    checkout_url: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class PaidRecord:
+    """Which payment of HitPay's core API paid a charge. Either may be unknown."""
+
+    payment_id: str = ""
+    request_id: str = ""
+
+
+def nonce_for(config: HitPayConfig, purpose: str, key: str) -> Flow[str]:
+    """128 random bits for one call, kept before the call is made: whoever repeats the call repeats the nonce."""
+    fresh = yield from token()
+    return (
+        yield from remember(
+            NAMESPACE, f"nonce {purpose} {key}", fresh, ttl_s=float(config.nonce_kept_s), if_absent=True
+        )
+    )
+
+
+def kept_nonce(purpose: str, key: str) -> Flow[str | None]:
+    """The nonce of an earlier call, if it is still known."""
+    return (yield from recall(NAMESPACE, f"nonce {purpose} {key}"))
+
+
+def keep_charge(config: HitPayConfig, charge_id: str, record: ChargeRecord) -> Flow[None]:
+    """Keep what :class:`ChargeRecord` says."""
+    yield from _keep(
+        f"charge {charge_id}",
+        {"nonce": record.nonce, "checkout_url": record.checkout_url},
+        float(config.nonce_kept_s),
+    )
+
+
+def find_charge(charge_id: str) -> Flow[ChargeRecord | None]:
+    """What is known of a charge."""
+    found = yield from _find(f"charge {charge_id}")
+    return None if found is None else ChargeRecord(nonce=found["nonce"], checkout_url=found["checkout_url"])
+
+
+def keep_paid(reference: str, record: PaidRecord) -> Flow[None]:
+    """Keep which payment it was, under the receipt's reference, and the other way round."""
+    members: dict[str, JsonValue] = {"payment_id": record.payment_id, "request_id": record.request_id}
+    yield from _keep(f"paid {reference}", members, PAID_KEPT_S)
+    if record.payment_id:
+        yield from remember(NAMESPACE, f"reference {record.payment_id}", reference, ttl_s=PAID_KEPT_S)
+
+
+def find_paid(reference: str) -> Flow[PaidRecord | None]:
+    """Which payment a reference is."""
+    found = yield from _find(f"paid {reference}")
+    return None if found is None else PaidRecord(payment_id=found["payment_id"], request_id=found["request_id"])
+
+
+def reference_of(payment_id: str) -> Flow[str | None]:
+    """The reference of the receipt that HitPay's payment made; None if it made none here."""
+    return (yield from recall(NAMESPACE, f"reference {payment_id}"))
+
+
+def revoke_grant(config: HitPayConfig, saved_method_id: str) -> Flow[None]:
+    """Take no grant of this saved method any more, whatever the broker says: it is final, or you decided so."""
+    yield from remember(NAMESPACE, f"revoked {saved_method_id}", "1", ttl_s=PAID_KEPT_S)
+
+
+def is_revoked(saved_method_id: str) -> Flow[bool]:
+    """Whether :func:`revoke_grant` was called for it."""
+    return (yield from recall(NAMESPACE, f"revoked {saved_method_id}")) is not None
+
+
+def hashed(*texts: str) -> str:
+    """A key made of texts that must not be readable in the ledger."""
+    return sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _keep(key: str, members: dict[str, JsonValue], ttl_s: float) -> Flow[None]:
+    yield from remember(NAMESPACE, key, canonical(members).decode(), ttl_s=ttl_s)
+
+
+def _find(key: str) -> Flow[dict[str, str] | None]:
+    text = yield from recall(NAMESPACE, key)
+    try:
+        members = None if text is None else loads_object(text)
+    except ParseError:
+        members = None
+    return None if members is None else {name: str(value) for name, value in members.items()}

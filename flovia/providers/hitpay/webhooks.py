@@ -1,0 +1,233 @@
+"""Webhooks of HitPay. Each is a hint: it is checked, and then HitPay is asked what is true.
+
+No webhook opens anything. What one can bring about: a late or second payment is put on record for a refund, a refund
+is put on record, a saved method that is gone is refused from now on.
+"""
+
+import logging
+import re
+from hashlib import sha256
+from typing import Final
+
+from flovia.core.challenge import parse_expires
+from flovia.core.effects import Flow, now, recall, remember
+from flovia.core.encoding import JsonObject, JsonValue, loads_object
+from flovia.core.errors import ParseError
+from flovia.core.http import Headers
+from flovia.core.issued import find_issued
+from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment
+from flovia.providers.hitpay import store
+from flovia.providers.hitpay.broker import Broker
+from flovia.providers.hitpay.calls import NAMESPACE, HitPayDown
+from flovia.providers.hitpay.charges import shown
+from flovia.providers.hitpay.config import HitPayConfig
+from flovia.providers.hitpay.core_api import CoreApi, Money, PaymentRequest, request_id_of
+from flovia.providers.hitpay.signatures import check_v1, check_v2, read_form
+
+_log = logging.getLogger("flovia")
+
+SIGNATURE: Final = "hitpay-signature"
+_SEEN_S: Final = 7 * 86400.0
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}").fullmatch
+_IDENT: Final = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
+_OBJECTS: Final = ("payment_request", "charge", "recurring_billing", "data", "object")
+_GONE: Final = frozenset({"detached", "revoked", "expired"})
+
+
+class Webhooks:
+    """From the bytes of a webhook to what follows from it."""
+
+    def __init__(self, config: HitPayConfig, broker: Broker, api: CoreApi, method: str) -> None:
+        self._config = config
+        self._broker = broker
+        self._api = api
+        self._method = method
+
+    def hear(self, headers: Headers, body: bytes) -> Flow[Heard]:
+        """Check one webhook and find out what is true."""
+        config = self._config
+        if config.api_key is None or not (config.webhook_salts or config.api_salts):
+            _log.error("a webhook cannot be checked: set HITPAY_API_KEY and HITPAY_WEBHOOK_SALT")
+            return Heard(status=503, code="not-configured")
+        if len(body) > config.max_webhook:
+            return Heard(status=400, code="malformed")
+        signed = headers.get_all(SIGNATURE)
+        event: JsonObject | None
+        if signed:
+            if len(signed) != 1 or not check_v2(body, signed[0], config.webhook_salts):
+                return Heard(status=401, code="bad-signature")
+            event = _json(body)
+        else:
+            form = read_form(body)
+            if form is None or not check_v1(form, config.api_salts):
+                return Heard(status=401, code="bad-signature")
+            event = dict[str, JsonValue](form)
+        if event is None:
+            return Heard(status=400, code="malformed")
+        # The whole body: the same event with another word in it is another one, and asking twice does no harm.
+        mark = f"heard {sha256(body).hexdigest()}"
+        if (yield from recall(NAMESPACE, mark)) is not None:
+            return Heard(code="duplicate")
+        try:
+            notices = yield from self._follow(event)
+        except HitPayDown as down:
+            _log.warning("a webhook is asked for again: %s", down)
+            return Heard(status=503, code="try-again")
+        yield from remember(NAMESPACE, mark, "1", ttl_s=_SEEN_S)
+        return Heard(code="ignored") if notices is None else Heard(notices=notices)
+
+    def _follow(self, event: JsonObject) -> Flow[tuple[Notice, ...] | None]:
+        """What is true about the thing an event names; None if it is nothing of ours."""
+        inner = _inner(event)
+        request_id = yield from self._request_id(event, inner)
+        if request_id is not None:
+            found = yield from self._api.payment_request(request_id)
+            if found is not None:
+                return (yield from self._about(found, inner))
+            return None
+        method_id = _saved_id(event, inner)
+        if method_id is not None:
+            return (yield from self._about_saved(method_id))
+        return None
+
+    def _request_id(self, event: JsonObject, inner: JsonObject) -> Flow[str | None]:
+        """The payment request to look at. Where the event names a payment only, ours if we know it."""
+        for holder in (inner, event):
+            for name in ("payment_request_id", "id"):
+                value = holder.get(name)
+                if isinstance(value, str) and _UUID(value):
+                    known = yield from self._request_of_payment(value)
+                    if name != "id" or known is not None or _looks_like_request(holder):
+                        return known or value
+            nested = holder.get("payment_request")
+            if isinstance(nested, dict) and isinstance(value := nested.get("id"), str) and _UUID(value):
+                return value
+        return None
+
+    def _request_of_payment(self, payment_id: str) -> Flow[str | None]:
+        reference = yield from store.reference_of(payment_id)
+        if reference is None:
+            return None
+        paid = yield from store.find_paid(reference)
+        if paid is not None and paid.request_id:
+            return paid.request_id
+        charge = yield from store.find_charge(reference)
+        return None if charge is None else request_id_of(charge.checkout_url)
+
+    # --- charges ------------------------------------------------------------------------------------------
+
+    def _about(self, found: PaymentRequest, inner: JsonObject) -> Flow[tuple[Notice, ...] | None]:
+        """Late, second and refunded payments of one payment request."""
+        charge_id = found.reference
+        challenge = (yield from find_issued(self._method, charge_id)) if _IDENT(charge_id) else None
+        if challenge is None:
+            _log.info("a webhook is about a payment that was not asked for here")
+            return None
+        notices: list[Notice] = []
+        first, *others = found.payments or (None,)
+        known = yield from store.find_paid(charge_id)
+        if known is not None and known.payment_id:
+            first = next((money for money in found.payments if money.payment_id == known.payment_id), first)
+            others = [money for money in found.payments if money is not first]
+        if (
+            first is not None
+            and known is None
+            and not first.refunded
+            and (yield from self._too_late(charge_id, challenge.expires))
+        ):
+            notices.append(self._late(challenge.id, charge_id, first))
+            # So that its refund finds it.
+            paid = store.PaidRecord(payment_id=first.payment_id, request_id=found.id)
+            yield from store.keep_paid(charge_id, paid)
+        for money in others:
+            if not money.refunded:
+                _log.warning("charge %s was paid a second time", shown(charge_id))
+                paid = store.PaidRecord(payment_id=money.payment_id, request_id=found.id)
+                yield from store.keep_paid(money.payment_id, paid)
+                notices.append(self._late(challenge.id, money.payment_id, money))
+        for money in found.payments:
+            if money.refunded:
+                reference = charge_id if money is first else money.payment_id
+                notice = yield from self._refunded(reference, money, inner)
+                notices += [] if notice is None else [notice]
+        return tuple(notices)
+
+    def _too_late(self, charge_id: str, expires: str | None) -> Flow[bool]:
+        """Whether money for this charge can buy nothing any more: the broker has closed it unpaid."""
+        at = yield from now()
+        if expires is not None and parse_expires(expires) > at:
+            return False
+        status = yield from self._broker.poll(charge_id)
+        return status is None or status == "expired"
+
+    def _late(self, challenge_id: str, payment_id: str, money: Money) -> LatePayment:
+        return LatePayment(
+            challenge_id=challenge_id,
+            method=self._method,
+            payment_id=payment_id,
+            amount=money.amount,
+            currency=money.currency,
+        )
+
+    def _refunded(self, reference: str, money: Money, inner: JsonObject) -> Flow[RefundedPayment | None]:
+        amount = money.amount
+        if money.partly:
+            refund = None
+            for ident in _refund_ids(inner):
+                refund = refund or (yield from self._api.refund_view(ident))
+            if refund is None or refund.payment_id != money.payment_id:
+                _log.warning("a part of payment %s was refunded, and HitPay does not say how much", shown(reference))
+                return None
+            amount = refund.amount
+        return RefundedPayment(method=self._method, payment_id=reference, amount=amount, currency=money.currency)
+
+    # --- saved methods ------------------------------------------------------------------------------------
+
+    def _about_saved(self, method_id: str) -> Flow[tuple[Notice, ...] | None]:
+        found = yield from self._broker.saved_status(method_id)
+        if found is None:
+            return None
+        if found.status in _GONE:
+            yield from store.revoke_grant(self._config, method_id)
+        return ()
+
+
+def _json(body: bytes) -> JsonObject | None:
+    try:
+        return loads_object(body)
+    except ParseError:
+        return None
+
+
+def _inner(event: JsonObject) -> JsonObject:
+    """The thing an event is about: in an envelope, or the event itself."""
+    for name in _OBJECTS:
+        found = event.get(name)
+        if isinstance(found, dict) and ("id" in found or "reference" in found):
+            return found
+    return event
+
+
+def _looks_like_request(holder: JsonObject) -> bool:
+    """Whether an object is a payment request rather than a payment: it has a reference number, and no channel."""
+    return "reference_number" in holder and "channel" not in holder
+
+
+def _saved_id(event: JsonObject, inner: JsonObject) -> str | None:
+    for holder in (inner, event):
+        for name in ("reference", "saved_method_id", "affected_method_id"):
+            value = holder.get(name)
+            if isinstance(value, str) and value.startswith("mpp_spm_") and _IDENT(value):
+                return value
+    return None
+
+
+def _refund_ids(inner: JsonObject) -> list[str]:
+    found: list[str] = []
+    refunds = inner.get("refunds")
+    for item in refunds if isinstance(refunds, list) else []:
+        if isinstance(item, dict) and isinstance(ident := item.get("id"), str):
+            found.append(ident)
+    if isinstance(ident := inner.get("refund_id"), str):
+        found.append(ident)
+    return [ident for ident in found if _IDENT(ident)][:5]
