@@ -1,8 +1,8 @@
-"""Grants of saved wallets, encrypted on the disk. A grant is a bearer token: whoever has it can have the wallet charged.
+"""Grants of saved wallets, encrypted on the disk. A grant is a bearer token: who has it can have the wallet charged.
 
-Each grant is one file, mode 0600, sealed with AES-256-GCM under a key from ``FLOVIA_GRANT_KEY`` or from a key file beside
-them. The file's name is bound into the seal, so files cannot be swapped. What is used up is counted here, to stop early;
-the broker counts for good.
+Each grant is one file, mode 0600, sealed with AES-256-GCM under a key from ``FLOVIA_GRANT_KEY`` or from a key file
+beside them. The file's name is bound into the seal, so files cannot be swapped. What is used up is counted here too,
+to stop early; the broker counts for good.
 """
 
 import json
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from flovia.client.pending import state_folder
+from flovia.client.pending import default_folder
 from flovia.core.encoding import b64url_decode, b64url_encode, loads_object
 from flovia.core.errors import ParseError, WiringError
 from flovia.core.money import Price
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    pass
 
 KEY_VARIABLE: Final = "FLOVIA_GRANT_KEY"
 """The environment's name for the key: 32 random bytes as base64url, 43 characters."""
@@ -39,7 +39,8 @@ _INSTALL: Final = "keeping grants needs cryptography: pip install 'flovia[receip
 class GrantInfo:
     """What may be shown of a kept grant. Amounts in base units of ``currency``, times in Unix seconds.
 
-    ``origin``: the server it was set up with; ``issuer``: the broker that signed it. ``spent`` and ``uses``: what this wallet presented it for.
+    ``origin``: the server it was set up with; ``issuer``: the broker that signed it. ``spent`` and ``uses``: what this
+    wallet presented it for.
     """
 
     name: str
@@ -88,7 +89,7 @@ class GrantFiles:
     """
 
     def __init__(self, folder: str | Path | None = None, *, key: bytes | None = None) -> None:
-        self.folder = state_folder() / "grants" if folder is None else Path(folder)
+        self.folder = default_folder().parent / "grants" if folder is None else Path(folder)
         self._lock = threading.Lock()
         try:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -136,9 +137,7 @@ class GrantFiles:
             if grant is not None:
                 info = grant.info
                 self._write(
-                    attrs.evolve(
-                        grant, info=attrs.evolve(info, spent=info.spent + price.amount, uses=info.uses + 1)
-                    )
+                    attrs.evolve(grant, info=attrs.evolve(info, spent=info.spent + price.amount, uses=info.uses + 1))
                 )
 
     def revoke(self, name: str) -> bool:

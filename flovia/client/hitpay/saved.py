@@ -6,9 +6,10 @@ import attrs
 
 from flovia.client.hitpay.grants import Grant, GrantFiles, GrantInfo
 from flovia.client.hitpay.pins import Checkout, Pins, Unpayable, details, identifier, is_saved
-from flovia.client.hitpay.polling import Patience, wait_for
+from flovia.client.hitpay.polling import Patience, Status, ask, wait_for
 from flovia.client.hitpay.receipts import verify
 from flovia.client.hitpay.terminal import show_in_terminal
+from flovia.client.hitpay.wallet import HitPayWallet
 from flovia.client.wallet import (
     Declined,
     PaidAnswer,
@@ -42,11 +43,16 @@ class Setup:
 
 @attrs.frozen(kw_only=True)
 class SavedMethodWallet:
-    """Pays challenges for a saved wallet (GrabPay, ShopeePay, Touch 'n Go): with its grant, or after a setup.
+    """Pays with a saved wallet (GrabPay, ShopeePay, Touch 'n Go): by its grant, or after a person approved one.
+
+    A grant is used for every HitPay challenge of the server it was set up with. How an agent asks a server for a
+    setup is the server's affair; flovia's takes the header ``x-mpp-payment-method: grabpay_direct``.
 
     Args:
         grants: where grants are kept, one for each server, realm and currency.
+        once: pays one-time charges where no wallet is saved; None declines them.
         pins: which addresses are HitPay's.
+        ask_first: ask the broker before each use whether the wallet is still bound, and forget the grant if not.
         show: gets the :class:`Checkout` of a setup once, for a person to approve.
         tick: called after every question to the broker with the seconds that are left.
         timeout_s: how long to wait for the approval. No money moves by it, so giving up is a plain refusal.
@@ -55,7 +61,9 @@ class SavedMethodWallet:
     """
 
     grants: GrantFiles
+    once: HitPayWallet | None = None
     pins: Pins = attrs.field(factory=Pins)
+    ask_first: bool = True
     show: Callable[[Checkout], None] | None = show_in_terminal
     tick: Callable[[float], None] | None = None
     timeout_s: float = 300.0
@@ -73,23 +81,28 @@ class SavedMethodWallet:
         return ("hitpay/charge", "hitpay-save/charge")
 
     def can_pay(self, challenge: Challenge) -> bool:
-        """True for charges of saved wallets by HitPay."""
-        return challenge.method in ("hitpay", "hitpay-save") and is_saved(challenge)
+        """True for charges by HitPay; whether a wallet is saved for the server, ``pay`` says."""
+        return challenge.method in ("hitpay", "hitpay-save")
+
+    def foresee(self, challenge: Challenge, context: PaymentContext) -> Payment | None:
+        """Known beforehand only where a person pays once; a grant is in the file before it is sent, in any case."""
+        if self.once is None or is_saved(challenge) or self._kept(challenge.realm, context) is not None:
+            return None
+        return self.once.foresee(challenge, context)
 
     def pay(self, challenge: Challenge, context: PaymentContext) -> Flow[WalletVerdict]:
         """Present the grant, or have a person set one up first."""
         name = GrantFiles.name_of(context.origin, context.realm, context.price.currency)
-        at = yield from now()
-        kept = self.grants.load(name)
-        refusal = None if kept is None else kept.info.refusal(context.price, at)
-        if kept is None or refusal is not None:
-            try:
-                setup = self._setup(challenge, context)
-            except Unpayable as reason:
-                return Declined(reason=f"{refusal or 'no wallet is saved for this server'}, and {reason}")
-            made = yield from self._set_up(setup, challenge, context, name)
+        kept = self._kept(context.realm, context)
+        refusal = "no wallet is saved for this server"
+        if kept is not None:
+            refusal = kept.info.refusal(context.price, (yield from now())) or (yield from self._ended(kept)) or ""
+        if kept is None or refusal:
+            if self.once is not None and kept is None and not is_saved(challenge):
+                return (yield from self.once.pay(challenge, context))
+            made = yield from self._made(challenge, context, name)
             if isinstance(made, Declined):
-                return made
+                return Declined(reason=f"{refusal}, and {made.reason}")
             kept = made
         # Counted before it is sent: the other order could go over a cap.
         self.grants.spend(name, context.price)
@@ -97,6 +110,8 @@ class SavedMethodWallet:
 
     def verify_receipt(self, answer: PaidAnswer) -> Flow[ReceiptVerdict]:
         """Whether the answer's receipt is that of a charge of this saved wallet, by who signed its grant."""
+        if "saved_method_jws" not in answer.payload and self.once is not None:
+            return (yield from self.once.verify_receipt(answer))
         name = GrantFiles.name_of(answer.origin, answer.challenge.realm, answer.price.currency)
         kept = self.grants.load(name)
         if kept is None or answer.payload.get("saved_method_jws") != kept.jws:
@@ -104,8 +119,31 @@ class SavedMethodWallet:
         issuer = Jwks(origin=kept.info.issuer, limits=self.limits)
         return (yield from verify(answer, issuer, saved_method_id=kept.info.saved_method_id))
 
+    def _kept(self, realm: str, context: PaymentContext) -> Grant | None:
+        return self.grants.load(GrantFiles.name_of(context.origin, realm, context.price.currency))
+
+    def _ended(self, kept: Grant) -> Flow[str | None]:
+        """Why the broker says that the grant is over, if it does; then it is forgotten."""
+        if not self.ask_first:
+            return None
+        found = yield from ask(f"{kept.info.issuer}{SETUP_PATH}/{kept.info.saved_method_id}", 10.0)
+        if not isinstance(found, Status) or found.status not in ENDED:
+            return None  # what cannot be asked without a key, the server's own charge will tell
+        self.grants.revoke(kept.info.name)
+        return f"the saved wallet is {found.status}"
+
+    def _made(self, challenge: Challenge, context: PaymentContext, name: str) -> Flow[Grant | Declined]:
+        """A new grant, if the challenge offers to set one up."""
+        try:
+            setup = self._setup(challenge, context)
+        except Unpayable as reason:
+            return Declined(reason=str(reason))
+        return (yield from self._set_up(setup, challenge, context, name))
+
     def _setup(self, challenge: Challenge, context: PaymentContext) -> Setup:
         members = details(challenge)
+        if not is_saved(challenge):
+            raise Unpayable("the server offers no setup: ask it for one, flovia's by x-mpp-payment-method")
         url = members.get("setup_checkout_url", members.get("checkout_url"))
         if url is None:
             raise Unpayable("the challenge offers no setup")
