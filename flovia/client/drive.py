@@ -6,9 +6,11 @@ What talks HTTP is an exchange, one per call, made by :mod:`flovia.client.httpx`
 """
 
 import secrets
+import threading
 import time
 import zlib
 from collections.abc import AsyncIterable, Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
 import attrs
@@ -19,6 +21,7 @@ from flovia.client.pending import PendingFiles
 from flovia.client.policy import Policy
 from flovia.client.steps import (
     Bookkeeping,
+    CheckReceipt,
     Commit,
     Forget,
     Head,
@@ -31,8 +34,8 @@ from flovia.client.steps import (
     Step,
     Steps,
 )
-from flovia.client.wallet import Wallet
-from flovia.core.effects import Now, Sleep, Token
+from flovia.client.wallet import ReceiptVerdict, ReceiptVerifier, Wallet
+from flovia.core.effects import Flow, Now, Sleep, Token
 from flovia.core.errors import CallerError, WiringError
 from flovia.runtime import World, arun, run
 
@@ -44,18 +47,46 @@ MAX_ERROR_BODY: Final = 64 * 1024
 ERROR_BODY_S: Final = 5.0
 """Seconds after which no further part of such a body is waited for."""
 
+MAX_NOTES: Final = 1000
+"""Most texts a process remembers for its wallets."""
+
+
+READ_BODY: Final = ReadBody()
+
 
 def _token() -> str:
     return secrets.token_urlsafe(16)
 
 
-class _NoLedger:
-    """A wallet runs on the agent's side, where there is no ledger."""
+class Notes:
+    """What wallets remember (an issuer's keys, say) for as long as the process lives: this side has no ledger."""
 
     direct = True
 
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._texts: dict[tuple[str, str], tuple[float, str]] = {}
+        self._lock = threading.Lock()
+
+    def remember(self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool) -> str:
+        """See :class:`flovia.core.effects.Remember`. With too many texts, those that end first go."""
+        now, name = self._clock(), (namespace, key)
+        with self._lock:
+            found = self._texts.get(name)
+            if if_absent and found is not None and found[0] > now:
+                return found[1]
+            self._texts[name] = (now + ttl_s, value)
+            if len(self._texts) > MAX_NOTES:
+                del self._texts[min(self._texts, key=lambda each: (each == name, self._texts[each][0]))]
+            return value
+
+    def recall(self, namespace: str, key: str) -> str | None:
+        """What was remembered and has not expired, or None."""
+        found = self._texts.get((namespace, key))
+        return found[1] if found is not None and found[0] > self._clock() else None
+
     def __getattr__(self, name: str) -> NoReturn:
-        raise CallerError(f"a wallet may ask for HTTP calls, time, tokens and sleep, not for a ledger's {name!r}")
+        raise CallerError(f"a wallet may ask for HTTP calls, notes, time and sleep, not for a ledger's {name!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +99,33 @@ class Services:
     pending: PendingFiles
     clock: Callable[[], float] = time.time
     tokens: Callable[[], str] = _token
+    verifier: ReceiptVerifier | None = None
+    notes: Notes = attrs.field(factory=Notes)
+
+    @classmethod
+    def of(
+        cls,
+        wallet: Wallet,
+        budget: Budget,
+        policy: Policy | None,
+        pending: PendingFiles | None,
+        verifier: ReceiptVerifier | None,
+    ) -> "Services":
+        """With the defaults of the transports. A wallet that can verify receipts does so."""
+        if verifier is None and isinstance(wallet, ReceiptVerifier):
+            verifier = wallet
+        return cls(
+            wallet=wallet,
+            budget=budget,
+            policy=policy or Policy(),
+            pending=pending or PendingFiles(),
+            verifier=verifier,
+        )
+
+    @property
+    def checks(self) -> bool:
+        """Whether somebody looks at receipts."""
+        return self.verifier is not None
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.budget, Budget):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped programs
@@ -75,7 +133,11 @@ class Services:
 
     def world(self) -> World:
         """The world of the wallet's flow."""
-        return World(ledger=cast(Any, _NoLedger()), clock=self.clock, tokens=self.tokens)
+        return World(ledger=cast(Any, self.notes), clock=self.clock, tokens=self.tokens)
+
+    def check(self, step: CheckReceipt) -> Flow[ReceiptVerdict]:
+        """The flow of the receipt verifier."""
+        return cast(ReceiptVerifier, self.verifier).verify_receipt(step.answer)
 
     def bookkeeping(self, step: Bookkeeping) -> None:
         """Perform a step on the budget or on the files; blocks."""
@@ -99,7 +161,7 @@ class Exchange(Protocol):
         """Send the request; the body of the answer waits."""
         ...
 
-    def read_body(self) -> bytes:
+    def read_body(self, step: ReadBody) -> bytes:
         """Read the waiting body with :func:`read_bounded` and end the response."""
         ...
 
@@ -115,7 +177,7 @@ class AsyncExchange(Protocol):
         """Send the request; the body of the answer waits."""
         ...
 
-    async def read_body(self) -> bytes:
+    async def read_body(self, step: ReadBody) -> bytes:
         """Read the waiting body with :func:`aread_bounded` and end the response."""
         ...
 
@@ -148,9 +210,11 @@ def _perform(step: Step, exchange: Exchange, services: Services) -> object:
         case Send():
             return exchange.send(step)
         case ReadBody():
-            return exchange.read_body()
+            return exchange.read_body(step)
         case Pay():
             return run(services.wallet.pay(step.challenge, step.context), services.world())
+        case CheckReceipt():
+            return run(services.check(step), services.world())
         case Now():
             return services.clock()
         case Token():
@@ -190,9 +254,11 @@ async def _aperform(step: Step, exchange: AsyncExchange, services: Services) -> 
         case Send():
             return await exchange.send(step)
         case ReadBody():
-            return await exchange.read_body()
+            return await exchange.read_body(step)
         case Pay():
             return await arun(services.wallet.pay(step.challenge, step.context), services.world())
+        case CheckReceipt():
+            return await arun(services.check(step), services.world())
         case Now():
             return services.clock()
         case Token():
@@ -221,18 +287,21 @@ async def abookkeeping(step: Bookkeeping, services: Services) -> None:
 # --- reading what a server nobody vouched for sends ---------------------------------------------------
 
 
-def read_bounded(chunks: Iterable[bytes], monotonic: Callable[[], float] = time.monotonic) -> bytes:
-    """The first :data:`MAX_ERROR_BODY` bytes, or what arrived when :data:`ERROR_BODY_S` are over."""
+def read_bounded(
+    chunks: Iterable[bytes], step: ReadBody = READ_BODY, monotonic: Callable[[], float] = time.monotonic
+) -> bytes:
+    """The first ``step.limit`` bytes, or what arrived when ``step.seconds`` are over."""
     body = bytearray()
-    until = monotonic() + ERROR_BODY_S
+    limit = step.limit or MAX_ERROR_BODY
+    until = monotonic() + (step.seconds or ERROR_BODY_S)
     for chunk in chunks:
         body += chunk
-        if len(body) >= MAX_ERROR_BODY or monotonic() > until:
+        if len(body) >= limit or monotonic() > until:
             break
-    return bytes(body[:MAX_ERROR_BODY])
+    return bytes(body[:limit])
 
 
-async def aread_bounded(chunks: AsyncIterable[bytes]) -> bytes:
+async def aread_bounded(chunks: AsyncIterable[bytes], step: ReadBody = READ_BODY) -> bytes:
     """As :func:`read_bounded`.
 
     Enough is enough by cancellation: it ends the generators inside the HTTP client in order, where leaving the
@@ -241,26 +310,25 @@ async def aread_bounded(chunks: AsyncIterable[bytes]) -> bytes:
     import anyio
 
     body = bytearray()
-    with anyio.move_on_after(ERROR_BODY_S) as scope:
+    limit = step.limit or MAX_ERROR_BODY
+    with anyio.move_on_after(step.seconds or ERROR_BODY_S) as scope:
         async for chunk in chunks:
             body += chunk
-            if len(body) >= MAX_ERROR_BODY:
+            if len(body) >= limit:
                 scope.cancel()
-    return bytes(body[:MAX_ERROR_BODY])
+    return bytes(body[:limit])
 
 
-def inflate(body: bytes, encoding: str) -> bytes:
-    """Undo gzip or deflate up to :data:`MAX_ERROR_BODY` bytes; empty for every other coding but identity."""
+def inflate(body: bytes, encoding: str, step: ReadBody = READ_BODY) -> bytes:
+    """Undo gzip or deflate up to ``step.limit`` bytes; for every other coding but identity see :class:`ReadBody`."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return body
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        return b""
-    try:
-        # 32: gzip or zlib by their own header.
-        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MAX_ERROR_BODY)
-    except zlib.error:
-        return b""
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        with suppress(zlib.error):
+            # 32: gzip or zlib by their own header.
+            return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, step.limit or MAX_ERROR_BODY)
+    return body if step.keep else b""
 
 
 def patient(timeout: dict[str, float | None], read_s: float) -> dict[str, float | None]:

@@ -7,9 +7,12 @@ nothing was paid; where it is True, ``error.reference`` names the credential tha
 Messages show the server's origin and realm, never the query, a credential, a receipt or a proof.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from flovia.core.errors import CallerError, FloviaError, PeerError
+
+if TYPE_CHECKING:
+    from flovia.client.steps import KeptAnswer
 
 Rule = Literal[
     "amount",
@@ -114,6 +117,18 @@ class OutcomeUnknown(PaymentError, PeerError):
         super().__init__(message, may_have_paid=True, reference=reference)
         self.status = status
         self.problem = problem
+
+
+class ReceiptRejected(PaymentError, PeerError):
+    """The server delivered, but with a receipt that is forged, missing where one is required, or for something else.
+
+    The payment was made and is not repeated. ``answer`` is what the server delivered; its credential is kept as
+    ``reference`` too. With ``Policy(receipts="note")`` the answer comes as any other, and ``payment_info`` tells.
+    """
+
+    def __init__(self, message: str, *, reference: str, answer: "KeptAnswer") -> None:
+        super().__init__(message, may_have_paid=True, reference=reference)
+        self.answer = answer
 
 
 class CannotResume(PaymentError, CallerError):

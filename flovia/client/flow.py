@@ -27,17 +27,20 @@ from flovia.client.errors import (
     PaymentError,
     PaymentRefused,
     PolicyViolation,
+    ReceiptRejected,
     RedirectAfterPayment,
 )
 from flovia.client.pending import MAX_BODY, Pending, kept_headers
 from flovia.client.policy import Ask, Policy, Terms, check_challenge, check_channel
 from flovia.client.steps import (
     Answer,
+    CheckReceipt,
     Commit,
     ConnectionLost,
     Forget,
     Head,
     Keep,
+    KeptAnswer,
     Pay,
     PaymentInfo,
     ReadBody,
@@ -47,9 +50,21 @@ from flovia.client.steps import (
     Step,
     Steps,
 )
-from flovia.client.wallet import Declined, Payment, PaymentContext, Wallet, WalletVerdict
+from flovia.client.wallet import (
+    Declined,
+    ForeseeingWallet,
+    PaidAnswer,
+    Payment,
+    PaymentContext,
+    ReceiptVerdict,
+    ReceiptVerified,
+    ReceiptWrong,
+    Uncertain,
+    Wallet,
+    WalletVerdict,
+)
 from flovia.core.challenge import Challenge, read_challenges
-from flovia.core.credential import Credential, format_credential
+from flovia.core.credential import Credential, format_credential, parse_credential
 from flovia.core.effects import Now, Sleep, Token
 from flovia.core.encoding import loads_object
 from flovia.core.errors import CallerError, FloviaError, HttpError, ParseError
@@ -91,13 +106,23 @@ class _Problem:
 _NO_PROBLEM: Final = _Problem()
 
 
-def paying(ask: Ask, *, wallet: Wallet, budget: Budget, policy: Policy) -> Steps[Answer]:
+MAX_KEPT_ANSWER: Final = 8 << 20
+"""Most bytes that are kept of an answer whose receipt is wrong."""
+
+KEPT_ANSWER_S: Final = 60.0
+"""Seconds after which no further part of it is waited for."""
+
+
+def paying(ask: Ask, *, wallet: Wallet, budget: Budget, policy: Policy, checks: bool = False) -> Steps[Answer]:
     """Make one HTTP call and pay for it if the server asks, once, within policy and budget.
+
+    ``checks``: somebody looks at receipts.
 
     Raises:
         CallerError: the program put a credential of its own into the request; nothing was sent.
         PolicyViolation, BudgetExceeded, PaymentDeclined, WiringError: nothing was paid.
         PaymentRefused, RedirectAfterPayment, OutcomeUnknown: something may have been paid.
+        ReceiptRejected: it was paid and delivered, with a wrong receipt.
     """
     _check_own_credential(ask)
     accept: tuple[tuple[str, str], ...] = ()
@@ -120,17 +145,17 @@ def paying(ask: Ask, *, wallet: Wallet, budget: Budget, policy: Policy) -> Steps
         )
     check_channel(ask, policy)
     choice = yield from _choose(ask, found, wallet, budget, policy)
-    pending = yield from _pay(ask, choice)
-    return (yield from _present(ask, pending, policy, resumed=False))
+    pending = yield from _pay(ask, choice, wallet)
+    return (yield from _present(ask, pending, policy, resumed=False, checks=checks))
 
 
-def resuming(ask: Ask, pending: Pending, *, policy: Policy) -> Steps[Answer]:
+def resuming(ask: Ask, pending: Pending, *, policy: Policy, checks: bool = False) -> Steps[Answer]:
     """Present a kept credential again, for the same request. Never pays.
 
     Raises:
         CannotResume: the request is not the one that was paid for; nothing was sent.
         PolicyViolation: the channel is not allowed (any more); nothing was sent.
-        PaymentRefused, RedirectAfterPayment, OutcomeUnknown: as :func:`paying`.
+        PaymentRefused, RedirectAfterPayment, OutcomeUnknown, ReceiptRejected: as :func:`paying`.
     """
     if pending.credential is None:
         raise CannotResume(
@@ -147,7 +172,7 @@ def resuming(ask: Ask, pending: Pending, *, policy: Policy) -> Steps[Answer]:
             reference=pending.reference,
         )
     check_channel(ask, policy)
-    return (yield from _present(ask, pending, policy, resumed=True))
+    return (yield from _present(ask, pending, policy, resumed=True, checks=checks))
 
 
 def _check_own_credential(ask: Ask) -> None:
@@ -205,7 +230,7 @@ def _progress(refusal: PaymentError) -> int:
     return 2
 
 
-def _pay(ask: Ask, choice: _Choice) -> Steps[Pending]:
+def _pay(ask: Ask, choice: _Choice, wallet: Wallet) -> Steps[Pending]:
     """Let the wallet pay the chosen challenge; returns the kept credential."""
     challenge, terms, reference = choice.challenge, choice.terms, choice.reference
     body = ask.body or b""
@@ -241,10 +266,13 @@ def _pay(ask: Ask, choice: _Choice) -> Steps[Pending]:
         recipient=terms.recipient,
         expires_at=terms.expires_at,
     )
+    if isinstance(wallet, ForeseeingWallet):
+        pending = yield from _foreseen(pending, wallet, challenge, context)
+    kept = pending.credential is not None
     try:
         verdict: WalletVerdict = yield Pay(challenge, context)
     except Exception as error:
-        raise _wallet_unknown(reference, f"failed ({type(error).__name__})") from error
+        raise _wallet_unknown(reference, f"failed ({type(error).__name__})", kept=kept) from error
     if isinstance(verdict, Declined):
         yield from _quietly(Refund(reference))
         yield from _quietly(Forget(reference))
@@ -253,7 +281,7 @@ def _pay(ask: Ask, choice: _Choice) -> Steps[Pending]:
             f" (realm {printable(challenge.realm[:80])!r}): {verdict.reason}. Nothing was paid"
         )
     if not isinstance(verdict, Payment):
-        raise _wallet_unknown(reference, "does not know whether it paid")
+        raise _wallet_unknown(reference, _uncertain(verdict), kept=kept)
     yield from _quietly(Commit(reference))
     try:
         # No variable holds the credential: tracebacks with local variables end up in logs.
@@ -264,16 +292,47 @@ def _pay(ask: Ask, choice: _Choice) -> Steps[Pending]:
             ),
         )
     except ParseError as error:
-        raise _wallet_unknown(reference, "made a proof that cannot be sent") from error
+        raise _wallet_unknown(reference, "made a proof that cannot be sent", kept=kept) from error
     # Money has moved. If the disk fails only now, sending the credential is still better than losing it.
     yield from _quietly(Keep(pending))
     return pending
 
 
-def _wallet_unknown(reference: str, what: str) -> OutcomeUnknown:
+def _uncertain(verdict: object) -> str:
+    why = verdict.reason if isinstance(verdict, Uncertain) else None  # untyped wallets return all sorts of things
+    return "does not know whether it paid" + (f": {why}" if why else "")
+
+
+def _foreseen(
+    pending: Pending, wallet: ForeseeingWallet, challenge: Challenge, context: PaymentContext
+) -> Steps[Pending]:
+    """Keep the credential before anybody pays, if the wallet knows it already."""
+    try:
+        payment = wallet.foresee(challenge, context)
+        if payment is None:
+            return pending
+        pending = attrs.evolve(
+            pending,
+            credential=format_credential(
+                Credential(challenge=challenge, payload=payment.payload, source=payment.source)
+            ),
+        )
+    except Exception as error:
+        # A mistake of the wallet's, but nothing is paid yet: its own answer will tell.
+        log.warning("the wallet could not foresee its proof: %s", type(error).__name__)
+        return pending
+    yield from _quietly(Keep(pending))
+    return pending
+
+
+def _wallet_unknown(reference: str, what: str, *, kept: bool) -> OutcomeUnknown:
+    then = (
+        f"Do not pay again: the credential is kept as {reference}, resume(reference) presents it once it is paid"
+        if kept
+        else f"Ask the wallet about reference {reference} before paying again"
+    )
     return OutcomeUnknown(
-        f"the wallet {what}; the amount stays reserved in the budget and nothing was sent. Ask the wallet"
-        f" about reference {reference} before paying again",
+        f"the wallet {what}; the amount stays reserved in the budget and nothing was sent. {then}",
         reference=reference,
     )
 
@@ -289,7 +348,7 @@ def _quietly(step: Step) -> Steps[None]:
         log.warning("%s: %s", type(step).__name__, error)
 
 
-def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool) -> Steps[Answer]:
+def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool, checks: bool) -> Steps[Answer]:
     """Present the credential until the server says something final, within the policy's patience (C14)."""
     reference = pending.reference
     send = Send(add=((pending.field, pending.credential or ""),), paid=True)
@@ -311,7 +370,10 @@ def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool) -> St
             raise _unknown(ask, reference, f"gave no answer to the paid request ({error})") from error
         status = head.status
         if 200 <= status < 300 or status == 304:
-            return Answer(payment=_info(head, pending, tries, resumed), complete=True)
+            info = _info(head, pending, tries, resumed)
+            if checks:
+                info = yield from _checked(ask, head, info, pending, policy)
+            return Answer(payment=info, complete=True)
         if 300 <= status < 400:
             yield ReadBody()
             raise RedirectAfterPayment(
@@ -419,6 +481,45 @@ def _info(head: Head, pending: Pending, tries: int, resumed: bool) -> PaymentInf
         resumed=resumed,
         receipt=receipt,
         receipt_problem=problem,
+    )
+
+
+def _checked(ask: Ask, head: Head, info: PaymentInfo, pending: Pending, policy: Policy) -> Steps[PaymentInfo]:
+    """Have the receipt looked at, and refuse the answer if the policy says so: with all that was delivered."""
+    try:
+        credential = parse_credential(pending.credential or "")
+        answer = PaidAnswer(
+            origin=pending.origin,
+            price=pending.price,
+            recipient=pending.recipient,
+            challenge=credential.challenge,
+            payload=credential.payload,
+            headers=head.headers,
+            receipt=info.receipt,
+        )
+        verdict: ReceiptVerdict = yield CheckReceipt(answer)
+    except Exception as error:
+        why, verified = f"the receipt could not be verified ({type(error).__name__})", None
+    else:
+        if isinstance(verdict, ReceiptVerified):
+            return attrs.evolve(info, receipt_verified=True)
+        why, verified = verdict.reason, False if isinstance(verdict, ReceiptWrong) else None
+    info = attrs.evolve(info, receipt_verified=verified, receipt_problem=why)
+    if policy.receipts == "note" or (policy.receipts == "check" and verified is None):
+        return info
+    body: bytes = yield ReadBody(limit=MAX_KEPT_ANSWER, seconds=KEPT_ANSWER_S, keep=True)
+    raise ReceiptRejected(
+        f"{ask.origin} delivered what was paid for, but its receipt does not hold: {why}. The payment is not repeated;"
+        f" the answer is in error.answer, and the credential is kept as {info.reference}. Take it up with the server's"
+        ' operator; with Policy(receipts="note") such an answer comes as any other',
+        reference=info.reference,
+        answer=KeptAnswer(
+            status=head.status,
+            headers=tuple(head.headers.items()),
+            body=body,
+            truncated=len(body) >= MAX_KEPT_ANSWER,
+            payment=info,
+        ),
     )
 
 

@@ -36,8 +36,8 @@ from flovia.client.drive import (
 from flovia.client.flow import paying, resuming
 from flovia.client.pending import Pending, PendingFiles
 from flovia.client.policy import Ask, Policy, origin_of
-from flovia.client.steps import Answer, ConnectionLost, Forget, Head, PaymentInfo, Send, Steps
-from flovia.client.wallet import Wallet
+from flovia.client.steps import Answer, ConnectionLost, Forget, Head, PaymentInfo, ReadBody, Send, Steps
+from flovia.client.wallet import ReceiptVerifier, Wallet
 from flovia.core.errors import FloviaError, HttpError
 from flovia.core.http import Headers
 
@@ -65,7 +65,8 @@ class PayingTransport(httpx2.BaseTransport):
     """A transport that pays what servers ask, within ``budget`` and ``policy``, once per call.
 
     ``transport`` does the actual HTTP (an ``httpx2.HTTPTransport()`` by default). ``pending`` is where
-    credentials are kept until their answers are complete. A call can raise every
+    credentials are kept until their answers are complete. ``verifier`` looks at receipts; a wallet that can, HitPay's
+    say, does so without being named here. A call can raise every
     :class:`~flovia.client.errors.PaymentError`.
     """
 
@@ -76,11 +77,10 @@ class PayingTransport(httpx2.BaseTransport):
         budget: Budget,
         policy: Policy | None = None,
         pending: PendingFiles | None = None,
+        verifier: ReceiptVerifier | None = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        self._services = Services(
-            wallet=wallet, budget=budget, policy=policy or Policy(), pending=pending or PendingFiles()
-        )
+        self._services = Services.of(wallet, budget, policy, pending, verifier)
         self._transport = transport or httpx2.HTTPTransport()
 
     def __enter__(self) -> Self:
@@ -102,7 +102,13 @@ class PayingTransport(httpx2.BaseTransport):
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; called by ``httpx2.Client``."""
         services = self._services
-        steps = paying(_ask(request), wallet=services.wallet, budget=services.budget, policy=services.policy)
+        steps = paying(
+            _ask(request),
+            wallet=services.wallet,
+            budget=services.budget,
+            policy=services.policy,
+            checks=services.checks,
+        )
         return self._go(steps, request)
 
     def resume(
@@ -121,7 +127,7 @@ class PayingTransport(httpx2.BaseTransport):
         pending = services.pending.load(reference)
         request = _resumed_request(pending, services.policy, headers, content)
         ask = _resumed_ask(request, pending, content)
-        response = self._go(resuming(ask, pending, policy=services.policy), request)
+        response = self._go(resuming(ask, pending, policy=services.policy, checks=services.checks), request)
         response.request = request
         try:
             response.read()
@@ -150,11 +156,10 @@ class AsyncPayingTransport(httpx2.AsyncBaseTransport):
         budget: Budget,
         policy: Policy | None = None,
         pending: PendingFiles | None = None,
+        verifier: ReceiptVerifier | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self._services = Services(
-            wallet=wallet, budget=budget, policy=policy or Policy(), pending=pending or PendingFiles()
-        )
+        self._services = Services.of(wallet, budget, policy, pending, verifier)
         self._transport = transport or httpx2.AsyncHTTPTransport()
 
     async def __aenter__(self) -> Self:
@@ -176,7 +181,13 @@ class AsyncPayingTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; called by ``httpx2.AsyncClient``."""
         services = self._services
-        steps = paying(_ask(request), wallet=services.wallet, budget=services.budget, policy=services.policy)
+        steps = paying(
+            _ask(request),
+            wallet=services.wallet,
+            budget=services.budget,
+            policy=services.policy,
+            checks=services.checks,
+        )
         return await self._go(steps, request)
 
     async def resume(
@@ -187,7 +198,7 @@ class AsyncPayingTransport(httpx2.AsyncBaseTransport):
         pending = await to_thread.run_sync(services.pending.load, reference)
         request = _resumed_request(pending, services.policy, headers, content)
         ask = _resumed_ask(request, pending, content)
-        response = await self._go(resuming(ask, pending, policy=services.policy), request)
+        response = await self._go(resuming(ask, pending, policy=services.policy, checks=services.checks), request)
         response.request = request
         try:
             await response.aread()
@@ -271,15 +282,15 @@ class _Exchange(_Call):
             failure = _failure(error)
         raise failure  # without its cause, whose traceback holds the request with the credential
 
-    def read_body(self) -> bytes:
+    def read_body(self, step: ReadBody) -> bytes:
         response = self._waiting()
         raw = b""
         try:
             with suppress(httpx2.TransportError):  # what a broken error body says matters to nobody
-                raw = read_bounded(cast(httpx2.SyncByteStream, response.stream))
+                raw = read_bounded(cast(httpx2.SyncByteStream, response.stream), step)
         finally:
             response.close()
-        return inflate(raw, response.headers.get("content-encoding", ""))
+        return inflate(raw, response.headers.get("content-encoding", ""), step)
 
     def close(self) -> None:
         if self._response is not None:
@@ -312,16 +323,16 @@ class _AsyncExchange(_Call):
             failure = _failure(error)
         raise failure  # without its cause, whose traceback holds the request with the credential
 
-    async def read_body(self) -> bytes:
+    async def read_body(self, step: ReadBody) -> bytes:
         response = self._waiting()
         raw = b""
         try:
             with suppress(httpx2.TransportError):  # what a broken error body says matters to nobody
-                raw = await aread_bounded(cast(httpx2.AsyncByteStream, response.stream))
+                raw = await aread_bounded(cast(httpx2.AsyncByteStream, response.stream), step)
         finally:
             with anyio.CancelScope(shield=True):
                 await response.aclose()
-        return inflate(raw, response.headers.get("content-encoding", ""))
+        return inflate(raw, response.headers.get("content-encoding", ""), step)
 
     async def aclose(self) -> None:
         if self._response is not None:

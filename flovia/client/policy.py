@@ -7,7 +7,7 @@ of the very body that would be sent again.
 
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
 import attrs
@@ -33,6 +33,10 @@ def origin_of(scheme: str, host: str, port: int | None) -> str:
     if ":" in host:
         host = f"[{host}]"
     return f"{scheme}://{host}" if port in (None, _PORTS.get(scheme)) else f"{scheme}://{host}:{port}"
+
+
+Receipts = Literal["note", "check", "require"]
+"""What becomes of a receipt that a verifier does not like; see :class:`Policy`."""
 
 
 def _origins(allowed: Iterable[str] | None) -> frozenset[str] | None:
@@ -81,6 +85,8 @@ class Policy:
     refused. ``expiry_margin_s``: a challenge must have more than this left to live, so that the payment
     arrives in time even if the clocks differ a little. ``max_wait_s`` and ``max_tries`` bound how long,
     and how often, one call presents the same credential to a server that says "later" or cannot be reached.
+    ``receipts``: what to do if the wallet can verify receipts and one is wrong. ``check`` raises ReceiptRejected with
+    the answer in it, ``require`` also if there is none or nobody can say, ``note`` never (see ``payment_info``).
     ``paid_timeout_s``: a paid request may take at least this long to be answered, whatever shorter read
     time-out the HTTP client has: giving up early would leave the outcome unknown.
     """
@@ -91,6 +97,11 @@ class Policy:
     max_wait_s: float = 60.0
     max_tries: int = 10
     paid_timeout_s: float = 30.0
+    receipts: Receipts = "check"
+
+    def __attrs_post_init__(self) -> None:
+        if self.receipts not in get_args(Receipts):
+            raise WiringError(f"Policy(receipts={self.receipts!r}): write one of {', '.join(get_args(Receipts))}")
 
     def allows(self, origin: str) -> bool:
         """Whether ``origin`` may be paid."""

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import attrs
 
 from flovia.client.pending import Pending
-from flovia.client.wallet import PaymentContext
+from flovia.client.wallet import PaidAnswer, PaymentContext
 from flovia.core.challenge import Challenge
 from flovia.core.effects import Now, Sleep, Token
 from flovia.core.errors import HttpError
@@ -42,9 +42,17 @@ class ConnectionLost(HttpError):
     """A paid request got no answer because its connection broke or could not be made; on a new one it may."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class ReadBody:
-    """Read the waiting body, bounded in size and time, and end the response. The result is bytes."""
+    """Read the waiting body, bounded in size and time, and end the response. The result is bytes.
+
+    At most ``limit`` bytes and ``seconds``; None stands for what is enough of an error (:mod:`flovia.client.drive`).
+    gzip and deflate are undone. Of a body in another coding nothing is left, or with ``keep`` its bytes as they came.
+    """
+
+    limit: int | None = None
+    seconds: float | None = None
+    keep: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -92,8 +100,15 @@ class Pay:
     context: PaymentContext
 
 
+@attrs.frozen
+class CheckReceipt:
+    """Ask the receipt verifier. The result is its verdict; an exception means that it cannot say."""
+
+    answer: PaidAnswer
+
+
 Bookkeeping = Reserve | Commit | Refund | Keep | Forget
-Step = Send | ReadBody | Pay | Now | Token | Sleep | Bookkeeping
+Step = Send | ReadBody | Pay | CheckReceipt | Now | Token | Sleep | Bookkeeping
 Steps = Generator[Step, Any, T]
 
 # --- results -------------------------------------------------------------------------------------------
@@ -104,9 +119,11 @@ class PaymentInfo:
     """What was paid for a response; it is in ``response.extensions["flovia"]``.
 
     ``receipt`` is the server's, or None; then ``receipt_problem`` says why (a receipt is never a condition:
-    the payment was made either way). ``tries``: how often the credential was presented in this call.
-    ``reference``: until the answer has been read to its end, ``resume(reference)`` asks for it again. It is this
-    client's name for the call; the payment's id at the payment method is ``receipt.reference``.
+    the payment was made either way). ``receipt_verified``: True if a receipt verifier found signature and contents
+    right, False if wrong, None if nobody looked or could say; then ``receipt_problem`` says why.
+    ``tries``: how often the credential was presented in this call. ``reference``: until the answer has been read to
+    its end, ``resume(reference)`` asks for it again. It is this client's name for the call; the payment's id at the
+    payment method is ``receipt.reference``.
     """
 
     reference: str
@@ -120,6 +137,22 @@ class PaymentInfo:
     resumed: bool
     receipt: Receipt | None = attrs.field(default=None, repr=False)
     receipt_problem: str | None = None
+    receipt_verified: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class KeptAnswer:
+    """A paid answer that the program did not get as a response, because its receipt is wrong.
+
+    ``headers`` as they came; ``body`` without its gzip or deflate, or as it came if it is in another coding.
+    ``truncated``: there may be more of it than was kept.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+    truncated: bool
+    payment: PaymentInfo
 
 
 @attrs.frozen(kw_only=True)

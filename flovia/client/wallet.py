@@ -24,14 +24,16 @@ What the challenge says comes from a server nobody vouched for: its description 
 compare, never instructions to follow (and never text for a language model to obey).
 """
 
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import attrs
 
 from flovia.core.challenge import Challenge
 from flovia.core.effects import Flow, token
 from flovia.core.encoding import JsonObject, JsonValue
+from flovia.core.http import Headers
 from flovia.core.money import Price
+from flovia.core.receipt import Receipt
 
 
 @attrs.frozen(kw_only=True)
@@ -70,7 +72,12 @@ class Declined:
 
 @attrs.frozen(kw_only=True)
 class Uncertain:
-    """Nobody can say whether money moved. The budget keeps the amount reserved; nothing is sent."""
+    """Nobody can say whether money moved, or will. The budget keeps the amount reserved; nothing is sent.
+
+    ``reason`` is for people; it must not hold a secret.
+    """
+
+    reason: str | None = None
 
 
 WalletVerdict = Payment | Declined | Uncertain
@@ -90,6 +97,70 @@ class Wallet(Protocol):
 
     def pay(self, challenge: Challenge, context: PaymentContext) -> Flow[WalletVerdict]:
         """Pay once. An exception counts as :class:`Uncertain`; return :class:`Declined` where that is known."""
+        ...
+
+
+@runtime_checkable
+class ForeseeingWallet(Protocol):
+    """A wallet that may know its proof before any money moves, because it only names what somebody else will pay.
+
+    Then the credential is kept before :meth:`Wallet.pay` is called: if the program ends while a person still pays,
+    or the wallet gives up waiting, ``resume`` presents it, and nobody pays twice.
+    """
+
+    def foresee(self, challenge: Challenge, context: PaymentContext) -> Payment | None:
+        """The very payment that ``pay`` will return if it pays, or None if that is not known now."""
+        ...
+
+
+# --- receipts that somebody signed ---------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class PaidAnswer:
+    """The head of a paid answer, for a look at its receipt.
+
+    ``challenge`` and ``payload`` are what the credential was made of, ``price`` what the policy read in the challenge.
+    ``receipt`` is the core receipt, or None if there is none that can be read. ``headers`` are the answer's.
+    """
+
+    origin: str
+    price: Price
+    recipient: str | None
+    challenge: Challenge
+    payload: JsonObject = attrs.field(repr=False)
+    headers: Headers
+    receipt: Receipt | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ReceiptVerified:
+    """The receipt is signed by whom it should be, and it is for this payment."""
+
+
+@attrs.frozen(kw_only=True)
+class ReceiptUnverified:
+    """Nobody can say: there is none, or the keys to verify it cannot be had. ``reason`` is for people."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ReceiptWrong:
+    """The receipt is forged, or for another payment. ``reason`` is for people; it must not hold a secret."""
+
+    reason: str
+
+
+ReceiptVerdict = ReceiptVerified | ReceiptUnverified | ReceiptWrong
+
+
+@runtime_checkable
+class ReceiptVerifier(Protocol):
+    """Something that can tell whether a paid answer's receipt is genuine; often the wallet itself."""
+
+    def verify_receipt(self, answer: PaidAnswer) -> Flow[ReceiptVerdict]:
+        """Look at the receipt. An exception counts as :class:`ReceiptUnverified`."""
         ...
 
 

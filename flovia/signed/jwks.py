@@ -110,17 +110,21 @@ class Jwks:
         """
         asked_at = yield from now()
         kept = yield from self._kept()
+        fetched: KeySet | None = None
         if kept is None or kept.fresh_until <= asked_at:
             fetched = yield from self._refresh(kept, asked_at)
-            if fetched is None and (kept is None or kept.fetched_at + self.limits.last_good_s <= asked_at):
-                raise KeysUnavailable(
-                    f"the keys of {self.origin} cannot be had, and none are kept that may still be used: try again",
-                    retry_after_s=_seconds(self.limits.failure_s),
-                )
-            kept = fetched or kept
-        if kept is not None and kid in kept.keys:
+            if fetched is not None:
+                kept = fetched
+        if kept is None or (fetched is None and kept.fetched_at + self.limits.last_good_s <= asked_at):
+            raise KeysUnavailable(
+                f"the keys of {self.origin} cannot be had, and none are kept that may still be used: try again",
+                retry_after_s=_seconds(self.limits.failure_s),
+            )
+        if kid in kept.keys:
             return kept.keys[kid]
-        return (yield from self._look_again(kid, kept, asked_at))
+        # What another worker fetched is kept in whole seconds, so it counts only if it is certainly newer.
+        fetched_now = fetched is not None and fetched.fetched_at >= asked_at
+        return (yield from self._look_again(kid, kept, asked_at, fetched_now=fetched_now))
 
     def _expected(self, audience: str | None) -> Flow[Expected]:
         return Expected(issuer=self.origin, now=(yield from now()), audience=audience)
@@ -145,52 +149,53 @@ class Jwks:
         # Held as long as a fetch may take; after a failure it is written again, to hold for a while more.
         holder = yield from remember(NAMESPACE, name, own, ttl_s=self.limits.fetch_s + 1.0, if_absent=True)
         if holder == own:
-            fetched = yield from self._fetch(kept)
+            fetched = yield from self._fetch(kept, own)
             if fetched is None:
                 yield from remember(NAMESPACE, name, "failed", ttl_s=self.limits.failure_s)
             return fetched
-        if holder == "failed" or (kept is not None and at < kept.fetched_at + self.limits.last_good_s):
+        if kept is not None and at < kept.fetched_at + self.limits.last_good_s:
             return None
-        return (yield from self._await_fetch(at))
+        return (yield from self._await_fetch(name, holder, holder))
 
-    def _look_again(self, kid: str, kept: KeySet | None, asked_at: float) -> Flow[PublicKey]:
+    def _look_again(self, kid: str, kept: KeySet, asked_at: float, *, fetched_now: bool) -> Flow[PublicKey]:
         """A key that no set has: fetch for it, but at most once in ``cool_down_s`` whatever anybody presents."""
         name, limits = f"cool {self.origin}", self.limits
         own = yield from token()
-        mark = yield from remember(NAMESPACE, name, f"{asked_at:.3f} {own}", ttl_s=limits.cool_down_s, if_absent=True)
+        mine = f"{asked_at:.3f} {own}"
+        mark = yield from remember(NAMESPACE, name, mine, ttl_s=limits.cool_down_s, if_absent=True)
         since, _, holder = mark.partition(" ")
-        if kept is not None and kept.fetched_at >= asked_at:
-            raise self._unknown()  # fetched for this question; the mark keeps the next one from repeating it
-        if holder == own:
-            fetched = yield from self._fetch(kept)
+        fetched: KeySet | None = None
+        if fetched_now:
+            pass  # for this very question; the mark keeps the next one from repeating it
+        elif holder == own:
+            fetched = yield from self._fetch(kept, own)
         else:
             # Perhaps somebody fetches for the same key at this moment: a rotation meets all workers at once.
-            fetched = None
-            if asked_at < float(since) + limits.fetch_s:
-                fetched = yield from self._await_fetch(float(since))
+            fetched = yield from self._await_fetch(name, mark, holder)
+        if mark == mine:
+            yield from remember(NAMESPACE, name, f"{since} done", ttl_s=limits.cool_down_s)
         if fetched is not None and kid in fetched.keys:
             return fetched.keys[kid]
-        if fetched is not None and fetched.fetched_at >= asked_at:
-            raise self._unknown()
+        if fetched_now or (fetched is not None and (mark == mine or asked_at < float(since))):
+            raise UnknownKey(f"the token's key (kid) is none of those {self.origin} publishes")
         raise KeysUnavailable(
             f"{self.origin} was asked for a new key moments ago, and is not asked again yet",
             retry_after_s=_seconds(float(since) + limits.cool_down_s - asked_at),
         )
 
-    def _unknown(self) -> UnknownKey:
-        return UnknownKey(f"the token's key (kid) is none of those {self.origin} publishes")
-
-    def _await_fetch(self, since: float) -> Flow[KeySet | None]:
-        """The set that somebody else fetches since then; None if none arrives in the time a fetch may take."""
+    def _await_fetch(self, name: str, mark: str, fetch: str) -> Flow[KeySet | None]:
+        """What somebody else fetches; None if that failed, or does not end in the time a fetch may take."""
         for _ in range(int(self.limits.fetch_s / _POLL_S) + 1):
+            running = (yield from recall(NAMESPACE, name)) == mark
             kept = yield from self._kept()
-            # Kept in whole seconds.
-            if kept is not None and kept.fetched_at >= int(since):
+            if kept is not None and kept.fetch == fetch:
                 return kept
+            if not running or fetch in ("failed", "done"):
+                return None
             yield from sleep(_POLL_S)
         return None
 
-    def _fetch(self, kept: KeySet | None) -> Flow[KeySet | None]:
+    def _fetch(self, kept: KeySet | None, name: str) -> Flow[KeySet | None]:
         """Ask the issuer and keep what it says; None if that is nothing usable."""
         limits = self.limits
         call = HttpCall(
@@ -208,7 +213,7 @@ class Jwks:
         except (HttpError, ParseError):
             return None
         at = yield from now()
-        fresh = succeed(kept, published, at, _age_s(reply, limits), limits)
+        fresh = attrs.evolve(succeed(kept, published, at, _age_s(reply, limits), limits), fetch=name)
         keep_s = limits.last_good_s + limits.retired_s
         yield from remember(NAMESPACE, self.origin, fresh.to_json(), ttl_s=keep_s)
         return fresh

@@ -1,6 +1,7 @@
 """Ed25519 public keys, as a JWKS publishes them and as we keep them (RFC 7517, RFC 8037)."""
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from joserfc.jwk import OKPKey
 
 MAX_KID: Final = 256
-ALGORITHMS: Final = frozenset({"EdDSA", "Ed25519"})
+ALGORITHMS: Final = ("EdDSA", "Ed25519")
 """``EdDSA`` (RFC 8037), which HitPay documents by naming Ed25519, and its newer name ``Ed25519`` (RFC 9864)."""
 
 _KEY_BYTES: Final = 32
@@ -27,7 +28,7 @@ def require_joserfc() -> None:
         WiringError: with the line to install.
     """
     try:
-        import joserfc.jws  # noqa: F401  # only to see whether it is there
+        import_module("joserfc.jws")
     except ImportError:
         raise WiringError(INSTALL) from None
 
@@ -62,11 +63,13 @@ class KeySet:
     """The usable keys of one issuer, by ``kid``, and when they were fetched (Unix seconds).
 
     ``fresh_until``: until then nobody asks for them again, unless a token names a key that is not here.
+    ``fetch``: which fetch brought them, so that those who wait for it know.
     """
 
     keys: Mapping[str, PublicKey]
     fetched_at: float
     fresh_until: float
+    fetch: str = ""
 
     @property
     def current(self) -> Sequence[PublicKey]:
@@ -80,7 +83,12 @@ class KeySet:
             for key in self.keys.values()
         ]
         return canonical(
-            {"keys": rows, "fetched_at": int(self.fetched_at), "fresh_until": int(self.fresh_until)}
+            {
+                "keys": rows,
+                "fetched_at": int(self.fetched_at),
+                "fresh_until": int(self.fresh_until),
+                "fetch": self.fetch,
+            }
         ).decode()
 
     @classmethod
@@ -92,7 +100,10 @@ class KeySet:
         """
         members = loads_object(text)
         rows, fetched_at, fresh_until = members.get("keys"), members.get("fetched_at"), members.get("fresh_until")
+        fetch = members.get("fetch")
         if not isinstance(rows, list) or not isinstance(fetched_at, int) or not isinstance(fresh_until, int):
+            raise ParseError("not a kept key set")
+        if not isinstance(fetch, str):
             raise ParseError("not a kept key set")
         keys: dict[str, PublicKey] = {}
         for row in rows:
@@ -103,7 +114,7 @@ class KeySet:
                     keys[kid] = PublicKey(kid=kid, x=x, retired_at=float(retired_at))
                 case _:
                     raise ParseError("not a kept key set")
-        return cls(keys=keys, fetched_at=float(fetched_at), fresh_until=float(fresh_until))
+        return cls(keys=keys, fetched_at=float(fetched_at), fresh_until=float(fresh_until), fetch=fetch)
 
 
 @attrs.frozen(kw_only=True)

@@ -27,10 +27,11 @@ from flovia.client import (
     Uncertain,
     WalletVerdict,
 )
+from flovia.client.drive import MAX_NOTES, Notes
 from flovia.client.httpx import AsyncPayingTransport, PayingTransport, payment_info
 from flovia.client.pending import MAX_BODY
 from flovia.core.challenge import Challenge
-from flovia.core.effects import Flow, HttpCall, http, now, recall, sleep
+from flovia.core.effects import Find, Flow, HttpCall, http, now, recall, remember, sleep
 from flovia.core.errors import WiringError
 from tests.client.agent import PATIENT_S, WAYS, Agent
 from tests.client.server import Say, Seen, nobody_listens, paid, sells, serving, unpaid
@@ -69,12 +70,42 @@ def test_a_wallet_may_use_effects(tmp_path: Path) -> None:
     assert 3 == len({seen.target for seen in bank.seen})
 
 
+def test_a_wallet_may_remember_while_the_process_lives(tmp_path: Path) -> None:
+    """What one payment remembers, the next one of the same transport recalls; another transport does not."""
+    seen: list[str | None] = []
+
+    class Noting(MockWallet):
+        def pay(self, challenge: Challenge, context: PaymentContext) -> Flow[WalletVerdict]:
+            seen.append((yield from recall("test", "last")))
+            yield from remember("test", "last", challenge.id, ttl_s=60)
+            return (yield from super().pay(challenge, context))
+
+    with serving(sells()) as server:
+        agent = Agent("httpx", tmp_path, wallet=Noting())
+        for _ in range(2):
+            with httpx.Client(transport=agent.transport()) as client:
+                assert [200, 200] == [client.get(server.url).status_code for _ in range(2)]
+    assert [None, True, None, True] == [name and name.startswith("test-challenge-") for name in seen]
+
+
+def test_notes_are_bounded_and_end() -> None:
+    """A process that runs for months does not keep every note; what is younger outlives what is older."""
+    time = 1000.0
+    notes = Notes(clock=lambda: time)
+    for number in range(MAX_NOTES + 10):
+        notes.remember("test", str(number), "x", 60.0 + number, False)
+    assert [None, "x"] == [notes.recall("test", "0"), notes.recall("test", str(MAX_NOTES + 9))]
+    assert "x" == notes.remember("test", "500", "y", 1.0, True)
+    time = 10_000.0
+    assert (None, "y") == (notes.recall("test", "500"), notes.remember("test", "500", "y", 1.0, True))
+
+
 def test_a_wallet_has_no_ledger(tmp_path: Path) -> None:
     """A wallet that asks for the ledger of a server is told so; nothing is sent."""
 
     class Lost(MockWallet):
         def pay(self, challenge: Challenge, context: PaymentContext) -> Flow[WalletVerdict]:
-            yield from recall("a", "b")
+            yield Find("a")
             return Uncertain()
 
     with serving(sells()) as server, pytest.raises(OutcomeUnknown) as caught:

@@ -1,0 +1,1 @@
+"""Wallets that pay by HitPay."""
