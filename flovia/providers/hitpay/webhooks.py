@@ -131,13 +131,14 @@ class Webhooks:
             others = [money for money in found.payments if money is not first]
         if (
             first is not None
-            and known is None
+            # Told again as often as it is heard: a process may have died before it could write it down.
+            and (known is None or known.late)
             and not first.refunded
             and (yield from self._too_late(charge_id, challenge.expires))
         ):
             notices.append(self._late(challenge.id, charge_id, first))
             # So that its refund finds it.
-            paid = store.PaidRecord(payment_id=first.payment_id, request_id=found.id)
+            paid = store.PaidRecord(payment_id=first.payment_id, request_id=found.id, late=True)
             yield from store.keep_paid(charge_id, paid)
         for money in others:
             if not money.refunded:

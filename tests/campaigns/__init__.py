@@ -1,0 +1,1 @@
+"""Long campaigns against promises that no single test can show; each also runs small with the other tests."""
