@@ -139,7 +139,9 @@ def main() -> int:
         delivered += len(world.handed_over)
         graves += len(world.graves)
     seconds = time.monotonic() - began
-    print(f"{options.seeds} stories, {paid} payments, {delivered} deliveries, {graves} dead flows, {seconds:.0f} s: ok")
+    sys.stdout.write(
+        f"{options.seeds} stories, {paid} payments, {delivered} deliveries, {graves} dead flows, {seconds:.0f} s: ok\n"
+    )
     return 0
 
 
