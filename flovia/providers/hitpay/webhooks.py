@@ -73,7 +73,9 @@ class Webhooks:
         except HitPayDown as down:
             _log.warning("a webhook is asked for again: %s", down)
             return Heard(status=503, code="try-again")
-        yield from remember(NAMESPACE, mark, "1", ttl_s=_SEEN_S)
+        if not notices:
+            # What has to be recorded is told again each time: only the ledger knows whether it was.
+            yield from remember(NAMESPACE, mark, "1", ttl_s=_SEEN_S)
         return Heard(code="ignored") if notices is None else Heard(notices=notices)
 
     def _follow(self, event: JsonObject) -> Flow[tuple[Notice, ...] | None]:
@@ -131,19 +133,17 @@ class Webhooks:
             others = [money for money in found.payments if money is not first]
         if (
             first is not None
-            # Told again as often as it is heard: a process may have died before it could write it down.
-            and (known is None or known.late)
+            and known is None
             and not first.refunded
             and (yield from self._too_late(charge_id, challenge.expires))
         ):
             notices.append(self._late(challenge.id, charge_id, first))
-            # So that its refund finds it.
             paid = store.PaidRecord(payment_id=first.payment_id, request_id=found.id, late=True)
             yield from store.keep_paid(charge_id, paid)
         for money in others:
             if not money.refunded:
                 _log.warning("charge %s was paid a second time", shown(charge_id))
-                paid = store.PaidRecord(payment_id=money.payment_id, request_id=found.id)
+                paid = store.PaidRecord(payment_id=money.payment_id, request_id=found.id, late=True)
                 yield from store.keep_paid(money.payment_id, paid)
                 notices.append(self._late(challenge.id, money.payment_id, money))
         for money in found.payments:
