@@ -6,6 +6,7 @@ left, an answer that was lost after it took effect, a deadline, a crash between 
 """
 
 import base64
+import contextlib
 import json
 import random
 from collections import Counter
@@ -32,6 +33,7 @@ KEY: Final = "test_key_of_the_world"
 SALT: Final = "test_salt_of_the_world"
 HOOK: Final = "http://127.0.0.1:9/hooks/hitpay"
 Flow = Generator[Any, Any, Any]
+Pairs = tuple[tuple[str, str], ...]
 
 
 class Gone(Exception):
@@ -153,7 +155,8 @@ class HitPayWorld:
     ) -> Json:
         """A call that must work: the world's own, not the app's."""
         reply = self.step(call_of(side, http_method, path, body, headers))
-        assert reply is not None and 200 <= reply.status < 300, reply
+        assert reply is not None
+        assert 200 <= reply.status < 300, reply
         return reply.json()
 
     def control(self, http_method: str, path: str, body: Json | None = None) -> Json:
@@ -274,10 +277,8 @@ class HitPayWorld:
         """A deadline is over: the flow under it may clean up, and its caller hears of it."""
         while True:
             frame = task.frames.pop()
-            try:
+            with contextlib.suppress(DeadlineExceeded, StopIteration):
                 frame.flow.throw(DeadlineExceeded())
-            except (DeadlineExceeded, StopIteration):
-                pass
             frame.flow.close()
             if frame.until is not None:
                 break
@@ -330,7 +331,7 @@ WAITING: Final = object()
 EVENTS: Final = ("payment_request.completed", "payment_request.failed", "charge.created", "charge.updated")
 
 
-def call_of(side: Any, http_method: str, path: str, body: Json | None, headers: tuple[tuple[str, str], ...]) -> Call:
+def call_of(side: Any, http_method: str, path: str, body: Json | None, headers: Pairs) -> Call:
     """A JSON call to the sandbox."""
     raw = b"" if body is None else json.dumps(body).encode()
     path, _, query = path.partition("?")

@@ -133,7 +133,8 @@ class Webhooks:
             others = [money for money in found.payments if money is not first]
         if (
             first is not None
-            and known is None
+            # Told again as often as it is heard: a process may have died before it could write it down.
+            and (known is None or known.late)
             and not first.refunded
             and (yield from self._too_late(charge_id, challenge.expires))
         ):
