@@ -8,14 +8,17 @@ import hypothesis
 import pytest
 
 import flovia
+from tests.patience import be_patient
 from tests.tree import ROOT
 
-# A slow machine is not a wrong answer: no deadline anywhere. CI looks further, the same way each time.
-hypothesis.settings.register_profile("dev", deadline=None, max_examples=50)
-hypothesis.settings.register_profile(
-    "ci", deadline=None, max_examples=200, derandomize=True, database=None, print_blob=True
-)
+# A slow machine is not a wrong answer: no deadline anywhere, and no complaint that making an example took long.
+# CI looks further, the same way each time.
+patient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("dev", patient, max_examples=50)
+hypothesis.settings.register_profile("ci", patient, max_examples=200, derandomize=True, database=None, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+be_patient()
 
 PACKAGE = Path(next(iter(flovia.__path__))).resolve()
 

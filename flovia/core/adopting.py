@@ -35,7 +35,7 @@ class Adopter(Redeemer):
         if problem == "malformed-credential":
             found = yield from self._adopt(request)
         if isinstance(found, Candidate):
-            return (yield from self._redeem(request, trace, found))
+            return (yield from self._redeem(request, trace, found, self._clock()))
         return (yield from self._challenge(request, trace, found))
 
     def _adopt(self, request: HttpRequest) -> Flow[Candidate | str]:

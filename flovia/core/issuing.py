@@ -75,8 +75,8 @@ class Issuer(Guard):
     # --- who may be asked -----------------------------------------------------------------------------
 
     def _stranger(self, request: HttpRequest) -> bool:
-        """Whether this request came to a name that is not ours, or over a wire we must not use."""
-        return not self._anywhere and not from_this_machine(request)
+        """Whether a request for this machine alone came to another name, or over a wire we must not use."""
+        return not from_this_machine(request)
 
     def _wants_header(self, request: HttpRequest) -> bool:
         select = self._select
@@ -85,9 +85,9 @@ class Issuer(Guard):
     def _field(self, request: HttpRequest) -> str:
         return "payment-authorization" if self._select is not False and self._wants_header(request) else "authorization"
 
-    def _time(self) -> Times:
-        """The current second, written out once for all its requests."""
-        second = int(self._clock())
+    def _time(self, now: float) -> Times:
+        """The second of a moment (Unix time), written out once for all its requests."""
+        second = int(now)
         times = self._times
         if times.second != second:
             # One object, replaced whole: another thread never sees half of it.
@@ -100,7 +100,7 @@ class Issuer(Guard):
 
     def _issue(self, request: HttpRequest, trace: Trace) -> Flow[list[Issued]]:
         """A fresh challenge for every offer that the client accepts."""
-        expires = self._time().expires
+        expires = self._time(self._clock()).expires
         body = request.body
         digest = format_digest(body.sha256) if body.state is BodyState.READ else None
         scope = self._scopes.of(request)
@@ -135,7 +135,7 @@ class Issuer(Guard):
         nonce = self._tokens()
         if plan.provider.fixed_terms:
             opaque = opaque_param(nonce, scope, {})
-            return plan.render(plan.encoded(price), price, self._time().expires, digest, opaque, header)
+            return plan.render(plan.encoded(price), price, self._time(self._clock()).expires, digest, opaque, header)
         terms = yield from plan.provider.quote(self._quote(plan, request, price, nonce))
         issued = self._render(plan, terms, price, nonce, digest, scope, header)
         if terms.handle is not None:
@@ -149,7 +149,7 @@ class Issuer(Guard):
             realm=self._realm,
             request=request,
             nonce=nonce,
-            expires_at=float(self._time().second + self._ttl_s),
+            expires_at=float(self._time(self._clock()).second + self._ttl_s),
             client=self._client(request),
         )
 
@@ -157,7 +157,7 @@ class Issuer(Guard):
         self, plan: OfferPlan, terms: Terms, price: Price, nonce: str, digest: str | None, scope: str, header: bool
     ) -> Issued:
         """The challenge of a provider's terms."""
-        times = self._time()
+        times = self._time(self._clock())
         expires, own = times.expires, terms.expires_at
         if own is not None and (terms.own_expiry or own < times.second + self._ttl_s):
             expires = format_expires(int(own))

@@ -122,7 +122,7 @@ class Redeemer(Issuer):
 
     # --- claim, verdict, settle -------------------------------------------------------------------------------
 
-    def _redeem(self, request: HttpRequest, trace: Trace, candidate: Candidate) -> Flow[Outcome]:
+    def _redeem(self, request: HttpRequest, trace: Trace, candidate: Candidate, now: float) -> Flow[Outcome]:
         if not (candidate.authentic or (yield from self._on_record(candidate))):
             return (yield from self._challenge(request, trace, "invalid-challenge"))
         echo = candidate.credential.challenge
@@ -132,10 +132,9 @@ class Redeemer(Issuer):
         trace.offer_currency = candidate.currency
         trace.challenge_id = echo.id
         trace.payer = as_payer(candidate.credential.source)
-        now = self._clock()
         trace.note(ev.PAYMENT_CONTEXT_ATTACHED, now)
 
-        ledger, key, times = self._ledger, candidate.key, self._time()
+        ledger, key, times = self._ledger, candidate.key, self._time(now)
         # We issued it, so it is a whole second in our own format, and texts compare like times.
         expired = echo.expires is None or echo.expires <= times.now
         if expired and echo.expires is not None and candidate.plan.late_s:
@@ -197,14 +196,15 @@ class Redeemer(Issuer):
                 return self._refuse(request, trace, "internal-payment-error")
             yield from self._release(trace, key, fence, park=False)
             same = None
-            if verdict.same_challenge and echo.expires is not None and echo.expires > self._time().now:
+            if verdict.same_challenge and echo.expires is not None and echo.expires > self._time(self._clock()).now:
                 # The description is not under the MAC, so it is our own that is sent again.
                 same = attrs.evolve(echo, description=candidate.plan.description)
             look = None if same is None else verdict.look
             return (yield from self._challenge(request, trace, verdict.problem, verdict.retry_after_s, same, look))
 
         trace.payment_id = verdict.reference
-        trace.payer = as_payer(verdict.payer or candidate.credential.source)
+        if verdict.payer:
+            trace.payer = as_payer(verdict.payer)
         trace.recipient = verdict.recipient
         try:
             problem = _mismatch(verdict, candidate)
@@ -384,6 +384,8 @@ def _start(passage: Passage, status: int, headers: Headers) -> Start:
         drop = DROP_CHALLENGES
         kept = tuple(("www-authenticate", value) for value in asked if not payment_challenges([value]))
     if 200 <= status < 300 and passage.problem is None:
+        if settled.headers:
+            drop = drop | {name.lower() for name, _ in settled.headers}
         return Start(None, drop, (("payment-receipt", settled.receipt), private, *settled.headers, *kept))
     return Start(None, drop, (private, *kept))
 
@@ -391,7 +393,8 @@ def _start(passage: Passage, status: int, headers: Headers) -> Start:
 def _mismatch(paid: Paid, candidate: Candidate) -> str | None:
     """The problem with a payment that is not exactly what was asked for (charge draft: all or nothing)."""
     asked = candidate.charge.get("recipient", paid.recipient)
-    if paid.currency.lower() != candidate.currency.lower() or asked != paid.recipient:
+    same = paid.currency == candidate.currency or paid.currency.lower() == candidate.currency.lower()
+    if not same or asked != paid.recipient:
         return "verification-failed"
     if paid.amount < candidate.amount:
         return "payment-insufficient"

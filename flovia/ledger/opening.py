@@ -11,7 +11,9 @@ from flovia.ledger.base import Ledger
 _SQLITE: Final = "sqlite:///"
 
 
-def open_ledger(url: str, *, clock: Callable[[], float] = time.time, create: bool = True) -> Ledger:
+def open_ledger(
+    url: str, *, clock: Callable[[], float] = time.time, create: bool = True, patience_s: float | None = None
+) -> Ledger:
     """Open the ledger that ``url`` names.
 
     * ``sqlite:///flovia.db``: a file, relative to the working directory of this moment;
@@ -22,6 +24,8 @@ def open_ledger(url: str, *, clock: Callable[[], float] = time.time, create: boo
         url: see above.
         clock: Unix seconds, for leases and for forgetting.
         create: make a file that is not there; False for who only wants to read.
+        patience_s: how long a call may wait for other users of a file; None for what requests are promised. More is
+            for tests, where a slow disk is not an outage.
 
     Raises:
         WiringError: the URL names no ledger, or the file cannot be one; the message says what to do.
@@ -57,4 +61,4 @@ def open_ledger(url: str, *, clock: Callable[[], float] = time.time, create: boo
             "a SQLite ledger needs SQLAlchemy: pip install 'flovia[server]'"
             " (or FLOVIA_LEDGER=memory:// to try things out in one process)"
         ) from None
-    return SqlLedger(SqliteDatabase(Path(path), create=create), clock=clock)
+    return SqlLedger(SqliteDatabase(Path(path), create=create, patience_s=patience_s), clock=clock)

@@ -115,10 +115,13 @@ class Outbox:
         try:
             self.flush()
         except LedgerError as error:
-            self.dropped += len(self._rows)
-            _log.error("%d events and %d ends of deliveries are lost: %s", len(self._rows), len(self._jobs), error)
-            self._rows.clear()
-            self._jobs.clear()
+            with self._writing:  # the thread may be having better luck, and takes away what it has written
+                rows, jobs = len(self._rows), len(self._jobs)
+                self.dropped += rows
+                self._rows.clear()
+                self._jobs.clear()
+            if rows or jobs:
+                _log.error("%d events and %d ends of deliveries are lost: %s", rows, jobs, error)
 
     def _launch(self) -> None:
         thread = threading.Thread(target=self._run, name="flovia-events", daemon=True)

@@ -59,15 +59,24 @@ class SqliteDatabase:
         path: the file; its directory must exist. A new file is readable by its owner only.
         create: make the file if it is not there.
         monotonic: seconds that never go back, for patience and availability.
+        patience_s: how long a call waits for its turn; None for :data:`PATIENCE_S`, which keeps the promise above.
 
     Raises:
         WiringError: the file cannot be a ledger; the message says why and what to do.
     """
 
-    def __init__(self, path: Path, *, create: bool = True, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        monotonic: Callable[[], float] = time.monotonic,
+        patience_s: float | None = None,
+    ) -> None:
         self.path = path.absolute()
         self.upsert = upsert
         self._monotonic = monotonic
+        self._patience_s = patience_s
         self._journal_mode = journal_mode()
         self._failed_at = float("-inf")
         self._closed = False
@@ -99,6 +108,11 @@ class SqliteDatabase:
         """False for a second after a failure. Never waits."""
         return self._monotonic() - self._failed_at >= COOL_DOWN_S
 
+    @property
+    def patience_s(self) -> float:
+        """How long a call waits for its turn."""
+        return PATIENCE_S if self._patience_s is None else self._patience_s
+
     @contextmanager
     def write(self) -> Generator[Connection]:
         """One transaction that may write, durable when the block has ended; an exception undoes it.
@@ -107,7 +121,7 @@ class SqliteDatabase:
             LedgerError: it could not be done, or nobody knows whether it was.
         """
         started = self._monotonic()
-        if not self._lock.acquire(timeout=PATIENCE_S):
+        if not self._lock.acquire(timeout=self.patience_s):
             raise self._failure("too many calls wait for the file")
         try:
             if self._closed:
@@ -115,7 +129,7 @@ class SqliteDatabase:
             if self._failed_at > started:
                 # Whoever waited behind a failing call does not repeat its waiting.
                 raise LedgerError(f"the ledger {self.path.name} failed a moment ago")
-            self._deadline = started + PATIENCE_S
+            self._deadline = started + self.patience_s
             writer = self._open_writer()
             with writer.begin():
                 yield writer
@@ -134,8 +148,8 @@ class SqliteDatabase:
         Raises:
             LedgerError: the file cannot be read now.
         """
-        deadline = self._monotonic() + PATIENCE_S
-        if not self._slots.acquire(timeout=PATIENCE_S):
+        deadline = self._monotonic() + self.patience_s
+        if not self._slots.acquire(timeout=self.patience_s):
             raise self._failure("too many calls read the file")
         try:
             if self._closed:
@@ -159,8 +173,8 @@ class SqliteDatabase:
     def before_fork(self) -> None:
         """Let running transactions end and close all connections."""
         taken = 0
-        locked = self._lock.acquire(timeout=PATIENCE_S)
-        while taken < READERS and self._slots.acquire(timeout=PATIENCE_S / READERS):
+        locked = self._lock.acquire(timeout=self.patience_s)
+        while taken < READERS and self._slots.acquire(timeout=self.patience_s / READERS):
             taken += 1
         self._held = locked, taken
         self._quiet = locked and taken == READERS

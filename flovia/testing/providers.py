@@ -313,6 +313,8 @@ class ProviderContract(ABC):
             if not verdict.same_challenge:
                 return
         failing.healed = True
+        # As a client does: not before it was told to come back.
+        bench.world.clock.advance(float(verdict.retry_after_s or 0))
         self._paid(bench, ask, payload, 2, f"{what}, then asked again with the same credential")
 
     def _certain(self, fault: Fault, failing: Failing) -> bool:

@@ -3,7 +3,6 @@
 import http.client
 import itertools
 import json
-import time
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ import flovia
 from flovia.core.challenge import parse_challenges
 from flovia.core.credential import Credential, format_credential
 from flovia.core.receipt import Receipt, parse_receipt
+from tests.patience import PATIENT_S, eventually
 
 SECRET = "test-secret-of-the-wsgi-and-hono-adapters-01"
 Field = tuple[str, str]
@@ -84,8 +84,8 @@ class Buyer:
     url: str
 
     def connection(self) -> http.client.HTTPConnection:
-        """A connection that gives up after ten seconds."""
-        return http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=10)
+        """A connection that gives up only when all patience is gone."""
+        return http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=PATIENT_S)
 
     def ask(
         self,
@@ -129,9 +129,6 @@ class Buyer:
 
     def again(self, path: str, credential: Field, *, method: str = "GET", body: bytes | None = None) -> Answer:
         """Use a credential once more, when the server has noted how the last delivery ended."""
-        give_up = time.monotonic() + 10
-        while True:
-            answer = self.ask(path, [credential], method=method, body=body)
-            if answer.status != 409 or time.monotonic() > give_up:
-                return answer
-            time.sleep(0.01)
+        return eventually(
+            lambda: self.ask(path, [credential], method=method, body=body), lambda answer: answer.status != 409
+        )

@@ -27,6 +27,7 @@ from tests.adapters.asgi_harness import (
     serve,
     state,
 )
+from tests.patience import PATIENT_S
 
 # --- failures ----------------------------------------------------------------------------------------------
 
@@ -468,6 +469,6 @@ async def test_a_body_announced_too_large_is_not_waited_for() -> None:
     guarded = guard(flo, replying())
     server = Server(body=())
     scope = make_scope(http_method="POST", headers=[("content-length", "2000000")])
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENT_S):
         await serve(guarded, scope, server)
     assert 413 == server.answer.status

@@ -1,11 +1,12 @@
 """flovia_asgi and flovia_fastapi behind real servers: uvicorn (httptools, h11) and hypercorn (asyncio, trio)."""
 
 import socket
-import time
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Literal
 
 import anyio
+import anyio.to_thread
 import attrs
 import httpx
 import pytest
@@ -19,17 +20,21 @@ from flovia import AsgiApp, AsgiReceive, AsgiScope, AsgiSend
 from flovia.core.exchange import DELIVERED, DELIVERING, SETTLED
 from flovia.testing.servers import ASGI_SERVERS, AsgiServer, serve_asgi
 from tests.adapters.asgi_harness import Answer, credential_for, new_flovia, state
+from tests.patience import PATIENT_S, eventually
 
 PIECE = b"x" * 4096
 PIECES = 120
-"""A stream that takes a while: long enough to hang up in the middle of it."""
+go_on = threading.Event()
+"""Lets the streams go on: each waits for it after its first piece, so that the client can do something meanwhile."""
 
 
 async def pieces() -> AsyncIterator[bytes]:
-    """The stream."""
-    for _ in range(PIECES):
-        yield PIECE
+    """The stream. Afterwards it takes a while: a server learns between two pieces that the client is gone."""
+    yield PIECE
+    await anyio.to_thread.run_sync(go_on.wait, PATIENT_S)
+    for _ in range(PIECES - 1):
         await anyio.sleep(0.002)
+        yield PIECE
 
 
 async def bare(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
@@ -104,7 +109,7 @@ class Running:
     def talk(self, request: bytes) -> socket.socket:
         """AsgiSend bytes as they are."""
         host, _, port = self.url.removeprefix("http://").partition(":")
-        connection = socket.create_connection((host, int(port)), timeout=10)
+        connection = socket.create_connection((host, int(port)), timeout=PATIENT_S)
         connection.sendall(request)
         return connection
 
@@ -118,7 +123,7 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
     flo = new_flovia()
     gate = flo.paid_api(max_body=100_000)
     app = flovia_asgi.paid(gate, bare) if kind == "asgi" else fastapi(gate)
-    with httpx.Client() as client, serve_asgi(app, server=server) as url:
+    with httpx.Client(timeout=PATIENT_S) as client, serve_asgi(app, server=server) as url:
         yield Running(kind, server, url, flo, client)
 
 
@@ -126,12 +131,16 @@ def test_a_payment_buys_one_answer(running: Running) -> None:
     """402, then 200 with a receipt, then 402: over real HTTP (S01, S04, S23, S26, S27)."""
     unpaid = running.ask("/echo?q=%C3%BC")
     credential = {"authorization": credential_for(unpaid)}
-    paid, again = (running.client.get(f"{running.url}/echo?q=%C3%BC", headers=credential) for _ in range(2))
+
+    def use() -> httpx.Response:
+        return running.client.get(f"{running.url}/echo?q=%C3%BC", headers=credential)
+
+    paid, again = use(), eventually(use, lambda response: response.status_code != 409)
     assert [402, 200, 402] == [unpaid.status, paid.status_code, again.status_code]
     assert "private" == paid.headers["cache-control"]
     assert "payment-receipt" in paid.headers
     assert ["no-store"] * 2 == [unpaid.get("cache-control"), again.headers["cache-control"]]
-    assert DELIVERED == state(running.flo, unpaid)
+    assert DELIVERED == ended(running, unpaid)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -163,11 +172,12 @@ def test_a_bug_of_the_app_is_a_500_that_leaves_the_payment_redeemable(running: R
     paid = running.ask("/raise", unpaid)
     assert (500, "delivery-failed", []) == (paid.status, paid.problem, paid.all("payment-receipt"))
     assert b"a bug of the app" not in paid.body
-    assert SETTLED == eventually(running, unpaid)
+    assert SETTLED == ended(running, unpaid)
 
 
 def test_a_stream_is_delivered_whole(running: Running) -> None:
     """A streamed answer arrives piece by piece, and counts once it was sent to its end."""
+    go_on.clear()
     unpaid = running.ask("/stream")
     with running.client.stream(
         "GET", f"{running.url}/stream", headers={"authorization": credential_for(unpaid)}
@@ -175,31 +185,30 @@ def test_a_stream_is_delivered_whole(running: Running) -> None:
         parts = iter(got.iter_raw())
         first = next(parts)
         meanwhile = state(running.flo, unpaid)
+        go_on.set()
         rest = sum(map(len, parts))
     assert DELIVERING == meanwhile
     assert len(PIECE) * PIECES == len(first) + rest
-    assert DELIVERED == eventually(running, unpaid)
+    assert DELIVERED == ended(running, unpaid)
 
 
-def eventually(running: Running, unpaid: Answer) -> str | None:
+def ended(running: Running, unpaid: Answer) -> str | None:
     """Where a payment stands once its delivery has ended."""
-    for _ in range(500):
-        if state(running.flo, unpaid) != DELIVERING:
-            break
-        time.sleep(0.01)
-    return state(running.flo, unpaid)
+    return eventually(lambda: state(running.flo, unpaid), lambda state: state != DELIVERING)
 
 
 def test_a_client_that_hangs_up_can_come_back(running: Running) -> None:
     """A disconnect in the middle of a stream is no delivery: the same credential gets the answer again."""
+    go_on.clear()
     unpaid = running.ask("/stream")
     credential = credential_for(unpaid)
     request = f"GET /stream HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {credential}\r\n\r\n".encode()
     connection = running.talk(request)
     first = connection.recv(1000)
     connection.close()
+    go_on.set()
     assert first.startswith(b"HTTP/1.1 200")
-    assert SETTLED == eventually(running, unpaid)
+    assert SETTLED == ended(running, unpaid)
     again = running.client.get(f"{running.url}/stream", headers={"authorization": credential})
     assert (200, len(PIECE) * PIECES) == (again.status_code, len(again.content))
 

@@ -14,6 +14,8 @@ from flovia.core.errors import WiringError
 from flovia.providers.mock import MockProvider
 from flovia.testing.fixture import ADAPTERS, build, serve
 from tests.adapters.behaviour.wire import control, exchange, head
+from tests.patience import PROGRAM_S
+from tests.ports import chosen_port
 
 
 def get(url: str, path: str) -> int:
@@ -24,8 +26,7 @@ def get(url: str, path: str) -> int:
 
 def test_runs_as_a_program() -> None:
     """It prints one line when it answers, serves on the port it was given, and ends with 0 on SIGTERM."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = chosen_port()
     command = [sys.executable, "-m", "flovia.testing.fixture", "--adapter", "asgi", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -33,7 +34,7 @@ def test_runs_as_a_program() -> None:
         assert 402 == get(f"http://127.0.0.1:{port}", "/paid")
         process.send_signal(signal.SIGTERM)
         assert "" == process.stdout.read()
-        assert 0 == process.wait(timeout=20)
+        assert 0 == process.wait(timeout=PROGRAM_S)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_runs_as_a_program() -> None:
 def test_says_what_cannot_work(options: list[str], message: str) -> None:
     """Settings that do not go together end the program with 2 and a sentence, not with a traceback."""
     command = [sys.executable, "-m", "flovia.testing.fixture", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_S, check=False)
     assert 2 == done.returncode
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -60,7 +61,7 @@ def test_says_that_a_port_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "flovia.testing.fixture", "--adapter", "wsgi", "--port", port]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_S, check=False)
     assert (2, "") == (done.returncode, done.stdout)
     assert "in use" in done.stderr
 

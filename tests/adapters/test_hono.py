@@ -17,6 +17,7 @@ from flovia_hono import Context, Hono, Next, Request, Response, paid
 from tests.adapters.asgi_harness import Server, ask, buy, make_scope, paying, serve
 from tests.adapters.buyer import Buyer, event_types, new_flovia, payment
 from tests.adapters.hono_apps import make_app
+from tests.patience import PATIENT_S
 
 
 @pytest.fixture(scope="module", params=ASGI_SERVERS)
@@ -190,7 +191,7 @@ def test_several_authorization_fields(buyer: Buyer) -> None:
 def test_bytes_no_honest_client_sends(buyer: Buyer, field: bytes) -> None:
     """Folded lines, control characters and absurd lengths are refused, by the server or by us; never a 5xx."""
     host = urlsplit(buyer.url)
-    with socket.create_connection((host.hostname or "", host.port or 0), timeout=10) as wire:
+    with socket.create_connection((host.hostname or "", host.port or 0), timeout=PATIENT_S) as wire:
         wire.sendall(b"GET /plain HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + field + b"\r\n\r\n")
         wire.shutdown(socket.SHUT_WR)
         first = wire.recv(65536).split(b" ", 2)
@@ -314,16 +315,20 @@ async def test_a_client_that_leaves_stops_the_stream() -> None:
 async def test_a_cancelled_request_is_no_delivery() -> None:
     """The server gives up while the handler works: noted once, in spite of the cancellation."""
     settings = new_flovia()
+    working = anyio.Event()
 
     async def waiting(c: Context) -> object:
+        working.set()
         await anyio.sleep_forever()
         return "never"
 
     app = Hono()
     app.get("/paid", settings.paid_api(), waiting)
     request = paying(await ask(app))
-    with anyio.move_on_after(0.01):
-        await serve(app, make_scope(**request), Server())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(serve, app, make_scope(**request), Server())
+        await working.wait()
+        tasks.cancel_scope.cancel()
     assert 1 == event_types(settings).count("payment.delivery_failed")
 
 

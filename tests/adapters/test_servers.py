@@ -16,12 +16,21 @@ import pytest
 from flovia import AsgiReceive, AsgiScope, AsgiSend, CallerError, WiringError
 from flovia.testing import servers
 from flovia.testing.servers import ASGI_SERVERS, AsgiServer, WsgiServer, serve_asgi, serve_wsgi
+from tests.patience import PATIENT_S, PROGRAM_S, eventually
+from tests.ports import chosen_port
+
+NEVER_S = 36_000
+"""Longer than any test may take."""
+HURRIED = httpx.Timeout(PATIENT_S, read=0.1)
+"""For requests that are certain to get no answer."""
+go_on = threading.Event()
+"""Lets the ASGI app answer ``/slow``."""
 
 
 def slow(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """A minute for ``/slow``, nothing else."""
+    """For ``/slow`` no answer at all, nothing else."""
     if environ["PATH_INFO"] == "/slow":
-        time.sleep(60)
+        time.sleep(NEVER_S)
     if environ["PATH_INFO"] == "/raises":
         raise RuntimeError("raised for the server")
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
@@ -35,7 +44,7 @@ async def plain(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
             await send({"type": f"{(await receive())['type']}.complete"})
         return
     if scope["path"] == "/slow":
-        time.sleep(2.5)  # noqa: ASYNC251 - blocks the server on purpose
+        go_on.wait(PATIENT_S)  # blocks the server on purpose
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
@@ -53,7 +62,7 @@ def make_asgi() -> object:
 
 def get(url: str) -> bytes:
     """One request, with time to start."""
-    return httpx.get(url, timeout=20).content
+    return httpx.get(url, timeout=PROGRAM_S).content
 
 
 def test_several_workers() -> None:
@@ -70,8 +79,7 @@ def test_several_workers() -> None:
 
 def test_a_port_of_ones_own() -> None:
     """A chosen port is served, and free again afterwards."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = chosen_port()
     for _ in range(2):
         with serve_wsgi(slow, port=port) as url:
             assert f"http://127.0.0.1:{port}" == url
@@ -133,7 +141,7 @@ def test_a_process_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     with serve_wsgi("tests.adapters.test_servers:slow", server="gunicorn") as url:
         assert b"ok" == get(url)
         with pytest.raises(httpx.ReadTimeout):
-            httpx.get(f"{url}/slow", timeout=0.1)
+            httpx.get(f"{url}/slow", timeout=HURRIED)
     with pytest.raises(httpx.TransportError):
         get(url)
 
@@ -142,12 +150,16 @@ def test_a_process_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_thread_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process nothing can be killed, so it is an error; the thread runs into its closed socket."""
     before = set(threading.enumerate())
-    with pytest.raises(WiringError, match="never ends"), serve_asgi(plain) as url:
-        monkeypatch.setattr(servers, "_ENDED_WITHIN_S", 0.1)
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.get(f"{url}/slow", timeout=0.1)
+    go_on.clear()
+    try:
+        with pytest.raises(WiringError, match="never ends"), serve_asgi(plain) as url:
+            monkeypatch.setattr(servers, "_ENDED_WITHIN_S", 0.1)
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.get(f"{url}/slow", timeout=HURRIED)
+    finally:
+        go_on.set()
     for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+        thread.join(PATIENT_S)
 
 
 @pytest.mark.parametrize("server", ASGI_SERVERS)
@@ -159,6 +171,12 @@ def test_an_app_that_refuses_to_start(server: AsgiServer) -> None:
 
 def test_what_wsgiref_prints(capfd: pytest.CaptureFixture[str]) -> None:
     """An app's exception, but not a client that went away."""
+    so_far: list[str] = []
+
+    def read() -> str:
+        so_far.append(capfd.readouterr().err)
+        return "".join(so_far)
+
     with serve_wsgi(slow) as url:
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as wire:
@@ -166,8 +184,9 @@ def test_what_wsgiref_prints(capfd: pytest.CaptureFixture[str]) -> None:
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             wire.send(b"GET")
         assert b"ok" == get(url)
-        assert 500 == httpx.get(f"{url}/raises").status_code
-    printed = capfd.readouterr().err
+        assert 500 == httpx.get(f"{url}/raises", timeout=PATIENT_S).status_code
+        printed = eventually(read, lambda text: "raised for the server" in text)
+    printed += capfd.readouterr().err
     assert "raised for the server" in printed
     assert "ConnectionResetError" not in printed
 

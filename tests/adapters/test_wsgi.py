@@ -1,7 +1,6 @@
 """The raw WSGI adapter, over every WSGI server we name, with apps that use all that PEP 3333 allows."""
 
 import socket
-import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ import pytest
 from flovia.testing.servers import WSGI_SERVERS, WsgiServer, serve_wsgi
 from tests.adapters.buyer import Buyer, payment
 from tests.adapters.wsgi_apps import STRICT
+from tests.patience import PATIENT_S, eventually
 
 
 @pytest.fixture(scope="module", params=WSGI_SERVERS)
@@ -28,10 +28,7 @@ def buyer(server: WsgiServer) -> Iterator[Buyer]:
 
 def count_closed(buyer: Buyer, path: str, at_least: int = 0) -> int:
     """How often the app's iterable was closed, once it is ``at_least`` so often: servers close after sending."""
-    give_up = time.monotonic() + 10
-    while (found := buyer.ask("/closed").body.count(path.encode())) < at_least and time.monotonic() < give_up:
-        time.sleep(0.01)
-    return found
+    return eventually(lambda: buyer.ask("/closed").body.count(path.encode()), lambda found: found >= at_least)
 
 
 def test_one_payment_buys_one_answer(buyer: Buyer) -> None:
@@ -205,7 +202,7 @@ def test_several_authorization_fields(buyer: Buyer) -> None:
 def test_bytes_no_honest_client_sends(buyer: Buyer, field: bytes) -> None:
     """Folded lines, control characters and absurd lengths are refused, by the server or by us; never a 5xx."""
     host = urlsplit(buyer.url)
-    with socket.create_connection((host.hostname or "", host.port or 0), timeout=10) as wire:
+    with socket.create_connection((host.hostname or "", host.port or 0), timeout=PATIENT_S) as wire:
         wire.sendall(b"POST /plain HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + field + b"\r\n\r\n")
         wire.shutdown(socket.SHUT_WR)
         first = wire.recv(65536).split(b" ", 2)

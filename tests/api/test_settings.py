@@ -139,7 +139,7 @@ class TestFlovia:
             ({"provider": "mock", "price": None}, "price=None"),
             ({"price": "1.00 USD"}, "provider"),
             ({"provider": "mock", "price": "one dollar"}, "1.00 SGD"),
-            ({"provider": "hitpay", "price": "1.00 SGD"}, "hitpay"),
+            ({"provider": "hitpay", "price": "0.29 SGD"}, "0.30"),
             ({"offers": []}, "offers"),
             ({"offers": [flovia.Offer(provider="mock", price="1.00 USD")], "price": "1.00 USD"}, "offers"),
             ({"offers": [flovia.Offer(provider="mock", price="1.00 USD")] * 2}, "tell them apart"),

@@ -155,11 +155,12 @@ def serving(script: Script) -> Generator[Server]:
         thread.join()
 
 
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@contextmanager
+def nobody_listens() -> Generator[int]:
+    """A port that refuses connections, and that nobody else can get as long as the block lasts."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # and no listen()
+        yield int(held.getsockname()[1])
 
 
 # --- what a server of this protocol says -----------------------------------------------------------------

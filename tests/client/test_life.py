@@ -33,8 +33,8 @@ from flovia.client.pending import MAX_BODY
 from flovia.core.challenge import Challenge
 from flovia.core.effects import Find, Flow, HttpCall, http, now, recall, remember, sleep
 from flovia.core.errors import WiringError
-from tests.client.agent import WAYS, Agent
-from tests.client.server import Say, Seen, free_port, paid, sells, serving, unpaid
+from tests.client.agent import PATIENT_S, WAYS, Agent
+from tests.client.server import Say, Seen, nobody_listens, paid, sells, serving, unpaid
 
 
 class Shop:
@@ -45,6 +45,7 @@ class Shop:
     def __init__(self, bank: str, wait_s: float = 0.0) -> None:
         self.bank = bank
         self.wait_s = wait_s
+        self.asked = threading.Event()
 
     def can_pay(self, challenge: Challenge) -> bool:
         """Everything."""
@@ -53,6 +54,7 @@ class Shop:
     def pay(self, challenge: Challenge, context: PaymentContext) -> Flow[WalletVerdict]:
         """Ask the bank."""
         assert (yield from now()) > 0
+        self.asked.set()
         yield from sleep(self.wait_s)
         reply = yield from http(HttpCall(http_method="POST", url=f"{self.bank}/{context.reference}"))
         return Payment(payload={"proof": reply.body.decode()}) if reply.status == 200 else Uncertain()
@@ -122,7 +124,8 @@ def test_a_transport_of_its_own_is_made_and_closed(tmp_path: Path) -> None:
     files, budget = PendingFiles(tmp_path), Budget("5.00 SGD")
 
     async def call(url: str) -> httpx.Response:
-        client = httpx.AsyncClient(transport=AsyncPayingTransport(MockWallet(), budget=budget, pending=files))
+        transport = AsyncPayingTransport(MockWallet(), budget=budget, pending=files)
+        client = httpx.AsyncClient(transport=transport, timeout=PATIENT_S)
         try:
             return await client.get(url)
         finally:
@@ -130,16 +133,17 @@ def test_a_transport_of_its_own_is_made_and_closed(tmp_path: Path) -> None:
 
     async def call2(url: str) -> httpx2.Response:
         transport = flovia.client.httpx2.AsyncPayingTransport(MockWallet(), budget=budget, pending=files)
-        client = httpx2.AsyncClient(transport=transport)
+        client = httpx2.AsyncClient(transport=transport, timeout=PATIENT_S)
         try:
             return await client.get(url)
         finally:
             await client.aclose()
 
     with serving(sells()) as server:
-        client = httpx.Client(transport=PayingTransport(MockWallet(), budget=budget, pending=files))
+        transport = PayingTransport(MockWallet(), budget=budget, pending=files)
+        client = httpx.Client(transport=transport, timeout=PATIENT_S)
         transport2 = flovia.client.httpx2.PayingTransport(MockWallet(), budget=budget, pending=files)
-        client2 = httpx2.Client(transport=transport2)
+        client2 = httpx2.Client(transport=transport2, timeout=PATIENT_S)
         found = [payment_info(client.get(server.url)), payment_info(anyio.run(call, server.url))]
         found += [
             flovia.client.httpx2.payment_info(each) for each in (client2.get(server.url), anyio.run(call2, server.url))
@@ -153,13 +157,18 @@ def test_a_transport_of_its_own_is_made_and_closed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_cancelled_while_paying(tmp_path: Path, backend: str) -> None:
     """A call cancelled while the wallet works leaves the money reserved and a record without a credential."""
-    a = Agent("httpx", tmp_path, wallet=Shop("http://127.0.0.1:9", wait_s=30))
+    wallet = Shop("http://127.0.0.1:9", wait_s=3600)
+    a = Agent("httpx", tmp_path, wallet=wallet)
 
     async def call(url: str) -> None:
-        async with httpx.AsyncClient(transport=a.async_transport()) as client:
-            with anyio.move_on_after(0.2) as scope:
-                await client.get(url)
-            assert scope.cancelled_caught
+        transport = a.async_transport()
+        async with (
+            httpx.AsyncClient(transport=transport, timeout=PATIENT_S) as client,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(client.get, url)
+            assert await anyio.to_thread.run_sync(wallet.asked.wait, PATIENT_S)
+            group.cancel_scope.cancel()
 
     with serving(sells()) as server:
         anyio.run(call, server.url, backend=backend)
@@ -179,13 +188,17 @@ def test_cancelled_while_waiting_for_the_paid_answer(tmp_path: Path, backend: st
         if seen.credential is None:
             return unpaid()
         sent.set()
-        over.wait(10)
+        over.wait()  # silent for as long as the client waits
         return paid()
 
     async def call(url: str) -> None:
-        async with httpx.AsyncClient(transport=a.async_transport()) as client, anyio.create_task_group() as group:
+        transport = a.async_transport()
+        async with (
+            httpx.AsyncClient(transport=transport, timeout=PATIENT_S) as client,
+            anyio.create_task_group() as group,
+        ):
             group.start_soon(client.get, url)
-            await anyio.to_thread.run_sync(sent.wait)
+            assert await anyio.to_thread.run_sync(sent.wait, PATIENT_S)
             group.cancel_scope.cancel()
 
     with serving(script) as server:
@@ -287,7 +300,7 @@ def test_whatever_goes_wrong_after_paying_has_a_reference(tmp_path: Path, way: s
     a = Agent(way, tmp_path)
 
     async def call(url: str) -> httpx.Response:
-        async with httpx.AsyncClient(transport=a.async_transport(AsyncOdd())) as client:
+        async with httpx.AsyncClient(transport=a.async_transport(AsyncOdd()), timeout=PATIENT_S) as client:
             return await client.get(url)
 
     with serving(sells()) as server:
@@ -295,7 +308,7 @@ def test_whatever_goes_wrong_after_paying_has_a_reference(tmp_path: Path, way: s
             if a.backend:
                 anyio.run(call, server.url, backend=a.backend)
             else:
-                with httpx.Client(transport=a.transport(Odd())) as client:
+                with httpx.Client(transport=a.transport(Odd()), timeout=PATIENT_S) as client:
                     client.get(server.url)
         assert caught.value.reference is not None
         assert 200 == a.resume(caught.value.reference).status
@@ -304,8 +317,8 @@ def test_whatever_goes_wrong_after_paying_has_a_reference(tmp_path: Path, way: s
 @pytest.mark.parametrize("way", WAYS)
 def test_an_unpaid_call_fails_as_it_always_did(tmp_path: Path, way: str) -> None:
     """Without a payment the HTTP client's own exceptions reach the program unchanged."""
-    with pytest.raises((httpx.ConnectError, httpx2.ConnectError)):
-        Agent(way, tmp_path).get(f"http://127.0.0.1:{free_port()}")
+    with nobody_listens() as port, pytest.raises((httpx.ConnectError, httpx2.ConnectError)):
+        Agent(way, tmp_path).get(f"http://127.0.0.1:{port}")
 
 
 def test_many_threads_share_one_budget(tmp_path: Path) -> None:
@@ -320,7 +333,7 @@ def test_many_threads_share_one_budget(tmp_path: Path) -> None:
 
     with (
         serving(sells()) as server,
-        httpx.Client(transport=a.transport(), timeout=30) as client,
+        httpx.Client(transport=a.transport(), timeout=PATIENT_S) as client,
         ThreadPoolExecutor(8) as pool,
     ):
         results = sorted(pool.map(call, [server.url] * 30))
@@ -342,7 +355,10 @@ def test_many_tasks_share_one_budget_file(tmp_path: Path, backend: str) -> None:
 
     async def main(url: str) -> None:
         transport = a.async_transport()
-        async with httpx.AsyncClient(transport=transport, timeout=30) as client, anyio.create_task_group() as group:
+        async with (
+            httpx.AsyncClient(transport=transport, timeout=PATIENT_S) as client,
+            anyio.create_task_group() as group,
+        ):
             for _ in range(12):
                 group.start_soon(call, client, url)
 
@@ -355,7 +371,7 @@ def test_many_tasks_share_one_budget_file(tmp_path: Path, backend: str) -> None:
 def test_a_request_object_is_paid_for_once(tmp_path: Path) -> None:
     """C12: sending the same Request object again is not a new payment; a new one is."""
     a = Agent("httpx", tmp_path)
-    with serving(sells()) as server, httpx.Client(transport=a.transport()) as client:
+    with serving(sells()) as server, httpx.Client(transport=a.transport(), timeout=PATIENT_S) as client:
         request = client.build_request("GET", server.url)
         assert 200 == client.send(request).status_code
         with pytest.raises(PaymentError, match="already paid"):
@@ -372,7 +388,7 @@ def test_a_read_stream_is_a_body(tmp_path: Path) -> None:
         yield b"two"
 
     a = Agent("httpx", tmp_path)
-    with serving(sells()) as server, httpx.Client(transport=a.transport()) as client:
+    with serving(sells()) as server, httpx.Client(transport=a.transport(), timeout=PATIENT_S) as client:
         request = client.build_request("POST", server.url, content=parts())
         request.read()
         assert 200 == client.send(request).status_code

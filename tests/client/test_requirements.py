@@ -24,8 +24,8 @@ from flovia.client import (
 from flovia.core.challenge import Challenge, format_challenge
 from flovia.core.encoding import b64url_encode
 from flovia.core.errors import CallerError
-from tests.client.agent import WAYS, Agent
-from tests.client.server import Say, Seen, challenge, free_port, paid, receipt, sells, serving, unpaid
+from tests.client.agent import PATIENT_S, WAYS, Agent
+from tests.client.server import Say, Seen, challenge, nobody_listens, paid, receipt, sells, serving, unpaid
 
 
 def _same(say: Say) -> Say:
@@ -326,7 +326,7 @@ def test_c09_plain_http_to_another_machine_is_not_paid(tmp_path: Path) -> None:
             return super().handle_request(request)
 
     a = Agent("httpx", tmp_path)
-    with serving(sells()) as server, httpx.Client(transport=a.transport(Resolver())) as client:
+    with serving(sells()) as server, httpx.Client(transport=a.transport(Resolver()), timeout=PATIENT_S) as client:
         for host in ("api.example.com", "127.0.0.1.example.com", "localhost.example.com"):
             with pytest.raises(PolicyViolation) as caught:
                 client.get(f"http://{host}:{server.port}/paid")
@@ -483,12 +483,13 @@ def test_c14_a_refused_connection_after_paying_is_an_unknown_outcome(tmp_path: P
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             self.calls += 1
             if self.calls > 1:
-                request.url = request.url.copy_with(port=free_port())
+                request.url = request.url.copy_with(port=port)
             return super().handle_request(request)
 
     with (
+        nobody_listens() as port,
         serving(sells()) as server,
-        httpx.Client(transport=a.transport(Gone())) as client,
+        httpx.Client(transport=a.transport(Gone()), timeout=PATIENT_S) as client,
         pytest.raises(OutcomeUnknown) as caught,
     ):
         client.get(server.url)
@@ -523,7 +524,7 @@ def test_a_pending_payment_is_presented_again(agent: MakeAgent) -> None:
 def test_patience_has_an_end(buyer: MakeAgent, retry_after: str) -> None:
     """C14: a wait beyond the policy, or too many of them, is an unknown outcome with a reference."""
     later = Say(status=503, headers=(("Retry-After", retry_after),))
-    a = buyer(policy=Policy(max_tries=3, max_wait_s=2.0))
+    a = buyer(policy=Policy(max_tries=3, max_wait_s=3000.0))
     with serving(sells(later)) as server, pytest.raises(OutcomeUnknown) as caught:
         a.get(server.url)
     assert (3 if retry_after == "0" else 1, 1) == (len(server.credentials), a.payments)

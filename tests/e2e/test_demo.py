@@ -17,8 +17,10 @@ import attrs
 import pytest
 
 from flovia.ledger.opening import open_ledger
+from tests.patience import PATIENT_S, PROGRAM_S
+from tests.ports import chosen_port
 
-WITHIN_S = 60.0
+WITHIN_S = PROGRAM_S
 UP = "Ctrl-C ends the demo"
 
 
@@ -32,17 +34,11 @@ class Demo:
 
     def get(self, path: str, credential: str | None = None) -> tuple[int, dict[str, str], str]:
         """Status, headers (names in lower case) and body of a GET, as curl would send it."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENT_S)
         with contextlib.closing(connection):
             connection.request("GET", path, headers={} if credential is None else {"Authorization": credential})
             answer = connection.getresponse()
             return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode()
-
-
-def free_port() -> int:
-    """A port of loopback that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def flovia_command(*arguments: str) -> list[str]:
@@ -53,7 +49,7 @@ def flovia_command(*arguments: str) -> list[str]:
 @contextlib.contextmanager
 def demo(folder: Path, *arguments: str) -> Generator[Demo]:
     """Start a demo in ``folder`` and wait until it is up; end it, and only it, afterwards."""
-    port = free_port()
+    port = chosen_port()
     temporary = folder / "tmp"
     temporary.mkdir()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOVIA_")}

@@ -17,11 +17,13 @@ from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql_schema import SCHEMA_VERSION
 from flovia.ledger.sqlite import journal_mode
 from flovia.testing.ledger_steps import ManualClock, claim
+from tests.patience import PROGRAM_S
 
 
 def refusal(url: str) -> str:
-    """What the WiringError says."""
-    with pytest.raises(WiringError) as caught:
+    """What the WiringError says; of a file that another holds, at once."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(WiringError) as caught:
+        patch.setattr(sqlite, "PATIENCE_S", 0.05)
         open_ledger(url)
     return str(caught.value)
 
@@ -252,6 +254,8 @@ def test_without_sqlalchemy() -> None:
         "try: open_ledger('sqlite:///flovia.db')\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=PROGRAM_S
+    )
     assert done.stdout.startswith("WiringError")
     assert "pip install 'flovia[server]'" in done.stdout

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -12,6 +13,7 @@ from flovia.core.events import EventRow
 from flovia.ledger import outbox
 from flovia.ledger.outbox import BATCH, Outbox
 from flovia.testing.ledger_steps import event_row
+from tests.patience import PATIENT_S
 
 
 class Store:
@@ -25,9 +27,10 @@ class Store:
 
     def __call__(self, rows: Sequence[EventRow]) -> None:
         """Store the rows, or raise what was set."""
+        error = self.error  # once: a test may take it away meanwhile
         self.tried.set()
-        if self.error is not None:
-            raise self.error
+        if error is not None:
+            raise error
         self.batches.append(rows)
         self.wrote.set()
 
@@ -47,10 +50,10 @@ def test_written_in_the_background() -> None:
     store = Store()
     box = Outbox(store)
     box.append(rows(0, 3))
-    assert store.wrote.wait(10)
+    assert store.wrote.wait(PATIENT_S)
     store.wrote.clear()
     box.append(rows(3, 5))
-    assert store.wrote.wait(10)
+    assert store.wrote.wait(PATIENT_S)
     box.close()
     assert list(range(5)) == store.seqs
 
@@ -62,7 +65,7 @@ def test_a_full_batch_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     box = Outbox(store)
     box.append(rows(0, 1))
     box.append(rows(1, BATCH + 10))
-    assert store.wrote.wait(10)
+    assert store.wrote.wait(PATIENT_S)
     box.close()
     assert list(range(BATCH + 10)) == store.seqs
     assert [BATCH, 10] == [len(batch) for batch in store.batches]
@@ -89,12 +92,12 @@ def test_a_failing_store_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None
     store.error = LedgerError("down, for this test")
     box = Outbox(store)
     box.append(rows(0, 3))
-    assert store.tried.wait(10)
+    assert store.tried.wait(PATIENT_S)
     with pytest.raises(LedgerError):
         box.flush()
     box.append(rows(3, 6))
     store.error = None
-    assert store.wrote.wait(10)
+    assert store.wrote.wait(PATIENT_S)
     box.close()
     assert list(range(6)) == store.seqs
     assert box.dropped == 0
@@ -128,6 +131,49 @@ def test_closing_with_the_store_down(caplog: pytest.LogCaptureFixture) -> None:
     assert "4 events and 0 ends of deliveries are lost" in caplog.text
     box.append(rows(4, 5))
     assert box.dropped == 5
+
+
+def test_closing_while_the_thread_writes(caplog: pytest.LogCaptureFixture) -> None:
+    """A store that comes back just then: what the thread writes is not counted as lost, nor written off under it."""
+    store = Store()
+    store.error = LedgerError("down, for this test")
+    box = Outbox(lambda rows: store(rows) if store.error else slowly(rows))
+    writing = threading.Event()
+
+    def slowly(rows: Sequence[EventRow]) -> None:
+        writing.set()
+        time.sleep(0.05)
+        store(rows)
+
+    class Handing:
+        """A lock that close() gives away, when its own try has failed, to a thread that waited for it."""
+
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+            self.other: threading.Thread | None = None
+
+        def __enter__(self) -> None:
+            self.lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            self.lock.release()
+            if self.other is None:
+                store.error = None
+                self.other = threading.Thread(target=box.flush)
+                self.other.start()
+                assert writing.wait(PATIENT_S)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Outbox, "_launch", lambda box: None)  # the thread is the test's own
+        box.append(rows(0, 2))
+    handing = Handing()
+    box._writing = handing  # type: ignore[assignment]  # enough of a lock
+    box.close()
+    assert handing.other is not None
+    handing.other.join()
+    assert [0, 1] == store.seqs
+    assert 0 == box.dropped
+    assert "lost" not in caplog.text
 
 
 def test_without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,13 +16,14 @@ import flovia
 from flovia.core.effects import ClaimResult
 from flovia.core.errors import LedgerError, WiringError
 from flovia.core.events import Event
-from flovia.core.exchange import DELIVERED, SETTLED
+from flovia.core.exchange import DELIVERED, DELIVERING, SETTLED
 from flovia.ledger import sql, sqlite
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from flovia.ledger.sqlite import SqliteDatabase
 from flovia.testing.ledger_steps import DAY_S, KEY, ManualClock, claim, event_row, settle
 from tests.core.world import buy, request
+from tests.patience import PROGRAM_S, PROMISED_S
 
 
 @pytest.fixture
@@ -67,13 +68,14 @@ VERBS: dict[str, Callable[[SqlLedger], object]] = {
 
 def test_patience_fits_the_promise() -> None:
     """Waiting for a turn, for the file and for a commit, with one last try of each, stays under 2 seconds."""
-    assert sqlite.PATIENCE_S + sqlite.COMMIT_PATIENCE_S + 2 * sqlite.PAUSE_S < 2
+    assert PROMISED_S + sqlite.COMMIT_PATIENCE_S + 2 * sqlite.PAUSE_S < 2
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_locked_file(path: Path, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another program holds the file, every verb ends in LedgerError; afterwards it works again."""
     monkeypatch.setattr(sqlite, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(sqlite, "COOL_DOWN_S", 3600.0)  # so that it is not over when we look
     ledger = open_ledger(f"sqlite:///{path}")
     assert isinstance(ledger, SqlLedger)
     ledger.find("warm|up")
@@ -139,7 +141,7 @@ def test_a_commit_that_readers_block(path: Path, monotonic: ManualClock, clock: 
 
     def tick() -> None:
         while not ticking.wait(0.01):
-            monotonic.advance(0.1)
+            monotonic.advance(sqlite.PATIENCE_S)
 
     thread = threading.Thread(target=tick)
     thread.start()
@@ -232,7 +234,7 @@ print("recovered")
 def test_a_full_disk(path: Path) -> None:
     """When nothing more can be written the step fails whole, and goes through once there is room again."""
     command = [sys.executable, "-c", FULL_DISK, f"sqlite:///{path}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_S, check=False)
     assert (done.stdout, done.stderr) == ("recovered\n", "")
 
 
@@ -373,19 +375,25 @@ def test_opening_with_a_file_that_is_none(tmp_path: Path) -> None:
         SqliteDatabase(tmp_path)
 
 
-def test_an_end_that_found_the_file_locked_is_recorded_later(path: Path, clock: ManualClock) -> None:
+def test_an_end_that_found_the_file_locked_is_recorded_later(
+    path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A delivery whose record met a locked file is recorded, with its events, when the lock is gone: no second one."""
     kept = open_ledger(f"sqlite:///{path}", clock=clock)
     flo = flovia.Flovia(ledger=kept, secret="test-secret-of-at-least-32-bytes!!", clock=clock)
     gate = flo.paid_api(provider="mock", price="1.00 USD")
     credential, passage = buy(gate)
     passage.start(200, flovia.Headers.of(()))
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, monkeypatch.context() as patch:
         other.execute("BEGIN IMMEDIATE")
+        patch.setattr(sqlite, "PATIENCE_S", 0.05)
         gate.leave(passage, completed=True)
+        state = kept.find(passage.key)
+        assert state is not None
+        assert state.state == DELIVERING
         other.execute("ROLLBACK")
-    time.sleep(1.1)  # the ledger answers nobody for a second after a failure
     kept.flush()
+    monkeypatch.setattr(sqlite, "COOL_DOWN_S", 0.0)  # else the ledger answers nobody for a second after a failure
     found = kept.find(passage.key)
     assert found is not None
     assert found.state == DELIVERED

@@ -10,28 +10,21 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from tests.ports import chosen_port
 from tests.tools.readme import command
 
-INSTALL_AND_START_S = 300
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+INSTALL_AND_START_S = 900
 
 
 def visit(port: int) -> tuple[int, str]:
     """The status and challenge that an unpaid request to /paid gets; status 0 while nobody listens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/paid")
         response = connection.getresponse()
@@ -44,7 +37,7 @@ def visit(port: int) -> tuple[int, str]:
 
 def main() -> int:
     """Run as a program."""
-    port = free_port()
+    port = chosen_port()
     with tempfile.TemporaryDirectory() as folder:
         line = command("demo", Path("README.md").read_text(encoding="utf-8"))
         line += f" --no-browser --port {port} --ledger sqlite:///{folder}/demo.db"
@@ -90,7 +83,7 @@ def _end(shell: subprocess.Popen[bytes]) -> None:
             return
         os.killpg(shell.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            shell.wait(timeout=10)
+            shell.wait(timeout=30)
 
 
 if __name__ == "__main__":

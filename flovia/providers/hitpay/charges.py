@@ -155,7 +155,7 @@ class Charges:
                 return NotPaid(problem="payment-expired")
             case 404:
                 return NotPaid(problem="invalid-challenge")
-            case 422:
+            case 422 if answer.code in ("", "request_hash_mismatch"):
                 _log.error("the broker refuses the request hash of charge %s", asked_id(asked))
                 return NotPaid()
             case status:

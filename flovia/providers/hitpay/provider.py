@@ -111,7 +111,11 @@ class HitPayProvider:
         """A charge, or the binding of a wallet, and the challenge that leads to it."""
         self._configured()
         check_price(quote.price, self.config)
-        wallet = self._saved.wallet_asked(quote.request) or (self._wallet if self._save_only else None)
+        wallet = self._saved.wallet_asked(quote.request)
+        if wallet is None:
+            wallet = self._saved.wallet_again(quote.request, quote.price.currency)
+        if wallet is None and self._save_only:
+            wallet = self._wallet
         if wallet is None and self._save_only:
             raise Refusal(WALLET_UNSUPPORTED, body={"allowed": []}, open_outcome=False)
         if wallet is not None:

@@ -95,18 +95,22 @@ class SavedCharges:
     # --- asking -----------------------------------------------------------------------------------------------
 
     def wallet_asked(self, request: HttpRequest) -> str | None:
-        """The wallet that the agent wants to save: by its header, its query, or an old grant that is of no use."""
+        """The wallet that the agent wants to save, by header or query."""
         if self._saved is None:
             return None
         found = request.headers.get(self._config.wallet_header)
         if found is None:
             named = query_members(request.query).get(self._config.wallet_query)
             found = named if isinstance(named, str) else None
-        if found is None:
-            claims = peek(grant_in(request))
-            hint = claims.get("payment_method", claims.get("paymentMethod"))
-            found = hint if isinstance(hint, str) and hint in WALLETS else None
         return found.strip() if found else None
+
+    def wallet_again(self, request: HttpRequest, currency: str) -> str | None:
+        """The wallet of a grant that is of no use any more, if it can be bound anew; else paying once is offered."""
+        claims = peek(grant_in(request))
+        hint = claims.get("payment_method", claims.get("paymentMethod"))
+        if self._saved is None or not isinstance(hint, str) or currency not in WALLETS.get(hint, ()):
+            return None
+        return None if self._email(self._saved, request) is None else hint
 
     def quote(self, quote: Quote, wallet: str) -> Flow[Terms]:
         """A page on which the customer binds the wallet, as a challenge.
@@ -119,14 +123,14 @@ class SavedCharges:
             raise Refusal(WALLET_UNSUPPORTED, body={"allowed": []}, open_outcome=False)
         saved.check(quote.price)
         currency = quote.price.currency
-        email = (saved.customer_email(quote.request) or "").strip()
-        if not email or len(email) > MAX_EMAIL or "@" not in email or not email.isprintable():
+        email = self._email(saved, quote.request)
+        if email is None:
             raise Refusal(NO_CUSTOMER, open_outcome=False)
         rh = request_hash(quote.request, config)
         try:
             allowed = yield from self._allowed(currency)
             if wallet not in allowed:
-                # `names`: what the broker says and nothing of the client's.
+                # What the broker says, and nothing of the client's.
                 raise Refusal(WALLET_UNSUPPORTED, body={"allowed": list(allowed)}, open_outcome=False)
             if wait := (yield from take_creation(config, quote.client)):
                 raise Refusal("rate-limited", retry_after_s=wait)
@@ -139,6 +143,12 @@ class SavedCharges:
         form = wire.form_of(quote.request, config)
         request = wire.challenge_request(quote.price, created, description=quote.description, form=form, wallet=wallet)
         return terms_for(config, request, created, opaque={METHOD_ID: created.id, HASH: rh}, form=form)
+
+    @staticmethod
+    def _email(saved: SavedMethods, request: HttpRequest) -> str | None:
+        """The customer's address, if the request says one that can be one."""
+        found = (saved.customer_email(request) or "").strip()
+        return found if found and len(found) <= MAX_EMAIL and "@" in found and found.isprintable() else None
 
     def adopt(self, grant: str, quote: Quote) -> Adopted | None:
         """A grant that comes without a challenge: it pays today's price for this request."""

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -14,6 +13,7 @@ from flovia.core.problems import PROBLEMS
 from flovia.core.receipt import parse_receipt
 from tests.adapters.behaviour.table import SECOND_TEST_SECRET, TEST_SECRET, Answer, Ask, Case, Exchange, Seen, Set
 from tests.adapters.behaviour.wire import Reply, control, exchange, head
+from tests.patience import eventually
 
 MAX_CHALLENGE = 4096
 
@@ -57,12 +57,11 @@ class Run:
     def exchange(self, step: Exchange) -> None:
         """Send a request, read the answer, compare."""
         request, expected = self.request(step.ask), self.expected(step)
-        give_up = time.monotonic() + 2
-        while True:
-            reply = exchange(self.url, request, step.ask.http_method)
-            if reply.status != 409 or 409 in expected.statuses or time.monotonic() > give_up:
-                break
-            time.sleep(0.01)  # a delivery is recorded after its last byte was sent: until then it is in flight
+        # A delivery is recorded after its last byte was sent: until then it is in flight.
+        reply = eventually(
+            lambda: exchange(self.url, request, step.ask.http_method),
+            lambda reply: reply.status != 409 or 409 in expected.statuses,
+        )
         number = len(self.replies)
         where = f"answer {number} of {self.case.name} ({step.ask.http_method} {step.ask.target})"
         assert reply.status in expected.statuses, f"{where}: {reply.status} {reply.headers} {reply.body[:500]!r}"
@@ -214,17 +213,18 @@ class Run:
 
     def check_counters(self) -> None:
         """The counters are the row's, and the events agree with them."""
-        found = self.counters()
         wanted = dict(self.case.counts)
-        give_up = time.monotonic() + 2
-        events = cast("Sequence[Mapping[str, str]]", found["events"])
-        while time.monotonic() < give_up:
-            told = {event["type"] for event in events}
-            if all(found[name] == value for name, value in wanted.items()) and told.issuperset(self.case.events):
-                break
-            time.sleep(0.02)  # a delivery is recorded, and its end told, after its last byte was sent
-            found = self.counters()
-            events = cast("Sequence[Mapping[str, str]]", found["events"])
+
+        def told(found: Mapping[str, JsonValue]) -> Sequence[Mapping[str, str]]:
+            return cast("Sequence[Mapping[str, str]]", found["events"])
+
+        def complete(found: Mapping[str, JsonValue]) -> bool:
+            types = {event["type"] for event in told(found)}
+            return all(found[name] == value for name, value in wanted.items()) and types.issuperset(self.case.events)
+
+        # A delivery is recorded, and its end told, after its last byte was sent.
+        found = eventually(self.counters, complete)
+        events = told(found)
         assert wanted == {name: found[name] for name in wanted}
         ids = [event["id"] for event in events]
         types = [event["type"] for event in events]

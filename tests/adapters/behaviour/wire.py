@@ -10,8 +10,7 @@ from typing import cast
 import attrs
 
 from flovia.core.encoding import JsonValue
-
-TIMEOUT_S = 20.0
+from tests.patience import PATIENT_S
 
 
 @attrs.frozen(kw_only=True)
@@ -48,7 +47,7 @@ def head(http_method: str, target: str, headers: Sequence[tuple[str, str]]) -> b
 def exchange(url: str, data: bytes, http_method: str) -> Reply:
     """Send bytes on a connection of their own and read one answer."""
     host, _, port = url.removeprefix("http://").partition(":")
-    with closing(socket.create_connection((host, int(port)), timeout=TIMEOUT_S)) as connection:
+    with closing(socket.create_connection((host, int(port)), timeout=PATIENT_S)) as connection:
         try:
             connection.sendall(data)
             with closing(http.client.HTTPResponse(connection, method=http_method)) as response:

@@ -1,0 +1,1 @@
+"""The HitPay provider, driven by hand."""

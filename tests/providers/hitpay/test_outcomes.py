@@ -1,0 +1,490 @@
+"""What an agent is told in every situation: HitPay's states, mapped to statuses and problem codes."""
+
+import json
+
+import pytest
+
+from flovia.core.effects import HttpReply
+from flovia.core.encoding import loads_object
+from flovia.core.errors import HttpError
+from tests.providers.hitpay.fake import (
+    LIFE_S,
+    Signer,
+    World,
+    challenge_of,
+    charge_id,
+    credential,
+    field,
+    problem,
+    reply,
+    request,
+)
+
+
+class TestOneTime:
+    """Pay once per request."""
+
+    def test_no_credential(self) -> None:
+        """402 payment-required, and a charge is created for this request."""
+        world = World()
+        response = world.refusal(request())
+        assert (402, "payment-required") == problem(response)
+        (call,) = world.hitpay.called("create")
+        sent = loads_object(call.body)
+        assert ("1.00", "sgd", "Forecast") == (sent["amount"], sent["currency"], sent["description"])
+        assert "test_salt" == sent["webhook_salt"]
+
+    def test_paid(self) -> None:
+        """Paying and repeating the request lets in once, with both receipts; a second time it is used up."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        passage = world.enter(request(credential(challenge)))
+        assert passage.grant is not None
+        assert (charge_id(challenge), 100, "sgd") == (
+            passage.grant.payment_id,
+            passage.grant.amount,
+            passage.grant.currency,
+        )
+        added = world.deliver(passage)
+        assert 3 == len(added["mpp-receipt"].split("."))
+        receipt = loads_object(_decoded(added["payment-receipt"]))
+        assert "hitpay" == receipt["method"]
+        assert charge_id(challenge) == receipt["reference"] == receipt["externalId"]
+        assert {"receipt_jws": added["mpp-receipt"], "payment_id": f"pay_{charge_id(challenge)}"} == receipt["extra"]
+        assert (402, "invalid-challenge") == problem(world.refusal(request(credential(challenge))))
+        assert 2 == len(world.hitpay.charges)
+
+    def test_a_redelivery_says_the_same(self) -> None:
+        """A payment whose delivery failed is delivered again with the very same receipts, and nobody is asked."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        first = world.deliver(world.enter(request(credential(challenge))), 500)
+        asked = len(world.hitpay.calls)
+        second = world.enter(request(credential(challenge)))
+        assert second.grant is not None
+        assert second.grant.redelivery
+        again = world.deliver(second)
+        assert "payment-receipt" not in first
+        assert again["mpp-receipt"]
+        assert asked == len(world.hitpay.calls)
+
+    def test_undecodable(self) -> None:
+        """402 malformed-credential with a fresh challenge."""
+        world = World()
+        response = world.refusal(request("%%%"))
+        assert (402, "malformed-credential") == problem(response)
+        assert challenge_of(response).id
+
+    def test_another_url(self) -> None:
+        """A credential for one URL is refused on another before the broker is called."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        response = world.refusal(request(credential(challenge), query="zip=10001"))
+        assert (402, "invalid-challenge") == problem(response)
+        assert [] == world.hitpay.called("verify")
+
+    def test_the_hash_of_the_request_differs(self) -> None:
+        """402 verification-failed: the hash is recomputed from the request, whatever the gate says."""
+        hashes = iter(("a" * 64, "b" * 64, "c" * 64))
+        world = World(request_hash=lambda request, ignores: next(hashes))
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        response = world.refusal(request(credential(challenge)))
+        assert (402, "verification-failed") == problem(response)
+        assert [] == world.hitpay.called("verify")
+        assert challenge.id != challenge_of(response).id
+
+    def test_the_broker_says_another_hash(self) -> None:
+        """The broker's 422 is a 402 verification-failed with a fresh challenge."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.given["verify"] = [reply(422, {"error": "request_hash_mismatch"})]
+        assert (402, "verification-failed") == problem(world.refusal(request(credential(challenge))))
+
+    def test_pending(self) -> None:
+        """402 with the same challenge and body, and Retry-After; no second charge is created."""
+        world = World()
+        first = world.refusal(request())
+        challenge = challenge_of(first)
+        for _ in range(3):
+            response = world.refusal(request(credential(challenge)))
+            assert (402, "verification-failed") == problem(response)
+            assert "2" == field(response, "retry-after")
+            assert field(first, "www-authenticate") == field(response, "www-authenticate")
+            members, before = loads_object(response.body), loads_object(first.body)
+            assert before["challenge"] == members["challenge"]
+            assert field(first, "content-type") == field(response, "content-type") == "application/json"
+        assert 1 == len(world.hitpay.charges)
+
+    def test_expired(self) -> None:
+        """An unpaid charge whose time is up: 402 payment-expired with a fresh challenge."""
+        world = World()
+        challenge = world.challenge()
+        world.hand.clock.advance(LIFE_S)
+        world.hitpay.states[charge_id(challenge)] = "expired"
+        response = world.refusal(request(credential(challenge)))
+        assert (402, "payment-expired") == problem(response)
+        assert challenge.id != challenge_of(response).id
+
+    def test_expired_while_pending(self) -> None:
+        """The broker still says pending after the challenge's time: payment-expired, not the dead challenge again."""
+        world = World()
+        challenge = world.challenge()
+        world.hand.clock.advance(LIFE_S)
+        response = world.refusal(request(credential(challenge)))
+        assert (402, "payment-expired") == problem(response)
+        assert challenge.id != challenge_of(response).id
+
+    def test_expired_but_paid_in_time(self) -> None:
+        """A charge paid in time and presented late lets in: nobody is asked to pay twice."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        world.hand.clock.advance(3600)
+        assert world.enter(request(credential(challenge))).grant is not None
+
+    def test_a_day_is_enough(self) -> None:
+        """After redeem_late_s a fresh claim is no longer possible."""
+        world = World(redeem_late_s=60)
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        world.hand.clock.advance(LIFE_S + 60)
+        assert (402, "payment-expired") == problem(world.refusal(request(credential(challenge))))
+
+    def test_unknown_to_the_broker(self) -> None:
+        """404 of the broker: 402 invalid-challenge with a fresh challenge."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.given["verify"] = [reply(404, {"error": "not_found"})]
+        assert (402, "invalid-challenge") == problem(world.refusal(request(credential(challenge))))
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            reply(500),
+            reply(503, {"error": "x"}, retry_after="7"),
+            reply(429, {"error": "x"}, retry_after="7"),
+            reply(302, {}),
+            reply(401, {"error": "bad_key"}),
+            reply(400, {}),
+            reply(422, {"error": "nonce_mismatch"}),
+            reply(409, {"error": "already_verified"}),
+            reply(200, {}),
+            reply(200, {"receipt_jws": 1}),
+            reply(200, [1]),
+            HttpReply(status=200, body=b"<html>"),
+            HttpReply(status=200, body=b"[" * 5000),
+            HttpError("time-out", sent=True),
+            HttpError("refused", sent=False),
+        ],
+        ids=str,
+    )
+    def test_unknown(self, given: HttpReply | Exception) -> None:
+        """503 with Retry-After and no challenge; the same credential comes in once HitPay answers, with one charge."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        world.hitpay.given["verify"] = [given]
+        response = world.refusal(request(credential(challenge)))
+        assert (503, "outcome-unknown") == problem(response)
+        assert field(response, "www-authenticate") is None
+        assert field(response, "retry-after") in ("2", "5", "7")
+        assert b"bad_key" not in response.body
+        assert world.enter(request(credential(challenge))).grant is not None
+        assert 1 == len(world.hitpay.charges)
+        assert "payment.unknown" in world.events()
+
+    def test_a_longer_wait_is_passed_on(self) -> None:
+        """Retry-After of the broker reaches the agent, within a minute."""
+        world = World()
+        challenge = world.challenge()
+        for said, told in (("7", "7"), ("100000", "60"), ("soon", "2"), ("0", "1")):
+            world.hitpay.given["verify"] = [reply(429, {}, retry_after=said)]
+            assert told == field(world.refusal(request(credential(challenge))), "retry-after")
+
+    @pytest.mark.parametrize(
+        "claims",
+        [
+            {"iss": "https://evil.test"},
+            {"status": "pending"},
+            {"iat": 9_999_999_999},
+            {"challenge_id": "mpp_ch_other"},
+            {"request_hash": "0" * 64},
+            {"request_hash": None},
+            {"amount": 1.0},
+        ],
+        ids=str,
+    )
+    def test_a_receipt_that_proves_nothing(self, claims: dict[str, object]) -> None:
+        """The broker says paid and its receipt does not: 503, no challenge, and later the right receipt lets in."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        world.hitpay.claims = claims
+        assert (503, "outcome-unknown") == problem(world.refusal(request(credential(challenge))))
+        world.hitpay.claims = {}
+        assert world.enter(request(credential(challenge))).grant is not None
+
+    @pytest.mark.parametrize("typ", ["mpp-spm+jwt", "application/mpp-spm+jwt"])
+    def test_a_grant_as_receipt(self, typ: str) -> None:
+        """A token of a grant's type is no receipt, even with a receipt's claims."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        jws = world.hitpay.signer.sign(world.hitpay.receipt(charge_id(challenge)), typ)
+        world.hitpay.given["verify"] = [reply(200, {"receipt_jws": jws})]
+        assert (503, "outcome-unknown") == problem(world.refusal(request(credential(challenge))))
+
+    def test_a_foreign_key(self) -> None:
+        """A receipt of a key that the broker does not publish, or of that name but another key, is not believed."""
+        for kid in ("other", "test-1"):
+            world = World()
+            challenge = world.challenge()
+            world.hitpay.pay(charge_id(challenge))
+            jws = Signer(kid).sign(world.hitpay.receipt(charge_id(challenge)))
+            world.hitpay.given["verify"] = [reply(200, {"receipt_jws": jws})]
+            assert (503, "outcome-unknown") == problem(world.refusal(request(credential(challenge))))
+
+    def test_key_rotation(self) -> None:
+        """A receipt under a new key costs one more fetch of the keys and is good."""
+        world = World()
+        for _ in range(2):
+            challenge = world.challenge()
+            world.hitpay.pay(charge_id(challenge))
+            world.deliver(world.enter(request(credential(challenge))))
+            world.hitpay.signer = Signer("test-2")
+            world.hand.clock.advance(5)
+        assert 2 == len(world.hitpay.called("jwks"))
+
+    def test_keys_unreachable(self) -> None:
+        """503 and the claim is parked; nothing is let in on a receipt that cannot be checked."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        world.hitpay.given["jwks"] = [reply(500), HttpError("time-out", sent=True)]
+        assert (503, "outcome-unknown") == problem(world.refusal(request(credential(challenge))))
+        world.hand.clock.advance(20)
+        assert (503, "outcome-unknown") == problem(world.refusal(request(credential(challenge))))
+        world.hand.clock.advance(20)
+        assert world.enter(request(credential(challenge))).grant is not None
+
+    @pytest.mark.parametrize(
+        ("amount", "currency", "code"),
+        [
+            ("0.99", "sgd", "payment-insufficient"),
+            ("1.01", "sgd", "verification-failed"),
+            ("1.00", "myr", "verification-failed"),
+        ],
+    )
+    def test_another_amount(self, amount: str, currency: str, code: str) -> None:
+        """The receipt says other money than was asked: refused, and on record as unmatched."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        world.hitpay.claims = {"amount": amount, "currency": currency}
+        assert (402, code) == problem(world.refusal(request(credential(challenge))))
+        assert "payment.unmatched" in world.events()
+
+    def test_the_payload_names_another_charge(self) -> None:
+        """A paid charge opens nothing under the challenge of another one."""
+        world = World()
+        first, second = world.challenge(), world.challenge()
+        world.hitpay.pay(charge_id(first))
+        response = world.refusal(request(credential(second, {"challenge_id": charge_id(first)})))
+        assert (402, "verification-failed") == problem(response)
+        assert [] == world.hitpay.called("verify")
+        assert (402, "invalid-payload") == problem(world.refusal(request(credential(second, {"x": "y"}))))
+
+    def test_a_price_for_saved_methods_only(self) -> None:
+        """A grant where no wallets are saved is an invalid payload."""
+        world = World()
+        challenge = world.challenge()
+        response = world.refusal(request(credential(challenge, {"saved_method_jws": world.hitpay.grant()})))
+        assert (402, "invalid-payload") == problem(response)
+
+    def test_the_nonce_stays(self) -> None:
+        """Creation, its retry and the verification use one nonce, and no agent ever sees it."""
+        world = World()
+        world.hitpay.given["create"] = [HttpError("reset", sent=True)]
+        response = world.refusal(request())
+        challenge = challenge_of(response)
+        world.hitpay.pay(charge_id(challenge))
+        world.deliver(world.enter(request(credential(challenge))))
+        bodies = [loads_object(call.body) for route in ("create", "verify") for call in world.hitpay.called(route)]
+        assert 3 == len(bodies)
+        (nonce,) = {str(body["nonce"]) for body in bodies}
+        assert len(nonce) >= 22
+        assert nonce not in str(challenge.opaque_json)
+        assert 1 == len(world.hitpay.charges)
+
+    def test_the_store_lost_the_nonce(self) -> None:
+        """Without the nonce the broker decides by hash and key alone."""
+        world = World(nonce_kept_s=1)
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        world.hand.clock.advance(2)
+        assert world.enter(request(credential(challenge))).grant is not None
+        assert "nonce" not in loads_object(world.hitpay.called("verify")[0].body)
+
+
+class TestCreating:
+    """What keeps a charge from being made ends without a challenge."""
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            reply(500),
+            reply(401, {"error": "bad key test_key"}),
+            reply(409, {"error": "nonce_reused"}),
+            reply(200, {}),
+            reply(200, {"challenge_id": "../x", "checkout_url": "https://x.test/"}),
+            reply(200, {"challenge_id": "mpp_ch_1", "checkout_url": "javascript:alert(1)"}),
+            reply(200, {"challenge_id": "mpp_ch_1", "checkout_url": "https://u@x.test/"}),
+            reply(200, {"challenge_id": "mpp_ch_1", "checkout_url": "https://[x/"}),
+            reply(200, {"challenge_id": "mpp_ch_1", "checkout_url": "https://x.test/", "expires_at": "soon"}),
+            reply(
+                200,
+                {"challenge_id": "mpp_ch_1", "checkout_url": "https://x.test/", "expires_at": "2000-01-01T00:00:00Z"},
+            ),
+            reply(200, {"challenge_id": "mpp_ch_1", "checkout_url": "https://x.test/", "polling_url": 7}),
+            HttpReply(status=204),
+            HttpError("time-out", sent=True),
+        ],
+        ids=str,
+    )
+    def test_no_charge(self, given: HttpReply | Exception) -> None:
+        """503 with Retry-After, no challenge, and none of the broker's words."""
+        world = World()
+        world.hitpay.given["create"] = [given, given]
+        response = world.refusal(request())
+        assert (503, "provider-unavailable") == problem(response)
+        assert field(response, "www-authenticate") is None
+        assert int(field(response, "retry-after") or 0) > 0
+        assert b"bad key" not in response.body
+
+    def test_members_inside_the_challenge(self) -> None:
+        """The names of HitPay's SDK are understood too; without an expiry ours is used."""
+        world = World(charge_lifetime_s=120)
+        details = {"checkout_url": "https://securecheckout.example.test/x", "polling_url": "https://broker.test/p"}
+        world.hitpay.given["create"] = [
+            reply(200, {"challenge_id": "mpp_ch_9", "challenge": {"methodDetails": details}})
+        ]
+        response = world.refusal(request())
+        body = loads_object(response.body)
+        shown = body["challenge"]
+        assert isinstance(shown, dict)
+        assert details == {name: shown["methodDetails"][name] for name in details}
+        assert world.challenge().id
+
+    def test_not_configured(self) -> None:
+        """Without a key: 503 hitpay_mpp_not_configured that names the variables, and nobody is called."""
+        world = World(api_key=None)
+        for response in (world.refusal(request()), world.refusal(request("mpp_ch_1", query="credential=demo-paid"))):
+            assert 503 == response.status
+            body = json.loads(response.body)
+            assert "hitpay_mpp_not_configured" == body["error"]
+            assert "urn:flovia:problem:hitpay_mpp_not_configured" == body["type"]
+            assert "HITPAY_API_KEY" in body["detail"]
+            assert field(response, "www-authenticate") is None
+        assert [] == world.hitpay.calls
+
+    def test_key_taken_away(self) -> None:
+        """A credential from before the key went: 503, parked, and good again once the key is back."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        gone = World(api_key=None)
+        gone.hand, gone.hitpay = world.hand, world.hitpay
+        gone.paid = world.flo.paid_api(provider=gone.provider, price="1.00 SGD")
+        assert 503 == gone.refusal(request(credential(challenge))).status
+        assert world.enter(request(credential(challenge))).grant is not None
+
+
+class TestCoreFallback:
+    """A broker whose status is stuck, with the core API asked as well."""
+
+    def test_off(self) -> None:
+        """By default only the broker's word counts."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay_at_core(charge_id(challenge))
+        assert 402 == world.refusal(request(credential(challenge))).status
+        assert [] == world.hitpay.called("request")
+
+    @pytest.mark.parametrize(
+        ("status", "payment"), [("completed", "succeeded"), ("pending", "succeeded"), ("expired", "succeeded")]
+    )
+    def test_paid_at_core(self, status: str, payment: str) -> None:
+        """Paid is what the request says or any of its payments does: the status above may lag."""
+        world = World(core_fallback=True)
+        challenge = world.challenge()
+        world.hitpay.pay_at_core(charge_id(challenge), status, payment)
+        passage = world.enter(request(credential(challenge)))
+        added = world.deliver(passage)
+        receipt = loads_object(_decoded(added["payment-receipt"]))
+        assert {"payment_id": f"pay_{charge_id(challenge)}"} == receipt["extra"]
+        assert "mpp-receipt" not in added
+
+    @pytest.mark.parametrize(
+        ("status", "payment"),
+        [("pending", "pending"), ("pending", "failed"), ("pending", "succeeded_manually"), ("expired", "failed")],
+    )
+    def test_not_paid_at_core(self, status: str, payment: str) -> None:
+        """Anything else is not paid."""
+        world = World(core_fallback=True)
+        challenge = world.challenge()
+        world.hitpay.pay_at_core(charge_id(challenge), status, payment)
+        assert 402 == world.refusal(request(credential(challenge))).status
+
+    def test_manual(self) -> None:
+        """A payment marked by hand counts only where that is configured."""
+        world = World(core_fallback=True, manual_counts=True)
+        challenge = world.challenge()
+        world.hitpay.pay_at_core(charge_id(challenge), "pending", "succeeded_manually")
+        assert world.enter(request(credential(challenge))).grant is not None
+
+    def test_another_payment(self) -> None:
+        """Another reference is somebody else's payment; another amount is unmatched; given back is not paid."""
+        world = World(core_fallback=True)
+        challenge = world.challenge()
+        ident = charge_id(challenge)
+        world.hitpay.pay_at_core(ident)
+        found = world.hitpay.requests[world.hitpay.charges[ident]["uuid"]]
+        found["reference_number"] = "mpp_ch_other"
+        assert 402 == world.refusal(request(credential(challenge))).status
+        found["reference_number"] = ident
+        payments = found["payments"]
+        assert isinstance(payments, list)
+        payments[0]["status"] = "refunded"
+        assert (402, "verification-failed") == problem(world.refusal(request(credential(challenge))))
+        challenge = world.challenge()
+        world.hitpay.pay_at_core(charge_id(challenge), amount=0.5)
+        assert (402, "payment-insufficient") == problem(world.refusal(request(credential(challenge))))
+        assert "payment.unmatched" in world.events()
+
+    @pytest.mark.parametrize(
+        "given", [reply(500), reply(401, {}), reply(200, {"id": "x", "status": "completed"}), reply(200, {})], ids=str
+    )
+    def test_core_down(self, given: HttpReply) -> None:
+        """The broker says not paid and the core API says nothing: unknown, not a second challenge."""
+        world = World(core_fallback=True)
+        challenge = world.challenge()
+        world.hitpay.given["request"] = [given]
+        assert (503, "outcome-unknown") == problem(world.refusal(request(credential(challenge))))
+
+    def test_verified_before(self) -> None:
+        """A single-use verification whose answer was lost is settled by the core API; nobody pays twice."""
+        world = World(core_fallback=True)
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        world.hitpay.given["verify"] = [reply(409, {"error": "already_verified"})]
+        assert world.enter(request(credential(challenge))).grant is not None
+
+
+def _decoded(receipt: str) -> bytes:
+    from flovia.core.encoding import b64url_decode
+
+    return b64url_decode(receipt)

@@ -1,0 +1,355 @@
+"""Saved wallets: setting one up, polling until it is active, silent charges under a grant."""
+
+import pytest
+
+from flovia.core.effects import HttpReply
+from flovia.core.encoding import loads_object
+from flovia.core.errors import HttpError, WiringError
+from flovia.core.money import Price
+from flovia.providers.hitpay import HitPayConfig, HitPayProvider, SavedMethods, customer_from_header, store
+from flovia.testing.flows import drive
+from tests.providers.hitpay.fake import (
+    EMAIL,
+    LIFE_S,
+    SAVED,
+    Signer,
+    World,
+    challenge_of,
+    charge_id,
+    config,
+    credential,
+    field,
+    problem,
+    reply,
+    request,
+)
+
+ASKS = {"x_mpp_payment_method": "grabpay_direct", "x_user_email": EMAIL}
+
+
+def world(**settings: object) -> World:
+    """A route on which wallets can be saved."""
+    return World(saved=SAVED, **settings)  # type: ignore[arg-type]  # settings of a test
+
+
+class TestSetup:
+    """Binding a wallet."""
+
+    def test_the_402(self) -> None:
+        """An agent that names a wallet gets a page to bind it, within the limits, and no charge is created."""
+        shop = world()
+        response = shop.refusal(request(**ASKS))
+        assert (402, "payment-required") == problem(response)
+        details = challenge_of(response).request_json["methodDetails"]
+        assert isinstance(details, dict)
+        assert ("saved-method", "grabpay_direct") == (details["mode"], details["payment_method"])
+        body = loads_object(response.body)
+        assert ("saved-method-setup", "grabpay_direct") == (body["mode"], body["method"])
+        sent = loads_object(shop.hitpay.called("setup")[0].body)
+        assert (EMAIL, "sgd", "10.00", "50.00", 20) == (
+            sent["customer_email"],
+            sent["currency"],
+            sent["max_amount_per_charge"],
+            sent["total_amount_cap"],
+            sent["max_uses"],
+        )
+        assert str(sent["valid_until"]).endswith("Z")
+        assert EMAIL.encode() not in response.body
+        assert {} == shop.hitpay.charges
+
+    def test_other_names(self) -> None:
+        """The names of the limits and of the key's header are settings."""
+        shop = world(
+            setup_total_member="cap", setup_until_member="until", setup_uses_member="uses", saved_key_header="x-key"
+        )
+        shop.refusal(request(**ASKS))
+        sent = loads_object(shop.hitpay.called("setup")[0].body)
+        assert {"cap", "until", "uses"} <= set(sent)
+        assert "test_key_of_a_merchant" == dict(shop.hitpay.called("options")[0].headers)["x-key"]
+
+    def test_by_query(self) -> None:
+        """The wallet can be named in the query as well."""
+        shop = world()
+        shop.refusal(request(query="payment_method=shopee_pay", x_user_email=EMAIL))
+        assert "shopee_pay" == loads_object(shop.hitpay.called("setup")[0].body)["payment_method"]
+
+    @pytest.mark.parametrize("wallet", ["touch_n_go", "new_wallet", "paynow", "x" * 300])
+    def test_a_wallet_that_cannot_be_saved(self, wallet: str) -> None:
+        """400 method-unsupported with the wallets that can be, which the broker says once in a while."""
+        shop = world()
+        for _ in range(2):
+            response = shop.refusal(request(x_mpp_payment_method=wallet, x_user_email=EMAIL))
+            assert (400, "method-unsupported") == problem(response)
+            assert ["grabpay_direct", "shopee_pay"] == loads_object(response.body)["allowed"]
+            assert field(response, "www-authenticate") is None
+        assert 1 == len(shop.hitpay.called("options"))
+
+    @pytest.mark.parametrize("email", ["", "nobody", "a@" + "b" * 300, "a\u0007@b"])
+    def test_no_customer(self, email: str) -> None:
+        """Without a customer nothing can be bound: 400, and nobody is called."""
+        shop = world()
+        response = shop.refusal(request(x_mpp_payment_method="grabpay_direct", x_user_email=email))
+        assert (400, "hitpay_customer_email_missing") == problem(response)
+        assert [] == shop.hitpay.calls
+
+    @pytest.mark.parametrize("route", ["options", "setup"])
+    @pytest.mark.parametrize(
+        "given", [reply(500), reply(403, {}), reply(200, {}), HttpError("reset", sent=True)], ids=str
+    )
+    def test_broker_down(self, route: str, given: HttpReply | Exception) -> None:
+        """503 without a challenge."""
+        shop = world()
+        shop.hitpay.given[route] = [given, given]
+        assert (503, "provider-unavailable") == problem(shop.refusal(request(**ASKS)))
+
+    def test_no_policy(self) -> None:
+        """Where nothing can be saved, naming a wallet changes nothing: pay once."""
+        shop = World()
+        assert (402, "payment-required") == problem(shop.refusal(request(**ASKS)))
+        assert 1 == len(shop.hitpay.charges)
+
+    def test_until_active(self) -> None:
+        """The setup's own credential waits for the wallet, then charges it: one bind, one debit."""
+        shop = world()
+        challenge = challenge_of(shop.refusal(request(**ASKS)))
+        ident = charge_id(challenge)
+        for payload in ({"saved_method_id": ident}, {"challenge_id": ident}):
+            response = shop.refusal(request(credential(challenge, payload), **ASKS))
+            assert challenge.id == challenge_of(response).id
+            assert "2" == field(response, "retry-after")
+        shop.hitpay.approve(ident)
+        passage = shop.enter(request(credential(challenge, {"saved_method_id": ident}), **ASKS))
+        added = shop.deliver(passage)
+        assert "mpp-receipt" in added
+        assert 1 == len(shop.hitpay.debits)
+        assert 1 == len(shop.hitpay.saved)
+
+    @pytest.mark.parametrize(
+        ("status", "code"),
+        [("detached", "payment-expired"), ("revoked", "payment-expired"), ("expired", "payment-expired")],
+    )
+    def test_bound_no_more(self, status: str, code: str) -> None:
+        """A wallet that is gone asks for a new setup."""
+        shop = world()
+        challenge = challenge_of(shop.refusal(request(**ASKS)))
+        ident = charge_id(challenge)
+        shop.hitpay.saved[ident]["status"] = status
+        response = shop.refusal(request(credential(challenge), **ASKS))
+        assert (402, code) == problem(response)
+        assert ident != charge_id(challenge_of(response))
+
+    def test_odd_ends(self) -> None:
+        """Expired while pending, unknown to the broker, another id, an odd status, active without a grant."""
+        shop = world()
+        challenge = challenge_of(shop.refusal(request(**ASKS)))
+        ident = charge_id(challenge)
+        shop.hitpay.given["saved"] = [
+            reply(404, {}),
+            reply(200, {"status": "thinking"}),
+            reply(200, {"status": "active"}),
+        ]
+        codes = [problem(shop.refusal(request(credential(challenge), **ASKS)))[1] for _ in range(3)]
+        assert ["invalid-challenge", "outcome-unknown", "outcome-unknown"] == codes
+        challenge = challenge_of(shop.refusal(request(**ASKS)))
+        ident = charge_id(challenge)
+        other = credential(challenge, {"saved_method_id": "mpp_spm_other"})
+        assert (402, "verification-failed") == problem(shop.refusal(request(other, **ASKS)))
+        for payload in ({"saved_method_jws": 7}, {"saved_method_id": 7}):
+            odd = credential(challenge, payload)
+            assert (402, "invalid-payload") == problem(shop.refusal(request(odd, **ASKS)))
+        shop.hand.clock.advance(LIFE_S)
+        response = shop.refusal(request(credential(challenge, {"saved_method_id": ident}), **ASKS))
+        assert (402, "payment-expired") == problem(response)
+
+    def test_save_only(self) -> None:
+        """A route can offer nothing but the binding; its own profile has HitPay's method name."""
+        shop = world(save_only=True, wallet="grabpay_direct")
+        response = shop.refusal(request(x_user_email=EMAIL))
+        assert "hitpay" == challenge_of(response).method
+        assert {} == shop.hitpay.charges
+        legacy = world(save_only=True, wallet="grabpay_direct", profile="hitpay")
+        assert "hitpay-save" == challenge_of(legacy.refusal(request(x_user_email=EMAIL))).method
+        bare = world(save_only=True)
+        assert (400, "method-unsupported") == problem(bare.refusal(request(x_user_email=EMAIL)))
+        with pytest.raises(WiringError, match="save_only needs"):
+            HitPayProvider(config(), save_only=True)
+
+    def test_a_cap_below_the_price(self) -> None:
+        """A wallet that could never pay the price is a mistake at start."""
+        small = SavedMethods(customer_email=customer_from_header, max_amount_per_charge="0.50")
+        with pytest.raises(WiringError, match=r"at most 0\.50 SGD"):
+            HitPayProvider(config(), saved=small).check_price(Price.parse("1.00 SGD"))
+        assert EMAIL == customer_from_header(request(x_user_email=EMAIL))
+
+
+class TestSilentCharge:
+    """Charging under a grant, in the protocol's form."""
+
+    def present(self, shop: World, grant: str, **more: str) -> tuple[int, str]:
+        """The refusal for a grant that comes with a fresh challenge."""
+        return problem(shop.refusal(request(credential(shop.challenge(), {"saved_method_jws": grant}), **more)))
+
+    def test_paid(self) -> None:
+        """The receipt is checked and told in both forms, and the charge's id is the payment."""
+        shop = world()
+        challenge = shop.challenge()
+        passage = shop.enter(request(credential(challenge, {"saved_method_jws": shop.hitpay.grant()})))
+        assert passage.grant is not None
+        assert "ch_000000" == passage.grant.payment_id
+        assert "mpp-receipt" in shop.deliver(passage)
+        sent = loads_object(shop.hitpay.called("silent")[0].body)
+        assert "saved_method_jws" not in sent
+        assert "webhook_salt" not in sent
+
+    def test_the_grant_goes_along_where_it_is_wanted(self) -> None:
+        """send_grant sends it to the broker."""
+        shop = world(send_grant=True)
+        grant = shop.hitpay.grant()
+        shop.enter(request(grant))
+        assert grant == loads_object(shop.hitpay.called("silent")[0].body)["saved_method_jws"]
+
+    @pytest.mark.parametrize(
+        ("claims", "code"),
+        [
+            ({"max_amount_per_charge": "0.99"}, "payment-insufficient"),
+            ({"total_amount_cap": "0.99"}, "payment-insufficient"),
+            ({"max_uses": 0}, "payment-insufficient"),
+            ({"currency": "myr"}, "verification-failed"),
+            ({"exp": 1}, "payment-expired"),
+            ({"exp": None}, "payment-expired"),
+            ({"iss": "https://evil.test"}, "verification-failed"),
+            ({"sub": None}, "verification-failed"),
+            ({"max_amount_per_charge": None, "maxAmountPerCharge": "0.99"}, "payment-insufficient"),
+        ],
+        ids=str,
+    )
+    def test_caps_are_checked_before_the_call(self, claims: dict[str, object], code: str) -> None:
+        """A charge beyond the grant never leaves."""
+        shop = world()
+        assert (402, code) == self.present(shop, shop.hitpay.grant(**claims))
+        assert [] == shop.hitpay.called("silent")
+
+    def test_exactly_the_cap(self) -> None:
+        """A price equal to the cap is within it."""
+        shop = world()
+        grant = shop.hitpay.grant(max_amount_per_charge="1.00", total_amount_cap="1.00")
+        assert shop.enter(request(grant)).grant is not None
+
+    def test_audience(self) -> None:
+        """Where the merchant's id is configured, a grant for somebody else is refused."""
+        shop = world(grant_audience="merchant_1")
+        assert (402, "verification-failed") == self.present(shop, shop.hitpay.grant(aud="merchant_2"))
+        assert shop.enter(request(shop.hitpay.grant(aud=["merchant_1"]))).grant is not None
+
+    def test_a_receipt_as_grant(self) -> None:
+        """A receipt is no grant, and neither is a grant under a strange key."""
+        shop = world()
+        challenge = shop.challenge()
+        receipt = shop.hitpay.signer.sign(shop.hitpay.receipt(charge_id(challenge)))
+        assert (402, "verification-failed") == self.present(shop, receipt)
+        shop.hand.clock.advance(100)
+        own, shop.hitpay.signer = shop.hitpay.signer, Signer("test-1")
+        forged = shop.hitpay.grant()
+        shop.hitpay.signer = own
+        assert (402, "verification-failed") == self.present(shop, forged)
+
+    @pytest.mark.parametrize(
+        ("given", "code"),
+        [
+            (reply(402, {"error": "charge_failed"}), "verification-failed"),
+            (reply(200, {"status": "failed"}), "verification-failed"),
+            (reply(403, {"error": "scope_exceeded"}), "payment-insufficient"),
+            (reply(404, {}), "payment-expired"),
+            (reply(410, {"error": "saved_method_inactive"}), "payment-expired"),
+        ],
+        ids=str,
+    )
+    def test_declined(self, given: HttpReply, code: str) -> None:
+        """No money moved: a fresh challenge says what to do."""
+        shop = world()
+        shop.hitpay.given["silent"] = [given]
+        assert (402, code) == self.present(shop, shop.hitpay.grant())
+        assert {} == shop.hitpay.debits
+
+    def test_inactive_is_final(self) -> None:
+        """After a 410 the grant is refused here, without another call, and a new setup is offered."""
+        shop = world()
+        shop.hitpay.given["silent"] = [reply(410, {})]
+        grant = shop.hitpay.grant()
+        assert (402, "payment-expired") == self.present(shop, grant)
+        response = shop.refusal(request(grant, x_user_email=EMAIL))
+        assert (402, "payment-expired") == problem(response)
+        details = challenge_of(response).request_json["methodDetails"]
+        assert isinstance(details, dict)
+        assert "saved-method" == details["mode"]
+        assert 1 == len(shop.hitpay.called("silent"))
+
+    def test_revoked_here(self) -> None:
+        """The merchant can revoke a saved method without the broker."""
+        shop = world()
+        drive(store.revoke_grant(shop.provider.config, "mpp_spm_test01"), shop.hand)
+        assert (402, "payment-expired") == self.present(shop, shop.hitpay.grant())
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            HttpError("time-out", sent=True),
+            reply(500),
+            reply(429, {}),
+            reply(409, {"error": "nonce_reused"}),
+            reply(401, {}),
+            reply(200, {}),
+            reply(200, {"status": "paid", "charge_id": "ch_1", "receipt_jws": "a.b.c"}),
+            reply(200, {"status": "paid", "charge_id": "../ch", "receipt_jws": "a.b.c"}),
+        ],
+        ids=str,
+    )
+    def test_unknown_outcome(self, given: HttpReply | Exception) -> None:
+        """503 without a challenge; the same credential repeats the same charge with the same nonce."""
+        shop = world()
+        challenge = shop.challenge()
+        token = credential(challenge, {"saved_method_jws": shop.hitpay.grant()})
+
+        def lost(call: object) -> HttpReply:
+            shop.hitpay._silent(loads_object(call.body), "mpp_spm_test01")  # type: ignore[attr-defined]
+            if isinstance(given, Exception):
+                raise given
+            return given
+
+        shop.hitpay.given["silent"] = [lost]
+        response = shop.refusal(request(token))
+        assert (503, "outcome-unknown") == problem(response)
+        assert field(response, "www-authenticate") is None
+        shop.deliver(shop.enter(request(token)))
+        assert 1 == len(shop.hitpay.debits)
+        assert 1 == len({loads_object(call.body)["nonce"] for call in shop.hitpay.called("silent")})
+
+    @pytest.mark.parametrize(
+        "claims", [{"request_hash": "0" * 64}, {"saved_method_id": "mpp_spm_other"}, {"charge_id": "ch_other"}], ids=str
+    )
+    def test_a_receipt_for_something_else(self, claims: dict[str, object]) -> None:
+        """The receipt is held against hash, wallet and charge."""
+        shop = world()
+        shop.hitpay.claims = claims
+        assert (503, "outcome-unknown") == self.present(shop, shop.hitpay.grant())
+
+    def test_keys_unreachable(self) -> None:
+        """Nobody can check the grant: 503, and no charge leaves."""
+        shop = world()
+        shop.hitpay.given["jwks"] = [reply(500)]
+        assert (503, "outcome-unknown") == self.present(shop, shop.hitpay.grant())
+        assert [] == shop.hitpay.called("silent")
+
+    def test_another_hash(self) -> None:
+        """The request's hash is compared before the grant is looked at."""
+        hashes = iter(("a" * 64, "b" * 64, "c" * 64))
+        shop = world(request_hash=lambda request, ignores: next(hashes))
+        assert (402, "verification-failed") == self.present(shop, "a.b.c")
+
+
+def test_a_config_is_enough() -> None:
+    """Parts that were not asked for answer as such."""
+    provider = HitPayProvider(HitPayConfig(api_key="test_x"))
+    assert "hitpay" == provider.method
+    assert 262144 == provider.max_webhook
+    assert "<HitPayProvider sandbox>" == repr(provider)
