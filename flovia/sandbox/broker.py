@@ -27,7 +27,7 @@ from flovia.sandbox.receipts import as_told, grant_claims, key_set, receipt_clai
 from flovia.sandbox.records import Charge, Merchant, Nonce, PaymentRequest, SavedMethod
 from flovia.sandbox.signing import GRANT, RECEIPT, sign
 from flovia.sandbox.state import Draft, iso
-from flovia.sandbox.wire import Call, Json, Reply, broker_error, json_reply, members
+from flovia.sandbox.wire import Call, Json, Refused, Reply, broker_error, json_reply, members
 
 _OPEN: Final = ("access-control-allow-origin", "*")
 
@@ -233,7 +233,7 @@ def receive_webhook(d: Draft, call: Call) -> Reply:
     salts = {charge.salt for charge in d.charges.values()} | {saved.salt for saved in d.saved.values()}
     known = {salt for salt in salts if given.isascii() and same(given, event_signature(call.body, salt))}
     if not known:
-        raise broker_error(401, "bad_signature", "signed with none of the salts the broker was given")
+        raise _bad_signature()
     try:
         event = members(json.loads(call.body))
     except (ValueError, RecursionError):
@@ -249,17 +249,24 @@ def _inner(event: Json, name: str) -> Json:
 
 
 def _hear(d: Draft, event: Json, salts: set[str]) -> bool:
-    """Move what the event is about, forward only; the truth comes from the core API, not from the event."""
-    request = _inner(event, "payment_request")
-    charge = d.charges.get(str(request.get("reference_number", "")))
-    if charge is not None and charge.salt in salts:
+    """Move what the event is about, forward only; the truth comes from the core API, not from the event.
+
+    Raises:
+        Refused: 401, if it is about something whose salt is another.
+    """
+    charge = d.charges.get(str(_inner(event, "payment_request").get("reference_number", "")))
+    recurring = d.recurring.get(str(_inner(event, "recurring_billing").get("id", "")))
+    saved = d.saved.get(recurring.saved or "") if recurring is not None else None
+    about = charge or saved
+    if about is not None and about.salt not in salts:
+        raise _bad_signature()
+    if charge is not None:
         return machine.learn(d, charge).state != charge.state
-    found = _inner(event, "recurring_billing")
-    recurring = d.recurring.get(str(found.get("id", "")))
-    if recurring is None or recurring.saved is None:
-        return False
-    saved = d.saved[recurring.saved]
-    return saved.salt in salts and follow(d, saved).state != saved.state
+    return saved is not None and follow(d, saved).state != saved.state
+
+
+def _bad_signature() -> Refused:
+    return broker_error(401, "bad_signature", "not signed with the salt that the broker was given")
 
 
 def follow(d: Draft, saved: SavedMethod) -> SavedMethod:
