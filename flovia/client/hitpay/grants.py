@@ -195,10 +195,10 @@ class GrantFiles:
             except ParseError:
                 return b""
         path = self.folder / _KEY_FILE
-        with suppress(FileExistsError), suppress(FileNotFoundError):
-            if not path.exists():
-                write_private(path, b64url_encode(secrets.token_bytes(32)).encode(), exclusive=True)
         try:
+            with suppress(FileExistsError):  # another process was quicker
+                if not path.exists():
+                    write_private(path, b64url_encode(secrets.token_bytes(32)).encode(), exclusive=True)
             if sys.platform != "win32" and stat.S_IMODE(path.stat().st_mode) & 0o077:
                 raise WiringError(f"others may read {path}, the key of your saved wallets: chmod 600 {path}")
             return b64url_decode(path.read_text(encoding="ascii").strip())
