@@ -1,5 +1,6 @@
 """A saved wallet: approved once by a person, then charged by a real flovia server within the grant's limits."""
 
+import json
 import os
 import stat
 from collections.abc import Generator
@@ -9,7 +10,15 @@ from typing import cast
 import attrs
 import pytest
 
-from flovia.client import Budget, OutcomeUnknown, PaymentDeclined, PaymentRefused, PendingFiles
+from flovia.client import (
+    Budget,
+    CannotResume,
+    OutcomeUnknown,
+    PaymentDeclined,
+    PaymentRefused,
+    PendingFiles,
+    Policy,
+)
 from flovia.client.hitpay import Checkout, GrantFiles, HitPayWallet, Pins, SavedMethodWallet
 from flovia.client.hitpay.grants import Grant, GrantInfo
 from flovia.core.errors import WiringError
@@ -316,3 +325,24 @@ def test_the_default_folder_is_the_users_own(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert tmp_path / "flovia" / "grants" == GrantFiles(key=KEY).folder
     assert tmp_path / "flovia" / "pending" == PendingFiles().folder
+
+
+def test_credentials_that_hold_a_grant_can_be_sealed_too(tmp_path: Path, market: Market) -> None:
+    """A kept credential is as good as the grant in it: sealed it resumes all the same, and shows nothing on the disk."""
+    agent = Agent("httpx", tmp_path / "pending", wallet=wallet(market, tmp_path))
+    agent.pending = PendingFiles(tmp_path / "pending", sealed=True)
+    get(agent, market)
+    market.sandbox.fault("http", 503, route="B7")
+    agent.policy = Policy(max_tries=1)
+    with pytest.raises(OutcomeUnknown) as caught:
+        agent.get(market.url + "/report")
+    reference = caught.value.reference or ""
+    text = (tmp_path / "pending" / f"{reference}.flovia").read_text()
+    assert ["sealed"] == list(json.loads(text))
+    assert (agent.pending.load(reference).credential or "").startswith("Payment ")
+    (tmp_path / "pending" / f"{reference[::-1]}.flovia").write_text(text)
+    with pytest.raises(CannotResume):
+        agent.pending.load(reference[::-1])
+    market.sandbox.clear()
+    agent.pending = PendingFiles(tmp_path / "pending")  # opens what was sealed, with the key beside it
+    assert b"goods" == agent.resume(reference).body
