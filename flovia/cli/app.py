@@ -29,6 +29,7 @@ app.command(
     name="sandbox",
     help="Run a local HitPay: broker, API and checkout pages. No money moves.",
 )
+app.command("flovia.cli.pay:pay", name="pay", help="Fetch a URL and pay what it asks, within a budget.")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

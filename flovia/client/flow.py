@@ -13,12 +13,12 @@ it safe:
 """
 
 import logging
-from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import Final, NoReturn
 
 import attrs
 
+from flovia.client.answers import NO_PROBLEM, Problem, checked, paid_info, read_problem, retry_after
 from flovia.client.budget import Budget
 from flovia.client.errors import (
     CannotResume,
@@ -27,22 +27,18 @@ from flovia.client.errors import (
     PaymentError,
     PaymentRefused,
     PolicyViolation,
-    ReceiptRejected,
     RedirectAfterPayment,
 )
 from flovia.client.pending import MAX_BODY, Pending, kept_headers
 from flovia.client.policy import Ask, Policy, Terms, check_challenge, check_channel
 from flovia.client.steps import (
     Answer,
-    CheckReceipt,
     Commit,
     ConnectionLost,
     Forget,
     Head,
     Keep,
-    KeptAnswer,
     Pay,
-    PaymentInfo,
     ReadBody,
     Refund,
     Reserve,
@@ -53,24 +49,17 @@ from flovia.client.steps import (
 from flovia.client.wallet import (
     Declined,
     ForeseeingWallet,
-    PaidAnswer,
     Payment,
     PaymentContext,
-    ReceiptVerdict,
-    ReceiptVerified,
-    ReceiptWrong,
     Uncertain,
     Wallet,
     WalletVerdict,
 )
 from flovia.core.challenge import Challenge, read_challenges
-from flovia.core.credential import Credential, format_credential, parse_credential
+from flovia.core.credential import Credential, format_credential
 from flovia.core.effects import Now, Sleep, Token
-from flovia.core.encoding import loads_object
 from flovia.core.errors import CallerError, FloviaError, HttpError, ParseError
 from flovia.core.fields import payment_credentials, printable
-from flovia.core.problems import PROBLEMS
-from flovia.core.receipt import Receipt, parse_receipt
 
 log: Final = logging.getLogger("flovia.client")
 
@@ -93,24 +82,6 @@ class _Choice:
     challenge: Challenge
     terms: Terms
     reference: str
-
-
-@attrs.frozen(kw_only=True)
-class _Problem:
-    """The problem type of an error body: its code, the last part of its URI, and whether it is one of ours."""
-
-    code: str | None = None
-    known: bool = False
-
-
-_NO_PROBLEM: Final = _Problem()
-
-
-MAX_KEPT_ANSWER: Final = 8 << 20
-"""Most bytes that are kept of an answer whose receipt is wrong."""
-
-KEPT_ANSWER_S: Final = 60.0
-"""Seconds after which no further part of it is waited for."""
 
 
 def paying(ask: Ask, *, wallet: Wallet, budget: Budget, policy: Policy, checks: bool = False) -> Steps[Answer]:
@@ -370,9 +341,9 @@ def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool, check
             raise _unknown(ask, reference, f"gave no answer to the paid request ({error})") from error
         status = head.status
         if 200 <= status < 300 or status == 304:
-            info = _info(head, pending, tries, resumed)
+            info = paid_info(head, pending, tries, resumed)
             if checks:
-                info = yield from _checked(ask, head, info, pending, policy)
+                info = yield from checked(ask, head, info, pending, policy)
             return Answer(payment=info, complete=True)
         if 300 <= status < 400:
             yield ReadBody()
@@ -384,19 +355,19 @@ def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool, check
                 reference=reference,
             )
         now = yield Now()
-        wait = _retry_after(head.headers.get("retry-after"), now)
-        problem = _NO_PROBLEM
+        wait = retry_after(head.headers.get("retry-after"), now)
+        problem = NO_PROBLEM
         if status == 402:
-            problem = _problem((yield ReadBody()))
+            problem = read_problem((yield ReadBody()))
             challenges = read_challenges(head.headers.get_all("www-authenticate"))
             same = any(isinstance(c, Challenge) and c.id == pending.challenge_id for c in challenges)
             if wait is None or not same:
                 _refused(ask, reference, problem, lost=bool(lost))
         elif status >= 500 or (status in (409, 429) and wait is not None):
-            problem = _problem((yield ReadBody()))
+            problem = read_problem((yield ReadBody()))
         else:
             # The program's own kind of answer (404, 403 …). It got no delivery, so the credential stays.
-            return Answer(payment=_info(head, pending, tries, resumed))
+            return Answer(payment=paid_info(head, pending, tries, resumed))
         if wait is None:
             raise _unknown(ask, reference, f"answered the paid request with {status}", status, problem)
         if _impatient(policy, tries, now + wait - started):
@@ -410,7 +381,7 @@ def _impatient(policy: Policy, tries: int, waited_s: float) -> bool:
 
 
 def _unknown(
-    ask: Ask, reference: str, what: str, status: int | None = None, problem: _Problem = _NO_PROBLEM
+    ask: Ask, reference: str, what: str, status: int | None = None, problem: Problem = NO_PROBLEM
 ) -> OutcomeUnknown:
     named = f" ({problem.code})" if problem.code else ""
     if problem.known and problem.code == "delivery-failed":
@@ -427,7 +398,7 @@ def _unknown(
     return OutcomeUnknown(text, reference=reference, status=status, problem=problem.code)
 
 
-def _refused(ask: Ask, reference: str, problem: _Problem, *, lost: bool) -> NoReturn:
+def _refused(ask: Ask, reference: str, problem: Problem, *, lost: bool) -> NoReturn:
     # A credential is used up by the one answer that was delivered: perhaps by the one that never got here.
     earlier = ". An earlier try in this call lost its connection: its answer may have been on the way" if lost else ""
     raise PaymentRefused(
@@ -438,100 +409,3 @@ def _refused(ask: Ask, reference: str, problem: _Problem, *, lost: bool) -> NoRe
         status=402,
         reference=reference,
     )
-
-
-def _problem(body: bytes) -> _Problem:
-    """What an error body says, reduced at once: a debug page may echo the credential, and locals end up in logs."""
-    try:
-        uri = loads_object(body).get("type")
-    except ParseError:
-        return _NO_PROBLEM
-    if not isinstance(uri, str):
-        return _NO_PROBLEM
-    code = uri.rpartition("/")[2].rpartition(":")[2]
-    if not (0 < len(code) <= 64 and code.isascii() and code.replace("-", "").isalnum()):
-        return _NO_PROBLEM
-    return _Problem(code=code, known=code in PROBLEMS and PROBLEMS[code].type == uri)
-
-
-def _retry_after(value: str | None, now: float) -> float | None:
-    """Seconds to wait: a number or an HTTP date (RFC 9110 section 10.2.3); None if absent or unreadable."""
-    if value is None:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdecimal():
-        return float(value[:12])
-    try:
-        return max(parsedate_to_datetime(value).timestamp() - now, 0.0)
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None
-
-
-def _info(head: Head, pending: Pending, tries: int, resumed: bool) -> PaymentInfo:
-    receipt, problem = _receipt(head.headers.get_all("payment-receipt"), pending)
-    return PaymentInfo(
-        reference=pending.reference,
-        challenge_id=pending.challenge_id,
-        origin=pending.origin,
-        realm=pending.realm,
-        method=pending.method,
-        price=pending.price,
-        recipient=pending.recipient,
-        tries=tries,
-        resumed=resumed,
-        receipt=receipt,
-        receipt_problem=problem,
-    )
-
-
-def _checked(ask: Ask, head: Head, info: PaymentInfo, pending: Pending, policy: Policy) -> Steps[PaymentInfo]:
-    """Have the receipt looked at, and refuse the answer if the policy says so: with all that was delivered."""
-    try:
-        credential = parse_credential(pending.credential or "")
-        answer = PaidAnswer(
-            origin=pending.origin,
-            price=pending.price,
-            recipient=pending.recipient,
-            challenge=credential.challenge,
-            payload=credential.payload,
-            headers=head.headers,
-            receipt=info.receipt,
-        )
-        verdict: ReceiptVerdict = yield CheckReceipt(answer)
-    except Exception as error:
-        why, verified = f"the receipt could not be verified ({type(error).__name__})", None
-    else:
-        if isinstance(verdict, ReceiptVerified):
-            return attrs.evolve(info, receipt_verified=True)
-        why, verified = verdict.reason, False if isinstance(verdict, ReceiptWrong) else None
-    info = attrs.evolve(info, receipt_verified=verified, receipt_problem=why)
-    if policy.receipts == "note" or (policy.receipts == "check" and verified is None):
-        return info
-    body: bytes = yield ReadBody(limit=MAX_KEPT_ANSWER, seconds=KEPT_ANSWER_S, keep=True)
-    raise ReceiptRejected(
-        f"{ask.origin} delivered what was paid for, but its receipt does not hold: {why}. The payment is not repeated;"
-        f" the answer is in error.answer, and the credential is kept as {info.reference}. Take it up with the server's"
-        ' operator; with Policy(receipts="note") such an answer comes as any other',
-        reference=info.reference,
-        answer=KeptAnswer(
-            status=head.status,
-            headers=tuple(head.headers.items()),
-            body=body,
-            truncated=len(body) >= MAX_KEPT_ANSWER,
-            payment=info,
-        ),
-    )
-
-
-def _receipt(values: list[str], pending: Pending) -> tuple[Receipt | None, str | None]:
-    if not values:
-        return None, "the server sent no receipt"
-    if len(values) > 1:
-        return None, "the server sent more than one receipt"
-    try:
-        receipt = parse_receipt(values[0])
-    except ParseError as error:
-        return None, f"the server's receipt cannot be read: {error}"
-    if receipt.method != pending.method:
-        return receipt, f"the receipt is for another payment method, {receipt.method[:40]}"
-    return receipt, None

@@ -4,7 +4,8 @@ A file is made before the wallet is asked, filled before the credential is sent,
 answer has been read to its end. What remains after a crash, a time-out or a 5xx is what ``resume`` needs: the
 same credential for the same request (C14).
 
-The files hold credentials: the folder has mode 0700, the files 0600, and nothing else ever shows them.
+The files hold credentials: the folder has mode 0700, the files 0600, and nothing else ever shows them. A wallet whose
+proof is good for more than one payment wants them sealed as well.
 """
 
 import json
@@ -22,6 +23,7 @@ import attrs
 
 from flovia.client.errors import CannotResume
 from flovia.client.policy import Ask
+from flovia.client.sealing import Sealer
 from flovia.core.encoding import JsonObject, loads_object
 from flovia.core.errors import WiringError
 from flovia.core.money import Price
@@ -152,7 +154,11 @@ def default_folder() -> Path:
 
 
 class PendingFiles:
-    """A folder of :class:`Pending` records, one file per reference. Processes may share it."""
+    """A folder of :class:`Pending` records, one file per reference. Processes may share it.
+
+    ``sealed``: encrypt them, under the key of saved grants (:mod:`flovia.client.sealing`). For wallets whose proof is
+    good for more than one payment; files that were written otherwise can still be read.
+    """
 
     def __init__(
         self,
@@ -160,8 +166,10 @@ class PendingFiles:
         *,
         keep_s: float = KEEP_S,
         clock: Callable[[], float] = time.time,
+        sealed: bool = False,
     ) -> None:
         self.folder = default_folder() if folder is None else Path(folder)
+        self._sealer = Sealer(self.folder) if sealed else None
         self._keep_s = keep_s
         self._clock = clock
 
@@ -179,7 +187,7 @@ class PendingFiles:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(os.open(partial, flags, 0o600), "w", encoding="utf-8") as file:
-                file.write(pending.to_json())
+                file.write(self._written(pending))
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
@@ -201,7 +209,7 @@ class PendingFiles:
             CannotResume: there is none, or its file is damaged.
         """
         try:
-            return Pending.from_json(self._path(reference).read_text(encoding="utf-8"))
+            return Pending.from_json(self._read(reference, self._path(reference).read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise CannotResume(
                 f"no credential is kept under {reference} in {self.folder}: it was answered, is older than"
@@ -210,6 +218,22 @@ class PendingFiles:
         except (OSError, ValueError, WiringError) as error:
             # Without the cause: its text or its locals could hold the credential.
             raise CannotResume(f"the file of {reference} in {self.folder} is damaged: {type(error).__name__}") from None
+
+    def _written(self, pending: Pending) -> str:
+        text = pending.to_json()
+        if self._sealer is None:
+            return text
+        sealed = self._sealer.seal(pending.reference, text.encode())
+        return json.dumps({"sealed": b64encode(sealed).decode("ascii")})
+
+    def _read(self, reference: str, text: str) -> str:
+        sealed = loads_object(text).get("sealed")
+        if not isinstance(sealed, str):
+            return text
+        raw = (self._sealer or Sealer(self.folder)).open(reference, b64decode(sealed, validate=True))
+        if raw is None:
+            raise ValueError("sealed with another key")
+        return raw.decode()
 
     def forget(self, reference: str) -> None:
         """Remove a record; nothing happens if there is none."""

@@ -7,7 +7,7 @@
     wallet = HitPayWallet(broker="https://sandbox.mpp.hitpay.dev")  # shows link and QR code, waits for the person
     transport = PayingTransport(wallet, budget=Budget("5.00 SGD"))
 
-Receipts are verified against the broker's keys (extra ``receipts``); the QR code needs the extra ``hitpay-wallet``.
+Receipts are verified against the broker's keys, and links come with a QR code: both need the extra ``wallet``.
 """
 
 from flovia.client.hitpay.grants import GrantFiles, GrantInfo

@@ -6,33 +6,20 @@ to stop early; the broker counts for good.
 """
 
 import json
-import os
-import secrets
-import stat
-import sys
 import threading
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
 from flovia.client.pending import default_folder
-from flovia.core.encoding import b64url_decode, b64url_encode, loads_object
+from flovia.client.sealing import Sealer, write_private
+from flovia.core.encoding import loads_object
 from flovia.core.errors import ParseError, WiringError
 from flovia.core.money import Price
 
-if TYPE_CHECKING:
-    pass
-
-KEY_VARIABLE: Final = "FLOVIA_GRANT_KEY"
-"""The environment's name for the key: 32 random bytes as base64url, 43 characters."""
-
-_KEY_FILE: Final = "grants.key"
 _SUFFIX: Final = ".grant"
-_NONCE: Final = 12
-_INSTALL: Final = "keeping grants needs cryptography: pip install 'flovia[receipts]'"
 
 
 @attrs.frozen(kw_only=True)
@@ -91,17 +78,7 @@ class GrantFiles:
     def __init__(self, folder: str | Path | None = None, *, key: bytes | None = None) -> None:
         self.folder = default_folder().parent / "grants" if folder is None else Path(folder)
         self._lock = threading.Lock()
-        try:
-            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-        except ImportError:
-            raise WiringError(_INSTALL) from None
-        found = self._found_key() if key is None else key
-        if len(found) != 32:
-            raise WiringError(
-                f"a grant key is 32 random bytes; for {KEY_VARIABLE} write them as base64url, 43 characters:"
-                " python -c 'import secrets; print(secrets.token_urlsafe(32))'"
-            )
-        self._cipher: AESGCM = AESGCM(found)
+        self._sealer = Sealer(self.folder, key=key)
 
     def __repr__(self) -> str:
         return f"GrantFiles({str(self.folder)!r})"
@@ -160,8 +137,7 @@ class GrantFiles:
     def _write(self, grant: Grant) -> None:
         name = grant.info.name
         members = {**attrs.asdict(grant.info), "jws": grant.jws}
-        nonce = secrets.token_bytes(_NONCE)
-        sealed = nonce + self._cipher.encrypt(nonce, json.dumps(members).encode(), _bound(name))
+        sealed = self._sealer.seal(name, json.dumps(members).encode())
         try:
             write_private(self._path(name), sealed)
         except OSError as error:
@@ -170,70 +146,17 @@ class GrantFiles:
             ) from error
 
     def _open(self, name: str, sealed: bytes) -> Grant | None:
-        from cryptography.exceptions import InvalidTag
-
+        raw = self._sealer.open(name, sealed)
+        if raw is None:
+            return None
         try:
-            raw = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(name))
             members = dict(loads_object(raw))
             jws = str(members.pop("jws"))
-            fields = {field.name for field in attrs.fields(GrantInfo)}
-            known = {key: value for key, value in members.items() if key in fields}
-            return Grant(info=GrantInfo(**known), jws=jws)  # type: ignore[arg-type]  # sealed by us, as we wrote it
-        except (InvalidTag, ValueError, ParseError, KeyError, TypeError):
-            return None
+            return Grant(info=GrantInfo(**members), jws=jws)  # type: ignore[arg-type]  # sealed by us, as we wrote it
+        except (ParseError, KeyError, TypeError):
+            return None  # by another version of flovia
 
     def _path(self, name: str) -> Path:
         if not (name.isascii() and name.isalnum()):
             raise WiringError("that is no grant's name: take it from GrantFiles.all()")
         return self.folder / f"{name}{_SUFFIX}"
-
-    def _found_key(self) -> bytes:
-        text = os.environ.get(KEY_VARIABLE)
-        if text is not None:
-            try:
-                return b64url_decode(text.strip())
-            except ParseError:
-                return b""
-        path = self.folder / _KEY_FILE
-        with suppress(FileExistsError), suppress(FileNotFoundError):
-            if not path.exists():
-                write_private(path, b64url_encode(secrets.token_bytes(32)).encode(), exclusive=True)
-        try:
-            if sys.platform != "win32" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-                raise WiringError(f"others may read {path}, the key of your saved wallets: chmod 600 {path}")
-            return b64url_decode(path.read_text(encoding="ascii").strip())
-        except OSError as error:
-            raise WiringError(
-                f"cannot make or read the key file {path} ({error.strerror}): make the folder writable, or set"
-                f" {KEY_VARIABLE}"
-            ) from error
-        except (ParseError, UnicodeDecodeError):
-            return b""
-
-
-def _bound(name: str) -> bytes:
-    return f"flovia grant 1 {name}".encode()
-
-
-def write_private(path: Path, data: bytes, *, exclusive: bool = False) -> None:
-    """Write a file of mode 0600 so that it survives a power cut; its folder gets mode 0700.
-
-    ``exclusive``: raise FileExistsError rather than replace one.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-        with open(os.open(partial, flags, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if exclusive:
-            os.link(partial, path)
-            partial.unlink()
-        else:
-            partial.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise

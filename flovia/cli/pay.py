@@ -1,0 +1,245 @@
+"""``flovia pay``: fetch a URL and pay what it asks, within a budget; show a person where to pay, and wait."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import attrs
+from cyclopts import Parameter
+
+from flovia.cli.console import complain
+from flovia.cli.pay_output import Outcome, Printer
+from flovia.cli.pay_wallets import DryRun, Progress, choose_wallet, wait_again
+from flovia.client import (
+    Budget,
+    BudgetExceeded,
+    CannotResume,
+    OutcomeUnknown,
+    PaymentDeclined,
+    PaymentError,
+    PendingFiles,
+    PolicyViolation,
+    ReceiptRejected,
+    Wallet,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+    from flovia.client.httpx import PayingTransport
+
+OK: Final = 0
+NO_ANSWER: Final = 1
+MISUSED: Final = 2
+UNKNOWN: Final = 3
+NOT_ALLOWED: Final = 4
+NOT_PAID: Final = 5
+PAID_BUT: Final = 6
+ERROR_STATUS: Final = 7
+INTERRUPTED: Final = 130
+
+READ_S: Final = 60.0
+MAX_DATA: Final = 64 << 20
+
+Header = Annotated[tuple[str, ...], Parameter(name=["--header", "-H"], negative="", consume_multiple=False)]
+
+
+class Misused(Exception):  # not an error of flovia's: it becomes exit status 2
+    """The options make no sense; the text says what to write."""
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """What is to be sent."""
+
+    http_method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+    content: bytes | None = attrs.field(repr=False)
+
+
+def pay(
+    url: str | None = None,
+    /,
+    *,
+    budget: str | None = None,
+    method: Annotated[str | None, Parameter(name=["--method", "-X"])] = None,
+    data: Annotated[str | None, Parameter(name=["--data", "-d"], allow_leading_hyphen=True)] = None,
+    header: Header = (),
+    wallet: Literal["hitpay", "mock"] = "hitpay",
+    broker: str | None = None,
+    auto_pay: Annotated[bool, Parameter(negative="")] = False,
+    timeout: float = 600.0,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    resume: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,  # base64url may begin so
+    state: Path | None = None,
+) -> int:
+    """Fetch a URL and pay what it asks, within a budget. The answer's body goes to standard output, the rest does not.
+
+    Exit status: 0 an answer below 400 (with --dry-run: it could be paid); 1 no answer, or settings that cannot work;
+    2 misused; 3 nobody knows whether it was paid, resume it; 4 budget or policy do not allow it, nothing was paid;
+    5 it was not paid; 6 it was paid, and the server's answer to that is wrong; 7 the server answered with an error;
+    130 Ctrl-C.
+
+    Args:
+        url: what to fetch.
+        budget: the most that may be paid, with its currency: "5.00 SGD". Required.
+        method: the HTTP method; GET, or POST with --data.
+        data: the body; @FILE reads a file, @- standard input.
+        header: a header field, "Name: value"; may be repeated.
+        wallet: hitpay shows where a person pays; mock pays the mock provider, which takes no money.
+        broker: HitPay's MPP broker; without it HITPAY_MPP_ENDPOINT, and without that HitPay's sandbox.
+        auto_pay: let a sandbox on this machine (flovia sandbox) pay by itself, without a person.
+        timeout: how many seconds to wait for the person.
+        dry_run: say what would be paid, and pay nothing.
+        as_json: one JSON object on standard output.
+        resume: present the credential kept under this reference again, once it is paid. Pays nothing.
+        state: the folder for kept credentials; without it the user's own.
+    """
+    printer = Printer(as_json=as_json)
+    progress = Progress(printer)
+    endpoint = broker or os.environ.get("HITPAY_MPP_ENDPOINT") or None
+    try:
+        run = _Run(
+            printer=printer,
+            wallet=choose_wallet(wallet, endpoint, auto_pay, timeout, progress),
+            pending=PendingFiles(state),
+        )
+        if resume is not None:
+            if url is not None or dry_run or data is not None:
+                raise Misused("--resume takes a reference and nothing else: what to send is kept with it")
+            return run.resume(resume)
+        if url is None:
+            raise Misused('what is to be fetched? flovia pay URL --budget "5.00 SGD"')
+        if budget is None:
+            raise Misused('how much may it cost? --budget "5.00 SGD" is the most that is paid')
+        request = _request(url, method, data, header)
+        return run.dry(request, budget) if dry_run else run.pay(request, budget)
+    except Misused as error:
+        complain(str(error))
+        return MISUSED
+    except KeyboardInterrupt:
+        printer.failed(INTERRUPTED, "stopped while waiting", reference=progress.reference)
+        return INTERRUPTED
+
+
+@attrs.frozen(kw_only=True)
+class _Run:
+    """One run of the command."""
+
+    printer: Printer
+    wallet: Wallet
+    pending: PendingFiles
+
+    def pay(self, request: Request, budget: str) -> int:
+        transport = self._transport(self.wallet, Budget(budget))
+        return self._within(transport, lambda client: _send(client, request))
+
+    def resume(self, reference: str) -> int:
+        # It pays nothing, so the smallest budget there is will do.
+        transport = self._transport(self.wallet, Budget("1 JPY"))
+
+        def again(client: "httpx.Client") -> "httpx.Response":
+            wait_again(self.pending.load(reference), self.wallet)
+            return transport.resume(reference)
+
+        return self._within(transport, again)
+
+    def dry(self, request: Request, budget: str) -> int:
+        probe = DryRun(self.wallet)
+        transport = self._transport(probe, Budget(budget))
+        return self._within(transport, lambda client: _send(client, request), probe)
+
+    def _transport(self, wallet: Wallet, budget: Budget) -> "PayingTransport":
+        from flovia.client.httpx import PayingTransport
+
+        return PayingTransport(wallet, budget=budget, pending=self.pending)
+
+    def _within(
+        self,
+        transport: "PayingTransport",
+        call: "Callable[[httpx.Client], httpx.Response]",
+        probe: DryRun | None = None,
+    ) -> int:
+        """Make a call and say what became of it."""
+        import httpx
+
+        from flovia.client.httpx import payment_info
+
+        try:
+            with httpx.Client(transport=transport, timeout=READ_S, follow_redirects=True) as client:
+                response = call(client)
+                body = response.content
+        except OutcomeUnknown as error:
+            return self._failed(UNKNOWN, error)
+        except (PolicyViolation, BudgetExceeded) as error:
+            return self._failed(NOT_ALLOWED, error)
+        except PaymentDeclined as error:
+            if probe is None or probe.found is None:
+                return self._failed(NOT_PAID, error)
+            self.printer.would_pay(probe.found)
+            return OK if probe.found.payable else NOT_PAID
+        except ReceiptRejected as error:
+            answer = error.answer
+            self.printer.answered(
+                Outcome(status=answer.status, body=answer.body, payment=answer.payment, error=str(error))
+            )
+            return PAID_BUT
+        except CannotResume as error:
+            return self._failed(NO_ANSWER, error)
+        except PaymentError as error:
+            return self._failed(PAID_BUT, error)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # Its text may hold the URL, and that a secret. Where money may have moved, another error is raised.
+            self.printer.failed(NO_ANSWER, f"no answer ({type(error).__name__}); nothing was paid", reference=None)
+            return NO_ANSWER
+        if probe is not None:
+            self.printer.free(response.status_code)
+        else:
+            self.printer.answered(Outcome(status=response.status_code, body=body, payment=payment_info(response)))
+        return OK if response.status_code < 400 else ERROR_STATUS
+
+    def _failed(self, status: int, error: PaymentError) -> int:
+        hint = ""
+        if isinstance(error, PolicyViolation) and error.rule == "wallet":
+            hint = ". Perhaps another --wallet can"
+        self.printer.failed(status, str(error) + hint, reference=error.reference)
+        return status
+
+
+def _request(url: str, method: str | None, data: str | None, fields: tuple[str, ...]) -> Request:
+    headers: list[tuple[str, str]] = []
+    for field in fields:
+        name, colon, value = field.partition(":")
+        if not colon or not name.strip():
+            # Not the text itself: it may be a secret that was mistyped.
+            raise Misused('--header takes "Name: value"')
+        headers.append((name.strip(), value.strip()))
+    content = None if data is None else _content(data)
+    if content is not None and not any(name.lower() == "content-type" for name, _ in headers):
+        is_json = content.lstrip()[:1] in (b"{", b"[")
+        headers.append(("Content-Type", "application/json" if is_json else "application/x-www-form-urlencoded"))
+    verb = (method or ("GET" if content is None else "POST")).upper()
+    if not verb.isascii() or not verb.isalpha():
+        raise Misused("--method takes an HTTP method, like POST")
+    if not url.startswith(("http://", "https://")):
+        raise Misused("write the whole URL, with https://")
+    return Request(http_method=verb, url=url, headers=tuple(headers), content=content)
+
+
+def _content(data: str) -> bytes:
+    if data == "@-":
+        return sys.stdin.buffer.read(MAX_DATA)
+    if not data.startswith("@"):
+        return data.encode()
+    try:
+        return Path(data[1:]).read_bytes()
+    except OSError as error:
+        raise Misused(f"cannot read {data[1:]}: {error.strerror}") from None
+
+
+def _send(client: "httpx.Client", request: Request) -> "httpx.Response":
+    return client.request(request.http_method, request.url, headers=list(request.headers), content=request.content)
