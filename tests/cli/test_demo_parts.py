@@ -15,6 +15,7 @@ from flovia.cli.demo_agent import pay_once
 from flovia.cli.demo_site import HOST, listen, serving, site
 from flovia.core.errors import LedgerError, PeerError, WiringError
 from flovia.ledger.memory import MemoryLedger
+from tests.patience import PROGRAM_S
 
 SECRET = "test-secret-of-the-demo-0123456789abcdef"
 
@@ -70,7 +71,7 @@ def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
     try:
         assert opened.read_text().startswith(f"http://{HOST}:")
         process.send_signal(signal.SIGINT)
-        assert 0 == process.wait(timeout=60)
+        assert 0 == process.wait(timeout=PROGRAM_S)
     finally:
         process.kill()
         process.wait()
