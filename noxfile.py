@@ -60,7 +60,7 @@ def pytest(session: nox.Session, *arguments: str, coverage: bool = False) -> Non
 def tests(session: nox.Session) -> None:
     """The whole suite against the wheel, with the coverage we promise."""
     stage_tests(session, "vectors")
-    pytest(session, "-m", "not node", coverage=True)
+    pytest(session, "-m", "not node and not browser", coverage=True)
     if session.posargs:
         return  # a selection of tests says nothing about coverage
     session.run("coverage", "combine", "--quiet")
@@ -88,6 +88,14 @@ def interop(session: nox.Session) -> None:
     session.run(*npm, "--prefix", str(peers), *NODE_PEERS, external=True)
     session.env["FLOVIA_NODE_MODULES"] = str(peers / "node_modules")
     pytest(session, "tests/interop")
+
+
+@nox.session(python="3.11")
+def browser(session: nox.Session) -> None:
+    """A person pays in headless Chromium; the browser is the machine's own (FLOVIA_CHROMIUM, or on PATH)."""
+    stage_tests(session, "browser")
+    session.install("playwright>=1.50")
+    pytest(session, "-m", "browser", "tests/e2e/browser")
 
 
 @nox.session(python="3.11")

@@ -14,6 +14,7 @@ with :class:`~flovia.core.errors.WiringError` that names the variable and the re
 ==========================  ================================================================================
 """
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -25,8 +26,18 @@ from flovia.core.limiter import Limit
 from flovia.core.money import Price
 from flovia.core.origin import Origin
 
+_log = logging.getLogger("flovia")
 DEFAULT_LEDGER: Final = "sqlite:///flovia.db"
 MAX_REALM: Final = 255
+VARIABLES: Final = (
+    "FLOVIA_SECRET",
+    "FLOVIA_REALM",
+    "FLOVIA_PUBLIC_ORIGIN",
+    "FLOVIA_PRICE",
+    "FLOVIA_LEDGER",
+    "FLOVIA_LIMIT",
+    "FLOVIA_WORKERS",
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -58,6 +69,7 @@ def read_settings(
         WiringError: a value cannot work.
     """
     env = os.environ if environ is None else environ
+    _warn_of_slips(env)
 
     def text(name: str) -> str | None:
         value = env.get(name)
@@ -88,6 +100,18 @@ def read_settings(
         limit=Limit.parse(limit) if isinstance(limit, str) else limit,
         workers=_workers(text("FLOVIA_WORKERS"), text("WEB_CONCURRENCY")),
     )
+
+
+def _warn_of_slips(env: Mapping[str, str]) -> None:
+    """A misspelt variable changes nothing, which nobody would notice; programs of their own may use the prefix."""
+    strange = [name for name in env if name.startswith("FLOVIA") and name not in VARIABLES]
+    if not strange:
+        return
+    from difflib import get_close_matches  # here, because almost nobody needs it
+
+    for name in strange:
+        for meant in get_close_matches(name, VARIABLES, n=1, cutoff=0.85):
+            _log.warning("%s is no setting of flovia and changes nothing; is it meant to be %s?", name, meant)
 
 
 def _workers(own: str | None, common: str | None) -> int:

@@ -2,9 +2,10 @@
 
 A developer's machine may lack Node or the public vectors: such a test is skipped, and says so. In CI the
 same lack is a failure, because a green run must mean that everything ran: ``FLOVIA_REQUIRE`` lists, with
-commas, what has to be present (``vectors``, ``node``, ``installed``).
+commas, what has to be present (``vectors``, ``node``, ``browser``).
 """
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -44,3 +45,13 @@ def node() -> tuple[str, Path]:
     if not modules or not Path(modules).is_dir():
         skip_or_fail("node", "set FLOVIA_NODE_MODULES to a node_modules folder (see docs/development.md)")
     return executable, Path(modules)
+
+
+def chromium() -> str:
+    """The Chromium to drive: ``FLOVIA_CHROMIUM``, or the one on PATH; Playwright for Python must be installed too."""
+    if importlib.util.find_spec("playwright") is None:
+        skip_or_fail("browser", "Playwright for Python is not installed (see docs/development.md)")
+    found = os.environ.get("FLOVIA_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        skip_or_fail("browser", "no chromium on PATH: install it, or set FLOVIA_CHROMIUM to its executable")
+    return found

@@ -17,7 +17,7 @@ MIN_SECRET: Final = 32
 """Shortest secret of a keyring, in bytes."""
 
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_EIGHTH: Final = f"|{PAYMENT_AUTHORIZATION}".encode("ascii")
+_EIGHTH: Final = f"|{PAYMENT_AUTHORIZATION}"
 _BLOCK: Final = 64  # SHA-256 works on blocks of this many bytes (RFC 2104 section 2: B)
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
@@ -52,6 +52,8 @@ class _Sha256(Protocol):
 
     def digest(self) -> bytes: ...
 
+    def copy(self) -> "_Sha256": ...
+
 
 _Copy: TypeAlias = Callable[[], _Sha256]
 
@@ -70,6 +72,18 @@ def _mac(states: tuple[_Copy, _Copy], message: bytes) -> bytes:
     return b2a_base64(outer.digest(), newline=False)[:43].translate(_TO_URL)
 
 
+def _verified(keys: tuple[tuple[_Copy, _Copy], ...], message: bytes, mac: str) -> bool:
+    given = mac.encode("ascii", "replace")
+    for copy_inner, copy_outer in keys:
+        # _mac() by hand: every paid request comes through here.
+        inner, outer = copy_inner(), copy_outer()
+        inner.update(message)
+        outer.update(inner.digest())
+        if compare_digest(b2a_base64(outer.digest(), newline=False)[:43].translate(_TO_URL), given):
+            return True
+    return False
+
+
 class Keyring:
     """The secrets that bind ids: the first signs, all verify, so that a new one can be put in front (S39).
 
@@ -79,7 +93,7 @@ class Keyring:
         WiringError: no secret, or one that is too short.
     """
 
-    __slots__ = ("_keys",)
+    __slots__ = ("states",)
 
     def __init__(self, secrets: Sequence[str | bytes]) -> None:
         remedy = 'make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
@@ -93,26 +107,45 @@ class Keyring:
             if len(raw) < MIN_SECRET:
                 raise WiringError(f"secret {number} of {len(secrets)} is shorter than {MIN_SECRET} bytes; {remedy}")
             states.append(_states(raw))
-        self._keys = tuple(states)
+        self.states = tuple(states)
+        """For :class:`Prefix`: of each secret the two states of its HMAC, which sign like the secret itself."""
 
     def __repr__(self) -> str:
-        return f"<Keyring of {len(self._keys)}>"
+        return f"<Keyring of {len(self.states)}>"
 
     def sign(self, message: bytes) -> str:
         """The MAC of a message under the first secret, base64url."""
-        return _mac(self._keys[0], message).decode("ascii")
+        return _mac(self.states[0], message).decode("ascii")
 
     def verify(self, message: bytes, mac: str) -> bool:
         """Whether ``mac`` is the message's under any of the secrets. Compared in constant time, on bytes."""
-        given = mac.encode("ascii", "replace")
-        for copy_inner, copy_outer in self._keys:
-            # _mac() by hand: every paid request comes through here.
-            inner, outer = copy_inner(), copy_outer()
-            inner.update(message)
-            outer.update(inner.digest())
-            if compare_digest(b2a_base64(outer.digest(), newline=False)[:43].translate(_TO_URL), given):
-                return True
-        return False
+        return _verified(self.states, message, mac)
+
+
+class Prefix:
+    """The beginning that many messages have in common, hashed once under every key of a ring.
+
+    ``sign`` and ``verify`` are the ring's, for the message made of that beginning and ``rest``.
+    """
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keyring: Keyring, beginning: bytes) -> None:
+        self._keys = tuple(_begun(states, beginning) for states in keyring.states)
+
+    def sign(self, rest: bytes) -> str:
+        """See :meth:`Keyring.sign`."""
+        return _mac(self._keys[0], rest).decode("ascii")
+
+    def verify(self, rest: bytes, mac: str) -> bool:
+        """See :meth:`Keyring.verify`."""
+        return _verified(self._keys, rest, mac)
+
+
+def _begun(states: tuple[_Copy, _Copy], beginning: bytes) -> tuple[_Copy, _Copy]:
+    inner = states[0]()
+    inner.update(beginning)
+    return inner.copy, states[1]
 
 
 def challenge_id(
@@ -174,16 +207,28 @@ def issue(
 
 def bound_message(challenge: Challenge) -> bytes | None:
     """What the id of an echoed challenge has to authenticate; None if no challenge of ours has that form."""
-    c = challenge
-    # An absent member and an empty one fill the same slot, and we never issue an empty one.
-    if c.expires == "" or c.digest == "" or c.opaque == "" or c.header == "":
+    rest = bound_rest(challenge)
+    if rest is None:
         return None
-    message = slots(c.realm, c.method, c.intent, c.request, c.expires, c.digest, c.opaque, c.header)
+    c = challenge
+    return f"{c.realm}|{c.method}|{c.intent}|{c.request}|".encode("utf-8", "surrogatepass") + rest
+
+
+def bound_rest(challenge: Challenge) -> bytes | None:
+    """The end of :func:`bound_message`, what comes after the slot of ``request`` and its separator."""
+    c = challenge
+    expires, digest, opaque, header = c.expires, c.digest, c.opaque, c.header
+    # An absent member and an empty one fill the same slot, and we never issue an empty one.
+    if expires == "" or digest == "" or opaque == "" or header == "":
+        return None
+    text = f"{expires or ''}|{digest or ''}|{opaque or ''}"
+    if header is not None:
+        text = f"{text}|{header}"
     # No member of a challenge of ours holds "|", so a message with as many of them splits in one way
     # only. What is left is an echo without header whose last member has taken the eighth slot in.
-    if c.header is None and message.endswith(_EIGHTH):
+    elif text.endswith(_EIGHTH):
         return None
-    return message
+    return text.encode("utf-8", "surrogatepass")
 
 
 def authenticate(keyring: Keyring, challenge: Challenge) -> bool:

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
-from flovia.core.binding import Keyring, bound_message
+from flovia.core.binding import Keyring, Prefix, bound_rest, slots
 from flovia.core.challenge import Challenge
 from flovia.core.credential import Credential, parse_token
 from flovia.core.encoding import JsonObject, decode_param
 from flovia.core.errors import ParseError
 from flovia.core.fields import digest_matches
-from flovia.core.fingerprint import fingerprint_of
+from flovia.core.fingerprint import Fingerprints
 from flovia.core.http import BodyState, HttpRequest
 from flovia.core.money import check_amount
 from flovia.core.offers import HEADER_FIELD, OfferPlan
-from flovia.core.scope import Opaque, Scopes, read_opaque
+from flovia.core.scope import Opaque, Scopes
 
 
 class Candidate:
@@ -47,6 +47,18 @@ class Candidate:
         self.authentic = authentic
 
 
+class _Asked:
+    """What is the same for all who pay one ``request``: what it asks for, and its share of MAC and fingerprint."""
+
+    __slots__ = ("amount", "charge", "currency", "fingerprints", "prefix")
+
+    def __init__(self, keyring: Keyring, realm: str, plan: OfferPlan, request: str) -> None:
+        self.charge, self.amount, self.currency = _charge(request)
+        beginning = slots(realm, plan.method, plan.intent, request, None, None, None, None)[: -len("||")]
+        self.prefix = Prefix(keyring, beginning)
+        self.fingerprints = Fingerprints(beginning)
+
+
 class Checker:
     """The checks on a credential that are the same for every request of a route."""
 
@@ -61,9 +73,11 @@ class Checker:
         self._by_method: dict[str, list[OfferPlan]] = {}
         for plan in plans:
             self._by_method.setdefault(plan.method, []).append(plan)
-        # What a fixed price asks for needs no decoding when it comes back.
-        self._charges: dict[str, tuple[JsonObject, int, str]] = {
-            plan.fixed_request: _charge(plan.fixed_request) for plan in plans if plan.fixed_request
+        # What a fixed price asks for needs no decoding when it comes back, and little hashing.
+        self._fixed: dict[tuple[str, str], _Asked] = {
+            (plan.method, plan.fixed_request): _Asked(keyring, realm, plan, plan.fixed_request)
+            for plan in plans
+            if plan.fixed_request
         }
 
     def check(self, request: HttpRequest, field: str, token: str) -> Candidate | str:
@@ -76,27 +90,37 @@ class Checker:
         plans = self._by_method.get(echo.method)
         if plans is None:
             return "invalid-challenge" if echo.method in self._known_methods else "method-unsupported"
-        message = bound_message(echo)
-        if message is None or echo.realm != self._realm or echo.intent != plans[0].intent:
+        rest = bound_rest(echo)
+        plan = plans[0]
+        if rest is None or echo.realm != self._realm or echo.intent != plan.intent:
             return "invalid-challenge"
         try:
-            opaque = read_opaque(echo.opaque or "")
-            charge, amount, currency = self._charges.get(echo.request) or _charge(echo.request)
+            asked = self._fixed.get((plan.method, echo.request))
+            if asked is None:
+                asked = _Asked(self._keyring, self._realm, plan, echo.request)
+            # From here on the echo is ours, or a payment on record will have to vouch for it.
+            authentic = asked.prefix.verify(rest, echo.id)
+            opaque = self._scopes.read(echo.opaque or "", request) if self._belongs(request, field, echo) else None
         except ParseError:
             return "invalid-challenge"
-        authentic = self._keyring.verify(message, echo.id)
-        if not self._belongs(request, field, echo, opaque):
+        if opaque is None:
             return "invalid-challenge"
-        plan = plans[0]
         if len(plans) > 1:
-            plan = next((p for p in plans if p.price is not None and p.price.currency == currency), plan)
-        fingerprint = fingerprint_of(message, credential.payload)
+            plan = next((p for p in plans if p.price is not None and p.price.currency == asked.currency), plan)
         return Candidate(
-            credential, plan, charge, amount, currency, opaque, self._prefix + echo.id, fingerprint, authentic
+            credential,
+            plan,
+            asked.charge,
+            asked.amount,
+            asked.currency,
+            opaque,
+            self._prefix + echo.id,
+            asked.fingerprints.of(rest, credential.payload),
+            authentic,
         )
 
-    def _belongs(self, request: HttpRequest, field: str, echo: Challenge, opaque: Opaque) -> bool:
-        """Whether a challenge was issued for this very request and field, as far as its own words go."""
+    def _belongs(self, request: HttpRequest, field: str, echo: Challenge) -> bool:
+        """Whether a challenge was issued for this field and body, as far as its own words go."""
         if echo.header != (HEADER_FIELD if field == "payment-authorization" else None):
             return False
         body = request.body
@@ -105,7 +129,7 @@ class Checker:
                 return False
         elif echo.digest is not None and body.state is not BodyState.UNREAD:
             return False
-        return echo.expires is not None and opaque.scope == self._scopes.of(request)
+        return echo.expires is not None
 
 
 def _charge(request: str) -> tuple[JsonObject, int, str]:

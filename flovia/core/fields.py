@@ -147,7 +147,8 @@ def payment_credentials(values: Sequence[str]) -> list[str]:
     """
     if len(values) == 1:
         value = values[0]
-        if "," not in value and len(value) <= MAX_FIELD and value[:8].lower() == "payment ":
+        usual = value.startswith("Payment ") or value[:8].lower() == "payment "
+        if usual and "," not in value and len(value) <= MAX_FIELD:
             token = value[8:].strip(" \t")
             if token:
                 return [token]

@@ -87,12 +87,13 @@ class Gate(Redeemer):
             # A preflight asks what is allowed, not for what is paid for.
             allow = HttpResponse(204, (("cache-control", "no-store"),))
             return Passage(request, _PASSED, trace, allow)
-        trace.note(ev.REQUEST_STARTED, self._clock())
+        now = self._clock()
+        trace.note(ev.REQUEST_STARTED, now)
         outcome: Outcome
         try:
             found = self._examine(request, trace)
             if isinstance(found, Candidate):
-                outcome = yield from self._redeem(request, trace, found)
+                outcome = yield from self._redeem(request, trace, found, now)
                 if isinstance(outcome, Passage):
                     return outcome
             elif isinstance(found, str):
@@ -124,7 +125,7 @@ class Gate(Redeemer):
 
     def _blocked(self, request: HttpRequest, trace: Trace) -> HttpResponse | None:
         """What is refused before anybody asks about money."""
-        if self._stranger(request):
+        if not self._anywhere and self._stranger(request):
             _log.error(
                 "refused a request that did not come to this machine's own name: set FLOVIA_PUBLIC_ORIGIN to the"
                 " https:// origin that clients use"

@@ -73,16 +73,16 @@ class Issuer(Guard):
     # --- who may be asked -----------------------------------------------------------------------------
 
     def _stranger(self, request: HttpRequest) -> bool:
-        """Whether this request came to a name that is not ours, or over a wire we must not use."""
-        return not self._anywhere and not from_this_machine(request)
+        """Whether a request for this machine alone came to another name, or over a wire we must not use."""
+        return not from_this_machine(request)
 
     def _wants_header(self, request: HttpRequest) -> bool:
         select = self._select
         return select if isinstance(select, bool) else select(request)
 
-    def _time(self) -> Times:
-        """The current second, written out once for all its requests."""
-        second = int(self._clock())
+    def _time(self, now: float) -> Times:
+        """The second of a moment (Unix time), written out once for all its requests."""
+        second = int(now)
         times = self._times
         if times.second != second:
             # One object, replaced whole: another thread never sees half of it.
@@ -95,7 +95,7 @@ class Issuer(Guard):
 
     def _issue(self, request: HttpRequest, trace: Trace) -> Flow[list[Issued]]:
         """A fresh challenge for every offer that the client accepts."""
-        expires = self._time().expires
+        expires = self._time(self._clock()).expires
         body = request.body
         digest = format_digest(body.sha256) if body.state is BodyState.READ else None
         scope = self._scopes.of(request)
@@ -128,7 +128,7 @@ class Issuer(Guard):
     ) -> Flow[Issued]:
         price = plan.price_for(request)
         nonce = self._tokens()
-        times = self._time()
+        times = self._time(self._clock())
         if plan.provider.fixed_terms:
             opaque = opaque_param(nonce, scope, {})
             return plan.render(plan.encoded(price), price, times.expires, digest, opaque, header)

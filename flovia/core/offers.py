@@ -9,7 +9,7 @@ from typing import Final, cast
 
 import attrs
 
-from flovia.core.binding import Keyring, slots
+from flovia.core.binding import Keyring, Prefix, slots
 from flovia.core.challenge import MAX_DESCRIPTION, clean_description
 from flovia.core.encoding import encode_param
 from flovia.core.errors import ParseError, WiringError
@@ -80,7 +80,7 @@ class OfferPlan:
         self._quoted_realm = quote(realm)
         self.description = None if offer.description is None else clean_description(offer.description)
         self._description = "" if offer.description is None else f", description={quote(offer.description)}"
-        self._pieces: dict[str, tuple[bytes, str]] = {}
+        self._pieces: dict[str, tuple[Prefix, str]] = {}
         self._fixed: dict[Price, str] = {}
         self.fixed_request = self.encoded(self.price) if self.price and self.provider.fixed_terms else None
 
@@ -143,17 +143,14 @@ class OfferPlan:
         if pieces is None:
             if len(self._pieces) >= _CACHED_PRICES:
                 self._pieces.clear()
-            bound = slots(self._realm, self.method, self.intent, request, "", None, "", None)
+            bound = slots(self._realm, self.method, self.intent, request, None, None, None, None)
             # The last three slots are empty: cut their separators off, and what stays does not change.
             pieces = self._pieces[request] = (
-                bound[:-2],
+                Prefix(self._keyring, bound[: -len("||")]),
                 f'Payment method="{self.method}", request="{request}", id="',
             )
-        if header:
-            message = slots(self._realm, self.method, self.intent, request, expires, digest, opaque, HEADER_FIELD)
-        else:
-            message = pieces[0] + f"{expires}|{digest or ''}|{opaque}".encode()
-        challenge_id = self._keyring.sign(message)
+        rest = f"{expires}|{digest or ''}|{opaque}"
+        challenge_id = pieces[0].sign((f"{rest}|{HEADER_FIELD}" if header else rest).encode())
         digest_param = "" if digest is None else f', digest="{digest}"'
         header_param = f', header="{HEADER_FIELD}"' if header else ""
         field = (

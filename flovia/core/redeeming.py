@@ -120,7 +120,7 @@ class Redeemer(Issuer):
 
     # --- claim, verdict, settle -------------------------------------------------------------------------------
 
-    def _redeem(self, request: HttpRequest, trace: Trace, candidate: Candidate) -> Flow[Outcome]:
+    def _redeem(self, request: HttpRequest, trace: Trace, candidate: Candidate, now: float) -> Flow[Outcome]:
         if not (candidate.authentic or (yield from self._on_record(candidate))):
             return (yield from self._challenge(request, trace, "invalid-challenge"))
         echo = candidate.credential.challenge
@@ -130,10 +130,9 @@ class Redeemer(Issuer):
         trace.offer_currency = candidate.currency
         trace.challenge_id = echo.id
         trace.payer = as_payer(candidate.credential.source)
-        now = self._clock()
         trace.note(ev.PAYMENT_CONTEXT_ATTACHED, now)
 
-        ledger, key, times = self._ledger, candidate.key, self._time()
+        ledger, key, times = self._ledger, candidate.key, self._time(now)
         claim = (
             key,
             candidate.fingerprint,
@@ -190,7 +189,8 @@ class Redeemer(Issuer):
             return (yield from self._challenge(request, trace, verdict.problem, verdict.retry_after_s, same))
 
         trace.payment_id = verdict.reference
-        trace.payer = as_payer(verdict.payer or candidate.credential.source)
+        if verdict.payer:
+            trace.payer = as_payer(verdict.payer)
         trace.recipient = verdict.recipient
         try:
             problem = _mismatch(verdict, candidate)
@@ -370,7 +370,8 @@ def _start(passage: Passage, status: int, headers: Headers) -> Start:
 def _mismatch(paid: Paid, candidate: Candidate) -> str | None:
     """The problem with a payment that is not exactly what was asked for (charge draft: all or nothing)."""
     asked = candidate.charge.get("recipient", paid.recipient)
-    if paid.currency.lower() != candidate.currency.lower() or asked != paid.recipient:
+    same = paid.currency == candidate.currency or paid.currency.lower() == candidate.currency.lower()
+    if not same or asked != paid.recipient:
         return "verification-failed"
     if paid.amount < candidate.amount:
         return "payment-insufficient"

@@ -26,6 +26,10 @@ _CLAIMED_FIRST: Final = ClaimResult("claimed", 1, attempt=1)
 _FIRST_CLAIM: Final = step(PAYMENT, exchange.ISSUED, "claim")
 _SETTLED: Final = step(PAYMENT, exchange.CLAIMED, "settle")
 _DELIVERING: Final = step(PAYMENT, _SETTLED, "redeem")
+_DELIVERED: Final = step(PAYMENT, _DELIVERING, "deliver")
+_FAILED: Final = step(PAYMENT, _DELIVERING, "fail")
+_PARKED: Final = step(PAYMENT, exchange.CLAIMED, "park")
+_RELEASED: Final = step(PAYMENT, exchange.CLAIMED, "release")
 
 _INHERITED: Final = (
     "the memory ledger was created in another process and cannot be shared between workers;"
@@ -177,40 +181,42 @@ class MemoryLedger:
                 payment.state = _DELIVERING
                 payment.deliveries = 1
                 payment.lease_until = self._clock() + deliver_s
-            self._write(events)
+            self._events.extend(events)
+            self._written += len(events)
             return "settled"
 
     def deliver(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
         """See :meth:`flovia.ledger.base.Ledger.deliver`."""
-        return self._end(key, fence, exchange.DELIVERING, "deliver", events)
+        return self._end(key, fence, exchange.DELIVERING, _DELIVERED, events)
 
     def fail(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
         """See :meth:`flovia.ledger.base.Ledger.fail`."""
-        return self._end(key, fence, exchange.DELIVERING, "fail", events)
+        return self._end(key, fence, exchange.DELIVERING, _FAILED, events)
 
     def end_later(self, key: str, fence: int, delivered: bool, events: tuple[EventRow, ...]) -> None:
         """See :meth:`flovia.ledger.base.Ledger.end_later`; memory always answers, so at once."""
-        done = self._end(key, fence, exchange.DELIVERING, "deliver" if delivered else "fail", events)
+        done = self._end(key, fence, exchange.DELIVERING, _DELIVERED if delivered else _FAILED, events)
         payment = self._payments.get(key)
         if not done and (payment is None or payment.fence != fence):
             self.append(events)
 
     def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...]) -> bool:
         """See :meth:`flovia.ledger.base.Ledger.release`."""
-        return self._end(key, fence, exchange.CLAIMED, "park" if park else "release", events)
+        return self._end(key, fence, exchange.CLAIMED, _PARKED if park else _RELEASED, events)
 
-    def _end(self, key: str, fence: int, state: str, verb: str, events: tuple[EventRow, ...]) -> bool:
+    def _end(self, key: str, fence: int, state: str, end: str, events: tuple[EventRow, ...]) -> bool:
         with self._lock:
             payment = self._payments.get(key)
             if payment is None or payment.fence != fence or payment.state != state:
                 return False
-            payment.state = step(PAYMENT, state, verb)
-            if verb == "deliver":
+            payment.state = end
+            if end == _DELIVERED:
                 # Nobody can redeem it any more, so what a redelivery would need is let go.
                 payment.record, payment.fingerprint = None, ""
-            elif verb == "park":
+            elif end == _PARKED:
                 payment.keep_until = max(payment.keep_until, self._clock() + UNKNOWN_KEPT_S)
-            self._write(events)
+            self._events.extend(events)
+            self._written += len(events)
             return True
 
     def renew(self, key: str, fence: int, deliver_s: float) -> bool:

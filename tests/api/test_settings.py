@@ -46,6 +46,16 @@ def test_defaults() -> None:
     )
 
 
+def test_a_misspelt_variable_is_pointed_out(caplog: pytest.LogCaptureFixture) -> None:
+    """FLOVIA_SECRETS would be ignored without a word; a variable of somebody else's is left alone."""
+    read_settings({"FLOVIA_SECRETS": SECRET, "FLOVIA_VECTORS": "/vectors", "FLOVIA_REALM": "r"})
+    [record] = caplog.records
+    assert (
+        "FLOVIA_SECRETS is no setting of flovia and changes nothing; is it meant to be FLOVIA_SECRET?" == record.message
+    )
+    assert SECRET not in caplog.text
+
+
 def test_everything_from_the_environment() -> None:
     """Each variable has its place; older secrets follow after commas; the realm falls back to the origin's host."""
     found = read_settings(

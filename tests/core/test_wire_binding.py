@@ -2,8 +2,10 @@
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from flovia.core.binding import Keyring, authenticate, bound_message, challenge_id, issue, slots
+from flovia.core.binding import Keyring, Prefix, authenticate, bound_message, challenge_id, issue, slots
 from flovia.core.challenge import PAYMENT_AUTHORIZATION, Challenge
 from flovia.core.errors import ParseError, WiringError
 
@@ -98,3 +100,12 @@ def test_separators_are_not_issued(member: str) -> None:
 def test_descriptions_are_made_sendable() -> None:
     """A description with an emoji or a line break is issued in the form it will have on the wire."""
     assert "say ?  now" == issued(description="say 😀\r\nnow").description
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_a_prefix_signs_and_verifies_as_its_ring(beginning: bytes, rest: bytes) -> None:
+    """What many messages have in common may be hashed once: the MACs are the ring's, under every secret."""
+    old, both = Keyring([OLDER]), Keyring([SECRET, OLDER])
+    assert both.sign(beginning + rest) == Prefix(both, beginning).sign(rest)
+    assert Prefix(both, beginning).verify(rest, old.sign(beginning + rest))
+    assert not Prefix(old, beginning).verify(rest, both.sign(beginning + rest))

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flovia.core.encoding import JsonObject, JsonValue
-from flovia.core.fingerprint import fingerprint_of
+from flovia.core.fingerprint import Fingerprints
 
 # Whatever our JSON reader lets through: text without U+0000 and lone surrogates.
 TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=6)
@@ -17,6 +17,11 @@ PAYLOADS: st.SearchStrategy[JsonObject] = st.one_of(
     st.dictionaries(TEXTS, TEXTS, max_size=4), st.dictionaries(TEXTS, VALUES, max_size=4)
 )
 BOUND = st.binary(max_size=12)
+
+
+def fingerprint_of(bound: bytes, payload: JsonObject) -> str:
+    """The fingerprint of a message of which nothing was hashed before."""
+    return Fingerprints(b"").of(bound, payload)
 
 
 @given(BOUND, PAYLOADS, BOUND, PAYLOADS)
@@ -39,3 +44,9 @@ def test_different_proofs_have_different_fingerprints(
 def test_the_order_of_members_does_not_matter(bound: bytes, payload: JsonObject) -> None:
     """A client that spells the same proof in another order comes back for the same payment."""
     assert fingerprint_of(bound, payload) == fingerprint_of(bound, dict(reversed(payload.items())))
+
+
+@given(BOUND, BOUND, PAYLOADS)
+def test_where_the_beginning_ends_does_not_matter(beginning: bytes, rest: bytes, payload: JsonObject) -> None:
+    """A payment claimed under a fixed price is found again when the same challenge comes without one."""
+    assert fingerprint_of(beginning + rest, payload) == Fingerprints(beginning).of(rest, payload)
