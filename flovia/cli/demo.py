@@ -7,11 +7,11 @@ import shlex
 import signal
 import sys
 import tempfile
-import threading
 import time
 import webbrowser
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 from rich.text import Text
@@ -26,7 +26,8 @@ from flovia.core.events import Event
 from flovia.insights.join import CONVERTED, JoinedEvent, join
 from flovia.ledger.base import Ledger
 
-_JOINED_WITHIN_S: Final = 10.0
+_JOINED_WITHIN_S: Final = 30.0
+_LISTENS_EVERY_S: Final = 0.5
 
 
 def demo(*, port: int | None = None, ledger: str | None = None, browser: bool = True) -> int:
@@ -39,11 +40,21 @@ def demo(*, port: int | None = None, ledger: str | None = None, browser: bool = 
         ledger: where to keep payments and events, such as sqlite:///demo.db; if left out, a temporary file.
         browser: open the page that tells what to try.
     """
+    asked: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        # Remembered as well as raised: an exception gets lost if a finalizer happens to be running, and a wait
+        # without an end does not hear of a signal that came just before it.
+        asked.append(number)
+        raise KeyboardInterrupt
+
     for number in (signal.SIGINT, signal.SIGTERM):  # both leave the ledger closed and no file behind
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, stop)
     try:
         with ExitStack() as stack:
             _demo(stack, port, ledger, browser)
+            while not asked:
+                time.sleep(_LISTENS_EVERY_S)
     except KeyboardInterrupt:
         return 0
     return 0
@@ -64,7 +75,6 @@ def _demo(stack: ExitStack, port: int | None, ledger: str | None, browser: bool)
     _print(url, exchange, joined, lines)
     if browser and _has_browser():
         webbrowser.open(url)
-    threading.Event().wait()
 
 
 def lines_to_try(url: str, ledger: str) -> list[str]:
@@ -112,11 +122,12 @@ def joined_event(ledger: Ledger, after: int, challenge_id: str, *, within_s: flo
     """
     give_up = time.monotonic() + within_s
     while time.monotonic() < give_up:
-        ledger.flush()
-        events: list[Event] = [event for _, event in ledger.read_events(after)]
-        for found in join(events):
-            if found.challenge_id == challenge_id and found.insight == CONVERTED:
-                return found
+        with suppress(LedgerError):  # a slow disk; the next look may come through
+            ledger.flush()
+            events: list[Event] = [event for _, event in ledger.read_events(after)]
+            for found in join(events):
+                if found.challenge_id == challenge_id and found.insight == CONVERTED:
+                    return found
         time.sleep(0.02)
     raise LedgerError("the paid call was not recorded; choose another ledger with --ledger")
 

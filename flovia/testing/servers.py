@@ -58,6 +58,9 @@ _ENDED_WITHIN_S = 30.0
 _ANSWERS_WITHIN_S = 60
 """When uvicorn takes a worker for dead. Its own five seconds are over on a busy machine before a worker is up."""
 
+_KEPT_S = 120
+"""How long an idle connection stays open: longer than with any client, or the two would give it up at once."""
+
 
 @contextmanager
 def serve_wsgi(
@@ -112,6 +115,7 @@ def serve_asgi(
             target = _import_string(app, server)
             command = [sys.executable, "-m", "uvicorn", target.removesuffix("()"), "--workers", str(workers)]
             command += ["--fd", str(listener.fileno()), "--http", _uvicorn_http(server), "--ws", "none"]
+            command += ["--timeout-keep-alive", str(_KEPT_S)]
             command += ["--log-level", "warning", *(["--factory"] if target.endswith("()") else [])]
             if "timeout_worker_healthcheck" in inspect.signature(importlib.import_module("uvicorn").Config).parameters:
                 command += ["--timeout-worker-healthcheck", str(_ANSWERS_WITHIN_S)]
@@ -286,6 +290,7 @@ def _uvicorn(app: AsgiApplication, listener: socket.socket, http: Literal["h11",
         loop="asyncio",
         log_level="warning",
         timeout_graceful_shutdown=2,
+        timeout_keep_alive=_KEPT_S,
         log_config=None,
     )
     server = uvicorn.Server(config)
@@ -313,6 +318,7 @@ def _hypercorn(app: AsgiApplication, listener: socket.socket, backend: Literal["
     # hypercorn takes the descriptor over and closes it.
     config.bind = [f"fd://{listener.detach()}"]
     config.graceful_timeout = 2
+    config.keep_alive_timeout = _KEPT_S
     config.loglevel = "WARNING"
     config.accesslog = None
     stopping = threading.Event()

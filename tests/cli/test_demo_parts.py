@@ -15,6 +15,7 @@ from flovia.cli.demo_agent import pay_once
 from flovia.cli.demo_site import HOST, listen, serving, site
 from flovia.core.errors import LedgerError, PeerError, WiringError
 from flovia.ledger.memory import MemoryLedger
+from tests.patience import PROGRAM_S
 
 SECRET = "test-secret-of-the-demo-0123456789abcdef"
 
@@ -70,9 +71,33 @@ def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
     try:
         assert opened.read_text().startswith(f"http://{HOST}:")
         process.send_signal(signal.SIGINT)
-        assert 0 == process.wait(timeout=60)
+        assert 0 == process.wait(timeout=PROGRAM_S)
     finally:
         process.kill()
         process.wait()
         os.close(near)
         os.close(far)
+
+
+LOST_SIGNAL = """
+import os, signal, sys, time
+from flovia.cli import demo
+
+def open_page(url):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(600)
+    except KeyboardInterrupt:
+        print("lost")  # as in a finalizer, out of which no exception comes
+
+demo.webbrowser.open, demo._has_browser = open_page, lambda: True
+sys.exit(demo.demo(port=0))
+"""
+
+
+def test_a_lost_interrupt_ends_the_demo_all_the_same(tmp_path: Path) -> None:
+    """Ctrl-C at the moment in which Python cannot raise it still ends the demo, and not only the second one."""
+    command = [sys.executable, "-c", LOST_SIGNAL]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PROGRAM_S, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout.endswith("lost\n")

@@ -19,6 +19,7 @@ from flovia.cli.demo_site import listen, serving, site
 from flovia.client import Budget, MockWallet, PendingFiles
 from flovia.client.httpx import PayingTransport, payment_info
 from flovia.testing.servers import serve_asgi, serve_wsgi
+from tests.patience import PATIENT_S
 from tests.tree import ROOT
 
 STANDS_FOR_THE_SITE = ("http://127.0.0.1:8402", "https://api.example.com")
@@ -31,11 +32,11 @@ def serve(kind: str, http_method: str, path: str, file: str) -> None:
         serve_wsgi(app) if kind == "wsgi" else serve_asgi(app) as url,
         tempfile.TemporaryDirectory() as pending,
     ):
-        unpaid = httpx.request(http_method, url + path, trust_env=False)
+        unpaid = httpx.request(http_method, url + path, trust_env=False, timeout=PATIENT_S)
         assert unpaid.status_code == 402, f"unpaid: {unpaid.status_code} {unpaid.text}"
         assert unpaid.headers["www-authenticate"].startswith("Payment ")
         transport = PayingTransport(MockWallet(), budget=Budget("100.00 USD"), pending=PendingFiles(pending))
-        with httpx.Client(transport=transport) as agent:
+        with httpx.Client(transport=transport, timeout=PATIENT_S) as agent:
             paid = agent.request(http_method, url + path)
         info = payment_info(paid)
         assert paid.is_success, f"paid: {paid.status_code} {paid.text}"

@@ -11,10 +11,10 @@ import pytest
 
 import tests
 from tests.docs.snippets import OTHERS, PROGRAMS, Snippet, all_programs, blocks, pages, programs
+from tests.patience import PROGRAM_S
 from tests.tree import ROOT
 
 SECRET = "test-secret-of-the-documentation-0123456789"
-WITHIN_S = 60
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_snippet(snippet: Snippet, environment: dict[str, str], tmp_path: Path) 
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=WITHIN_S,
+        timeout=PROGRAM_S,
         check=False,
     )
     if snippet.how.startswith("raises "):

@@ -24,8 +24,8 @@ from tests.interop.pympp import (
     Receipt,
     mock_method,
 )
+from tests.patience import PATIENT_S
 
-TIMEOUT_S = 20.0
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Unused on loopback. Without it httpx would read the certificate store for every client it makes."""
 
@@ -109,7 +109,7 @@ class PymppAgent:
         async def create(params: CredentialParams) -> str:
             challenges.append(params.challenge)
             if interlude is not None and not credentials:
-                async with httpx.AsyncClient() as plain:
+                async with httpx.AsyncClient(timeout=PATIENT_S) as plain:
                     fields = {"content-type": "application/json"}
                     (await plain.post(interlude.url, content=interlude.body, headers=fields)).raise_for_status()
             self._paid += 1
@@ -121,7 +121,7 @@ class PymppAgent:
         async def go() -> httpx.Response:
             wallets = [ClientMethod(method=mock_method(name), create_credential=create) for name in methods]
             transport = PaymentTransport(wallets, inner=httpx.AsyncHTTPTransport(verify=TLS))
-            async with httpx.AsyncClient(transport=transport, timeout=TIMEOUT_S) as client:
+            async with httpx.AsyncClient(transport=transport, timeout=PATIENT_S) as client:
                 return await client.request(http_method, url, content=body, headers=headers)
 
         try:

@@ -10,6 +10,7 @@ from flovia.testing.fixture import ADAPTERS, serve
 from tests.interop.agents import Agent, MppxAgent, PymppAgent
 from tests.interop.javascript import Javascript
 from tests.interop.storefront import Storefront
+from tests.patience import PATIENT_S
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,7 @@ def agent(request: pytest.FixtureRequest) -> Agent:
 def storefronts() -> Iterator[dict[str, Storefront]]:
     """The fixture app of every adapter, each on a server of its own."""
     with ExitStack() as stack:
-        plain = stack.enter_context(httpx.Client(timeout=20))
+        plain = stack.enter_context(httpx.Client(timeout=PATIENT_S))
         yield {adapter: Storefront(stack.enter_context(serve(adapter)), plain) for adapter in ADAPTERS}
 
 

@@ -1,15 +1,13 @@
 """A running fixture app, with its control endpoints."""
 
-import time
-from typing import Final, cast
+from typing import cast
 
 import attrs
 import httpx
 
 from flovia.core.encoding import JsonObject, JsonValue
 from flovia.core.events import REQUEST_COMPLETED, REQUEST_FAILED, REQUEST_STARTED
-
-RESTS_WITHIN_S: Final = 10.0
+from tests.patience import eventually
 
 
 @attrs.frozen
@@ -43,11 +41,11 @@ class Storefront:
 
         A client has its whole answer a moment before the server writes down that it was delivered.
         """
-        give_up = time.monotonic() + RESTS_WITHIN_S
-        while True:
-            counted = self.control("GET", "counters")
+
+        def rests(counted: JsonObject) -> bool:
             types = [event["type"] for event in cast("list[JsonObject]", counted["events"])]
-            if types.count(REQUEST_STARTED) == types.count(REQUEST_COMPLETED) + types.count(REQUEST_FAILED):
-                return counted
-            assert time.monotonic() < give_up, "a request has no end"
-            time.sleep(0.01)
+            return types.count(REQUEST_STARTED) == types.count(REQUEST_COMPLETED) + types.count(REQUEST_FAILED)
+
+        counted = eventually(lambda: self.control("GET", "counters"), rests)
+        assert rests(counted), "a request has no end"
+        return counted

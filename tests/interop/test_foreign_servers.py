@@ -16,6 +16,7 @@ from flovia.core.money import Price
 from flovia.testing.servers import serve_asgi
 from tests.interop import shops
 from tests.interop.javascript import Javascript
+from tests.patience import PATIENT_S
 
 MPPX_REALM = "mppx.example.com"
 PRICE = Price(amount=100, currency="usd")
@@ -87,19 +88,19 @@ class Agent:
         self, http_method: str, url: str, *, content: bytes | None = None, headers: dict[str, str] | None = None
     ) -> httpx.Response:
         """One paid call through httpx."""
-        with httpx.Client(transport=self.transport()) as client:
+        with httpx.Client(transport=self.transport(), timeout=PATIENT_S) as client:
             return client.request(http_method, url, content=content, headers=headers)
 
     async def arequest(self, url: str) -> httpx.Response:
         """One paid call through httpx's async client."""
         transport = AsyncPayingTransport(self.wallet, budget=self._budget, pending=self._pending)
-        async with httpx.AsyncClient(transport=transport) as client:
+        async with httpx.AsyncClient(transport=transport, timeout=PATIENT_S) as client:
             return await client.get(url)
 
     def request2(self, url: str) -> httpx2.Response:
         """One paid call through httpx2."""
         transport = PayingTransport2(self.wallet, budget=self._budget, pending=self._pending)
-        with httpx2.Client(transport=transport) as client:
+        with httpx2.Client(transport=transport, timeout=PATIENT_S) as client:
             return client.get(url)
 
 

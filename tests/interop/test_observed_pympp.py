@@ -1,6 +1,5 @@
 """flovia watches a FastAPI route that pympp gates: nothing changes for client or view, and the events join."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from flovia.testing.servers import serve_asgi
 from tests.interop import pympp
 from tests.interop.agents import Agent, PymppAgent
 from tests.interop.shops import REALM, SECRET, Verifier, charge
+from tests.patience import PATIENT_S, eventually
 
 
 @attrs.frozen
@@ -36,18 +36,21 @@ class Observed:
         A client has its answer before the server has written down that it is complete: wait for that.
         """
         reader = flovia.Flovia(provider="mock", ledger=self.ledger)
-        give_up = time.monotonic() + 10
+
+        def recorded() -> list[Event]:
+            api.default().ledger.flush()
+            return [event for _, event in reader.ledger.read_events()]
+
+        def whole(events: list[Event]) -> bool:
+            ended = [event for event in events if event.type in (REQUEST_COMPLETED, REQUEST_FAILED)]
+            return bool(events) and len(ended) == len({event.request_id for event in events})
+
         try:
-            while True:
-                api.default().ledger.flush()
-                events = [event for _, event in reader.ledger.read_events()]
-                ended = [event for event in events if event.type in (REQUEST_COMPLETED, REQUEST_FAILED)]
-                if events and len(ended) == len({event.request_id for event in events}):
-                    return events
-                assert time.monotonic() < give_up, "a request has no end"
-                time.sleep(0.01)
+            events = eventually(recorded, whole)
         finally:
             reader.close()
+        assert whole(events), "a request has no end"
+        return events
 
 
 @pytest.fixture
@@ -155,8 +158,8 @@ def test_no_event_holds_a_secret(observed: Observed) -> None:
 def test_an_ungated_route_gives_nothing_away(observed: Observed) -> None:
     """A view that lost its own gate answers 500 instead of its content, whoever asks, and the event says so."""
     answers = [
-        httpx.get(f"{observed.url}/forgotten"),
-        httpx.get(f"{observed.url}/forgotten", headers={"authorization": "Payment e30"}),
+        httpx.get(f"{observed.url}/forgotten", timeout=PATIENT_S),
+        httpx.get(f"{observed.url}/forgotten", headers={"authorization": "Payment e30"}, timeout=PATIENT_S),
     ]
     for answer in answers:
         assert 500 == answer.status_code

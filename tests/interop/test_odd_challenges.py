@@ -13,6 +13,7 @@ from flovia.testing.servers import serve_asgi
 from tests.interop.agents import Agent, GaveUp, MppxAgent, PymppAgent
 from tests.interop.javascript import Javascript
 from tests.interop.odd import ODD, PAYS, REFUSES, Odd, Outcome
+from tests.patience import PATIENT_S
 from tests.tree import ROOT
 
 Message = MutableMapping[str, Any]
@@ -53,7 +54,7 @@ odd_ones = pytest.mark.parametrize("number", range(len(ODD)), ids=[odd.name for 
 def test_flovia_and_odd_challenges(server: str, tmp_path: Path, number: int) -> None:
     """flovia's client pays what the table says, and nothing else."""
     transport = PayingTransport(MockWallet(), budget=Budget("5.00 USD"), pending=PendingFiles(tmp_path))
-    with httpx.Client(transport=transport) as client:
+    with httpx.Client(transport=transport, timeout=PATIENT_S) as client:
         try:
             outcome = PAYS if client.get(f"{server}/{number}").status_code == 200 else REFUSES
         except PaymentError:

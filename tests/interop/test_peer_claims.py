@@ -33,6 +33,7 @@ from tests.interop import pympp
 from tests.interop.agents import Agent, PymppAgent
 from tests.interop.javascript import Javascript
 from tests.interop.shops import REALM, SECRET, Verifier, charge
+from tests.patience import PATIENT_S
 
 AT_ONCE = 50
 """Uses of one credential at the same time."""
@@ -137,6 +138,16 @@ def pair() -> Iterator[Pair]:
         yield Pair(theirs, ours, verifier)
 
 
+def get(url: str, headers: dict[str, str] | None = None) -> httpx.Response:
+    """A plain GET."""
+    return httpx.get(url, headers=headers, timeout=PATIENT_S)
+
+
+def post(url: str, content: str, headers: dict[str, str] | None = None) -> httpx.Response:
+    """A plain POST."""
+    return httpx.post(url, content=content, headers=headers, timeout=PATIENT_S)
+
+
 def credential_for(unpaid: httpx.Response, proof: str) -> str:
     """A credential that pays the challenge of this 402."""
     assert 402 == unpaid.status_code, unpaid.text
@@ -149,7 +160,9 @@ def many_uses(url: str, authorization: str) -> Counter[int]:
 
     async def go() -> list[int]:
         limits = httpx.Limits(max_connections=AT_ONCE)
-        async with httpx.AsyncClient(headers={"authorization": authorization}, limits=limits, timeout=30) as client:
+        async with httpx.AsyncClient(
+            headers={"authorization": authorization}, limits=limits, timeout=PATIENT_S
+        ) as client:
             answers = await asyncio.gather(*[client.get(url) for _ in range(AT_ONCE)])
             return [answer.status_code for answer in answers]
 
@@ -190,8 +203,8 @@ def flask_pair() -> Generator[tuple[str, str]]:
 def test_on_flask_pympp_answers_500_where_flovia_sells() -> None:
     """pympp's ``@pay`` on Flask answers 500 to the unpaid request, also when driven by hand; flovia's route sells."""
     with flask_pair() as (theirs, ours):
-        assert 500 == httpx.get(f"{theirs}/paid").status_code
-        assert 500 == httpx.get(f"{theirs}/by-hand").status_code
+        assert 500 == get(f"{theirs}/paid").status_code
+        assert 500 == get(f"{theirs}/by-hand").status_code
         answer = PymppAgent().fetch(f"{ours}/paid")
         assert (200, b'{"foo":"bar"}') == (answer.status, answer.body.strip())
         assert answer.receipt is not None
@@ -222,8 +235,8 @@ def test_pympp_loses_the_receipt_of_a_plain_answer(pair: Pair) -> None:
 
 def test_a_latin_1_description_stops_pympps_402(pair: Pair) -> None:
     """``description="Käse"`` makes pympp answer 500 to everybody; flovia answers 402 in ASCII (S02)."""
-    assert 500 == httpx.get(f"{pair.pympp}/described").status_code
-    ours = httpx.get(f"{pair.flovia}/described")
+    assert 500 == get(f"{pair.pympp}/described").status_code
+    ours = get(f"{pair.flovia}/described")
     assert 402 == ours.status_code
     assert "K?se" == parse_challenge(ours.headers["www-authenticate"]).description
 
@@ -238,11 +251,11 @@ def test_one_credential_many_times_at_once(pair: Pair) -> None:
     """
     before = len(pair.verifier.proofs)
     url = f"{pair.pympp}/plain"
-    assert Counter({200: AT_ONCE}) == many_uses(url, credential_for(httpx.get(url), "ok-race-pympp"))
+    assert Counter({200: AT_ONCE}) == many_uses(url, credential_for(get(url), "ok-race-pympp"))
     assert before + AT_ONCE == len(pair.verifier.proofs)
 
     url = f"{pair.flovia}/plain"
-    statuses = many_uses(url, credential_for(httpx.get(url), "ok-race-flovia"))
+    statuses = many_uses(url, credential_for(get(url), "ok-race-flovia"))
     assert 1 == statuses[200]
     assert AT_ONCE - 1 == statuses[409] + statuses[402]
 
@@ -251,11 +264,11 @@ def test_one_credential_twice_in_a_row(pair: Pair) -> None:
     """A second use after the first: pympp answers 200 again, flovia 402 ``invalid-challenge`` (S04)."""
     seconds: list[httpx.Response] = []
     for base in (pair.pympp, pair.flovia):
-        authorization = credential_for(httpx.get(f"{base}/plain"), f"ok-twice-{base}")
-        first, second = (httpx.get(f"{base}/plain", headers={"authorization": authorization}) for _ in range(2))
+        authorization = credential_for(get(f"{base}/plain"), f"ok-twice-{base}")
+        first, second = (get(f"{base}/plain", headers={"authorization": authorization}) for _ in range(2))
         assert 200 == first.status_code
         while second.status_code == 409:  # the first delivery is not on record yet
-            second = httpx.get(f"{base}/plain", headers={"authorization": authorization})
+            second = get(f"{base}/plain", headers={"authorization": authorization})
         seconds.append(second)
     assert [200, 402] == [second.status_code for second in seconds]
     assert seconds[1].json()["type"].endswith("/invalid-challenge")
@@ -265,8 +278,8 @@ def test_one_credential_for_another_body(pair: Pair) -> None:
     """Paid with one body, sent with another: pympp's ``@pay`` takes it unless told to look, flovia refuses (S15-17)."""
     ordered: list[object] = []
     for base in (pair.pympp, pair.flovia):
-        authorization = credential_for(httpx.post(f"{base}/order", content="1 apple"), f"ok-body-{base}")
-        answer = httpx.post(f"{base}/order", content="100 apples", headers={"authorization": authorization})
+        authorization = credential_for(post(f"{base}/order", "1 apple"), f"ok-body-{base}")
+        answer = post(f"{base}/order", "100 apples", headers={"authorization": authorization})
         ordered.append((answer.status_code, answer.json().get("ordered")))
     assert [(200, "100 apples"), (402, None)] == ordered
 
@@ -276,7 +289,7 @@ def test_mppx_takes_one_credential_many_times(javascript: Javascript) -> None:
     """mppx's server, too, takes one credential of a custom method 50 times at once."""
     secret = "test-secret-of-the-mppx-server-00001"
     url = cast(str, javascript.call("shop.open", secretKey=secret, realm=REALM)["url"])
-    credential = credential_for(httpx.get(f"{url}/paid"), "ok-race-mppx")
+    credential = credential_for(get(f"{url}/paid"), "ok-race-mppx")
     assert Counter({200: AT_ONCE}) == many_uses(f"{url}/paid", credential)
     assert AT_ONCE == javascript.call("shop.seen", url=url)["payments"]
     javascript.call("shop.close", url=url)
@@ -291,6 +304,6 @@ def test_how_often_a_client_pays_in_one_call(pair: Pair, agent: Agent, tmp_path:
     assert 3 == len(agent.fetch(url, proof="declined").credentials)
     wallet = MockWallet("declined")
     transport = PayingTransport(wallet, budget=Budget("5.00 USD"), pending=PendingFiles(tmp_path))
-    with httpx.Client(transport=transport) as client, pytest.raises(PaymentRefused):
+    with httpx.Client(transport=transport, timeout=PATIENT_S) as client, pytest.raises(PaymentRefused):
         client.get(url)
     assert 1 == wallet.payments

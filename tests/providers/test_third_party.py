@@ -22,6 +22,7 @@ from flovia.client.httpx import PayingTransport, payment_info
 from flovia.core.challenge import Challenge
 from flovia.core.effects import Flow
 from flovia.testing.servers import serve_wsgi
+from tests.patience import PATIENT_S
 from tests.tree import ROOT
 
 EXAMPLE = ROOT / "examples" / "third_party_provider.py"
@@ -55,7 +56,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WSGIApplication:
 def call(url: str, code: object, pending: Path) -> httpx.Response:
     """A paid call with a voucher."""
     transport = PayingTransport(VoucherWallet(code), budget=Budget("5.00 USD"), pending=PendingFiles(pending))
-    with httpx.Client(transport=transport, trust_env=False) as agent:
+    with httpx.Client(transport=transport, trust_env=False, timeout=PATIENT_S) as agent:
         return agent.get(url)
 
 

@@ -17,6 +17,7 @@ from flovia.core.provider import NotPaid, Paid, Presented
 from flovia.providers.mock import MockProvider
 from flovia.testing.conformance import OPERATIONS, respond
 from tests.adapters.behaviour.table import CASES
+from tests.patience import PROGRAM_S
 from tests.require import vectors
 from tests.vectors.mapping import CONTESTED, DEFERRED, SHOWN
 
@@ -190,7 +191,7 @@ def test_the_program_answers_on_its_streams() -> None:
         [sys.executable, "-m", "flovia.testing.conformance"],
         input=b"\n".join(lines) + b"\n",
         capture_output=True,
-        timeout=60,
+        timeout=PROGRAM_S,
         check=True,
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
