@@ -5,7 +5,7 @@ import hashlib
 import io
 from html import escape
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import segno
 
@@ -183,7 +183,8 @@ def checkout_act(d: Draft, call: Call, request_id: str, action: str) -> Reply:
 
 
 def _see(url: str) -> Reply:
-    return Reply(status=303, headers=(("location", url), ("cache-control", "no-store")))
+    ascii_only = quote(url, safe=":/?#[]@!$&'()*+,;=%-._~")
+    return Reply(status=303, headers=(("location", ascii_only), ("cache-control", "no-store")))
 
 
 # --- setup ------------------------------------------------------------------------------------------------
