@@ -24,7 +24,7 @@ from flovia.core.offers import Offer as CoreOffer
 from flovia.core.offers import PriceFunction
 from flovia.core.passage import Passage
 from flovia.core.provider import Provider
-from flovia.providers.registry import RAILS, find_provider, observed_receipt_field
+from flovia.providers.registry import RAILS, find_provider, observed_reading, observed_receipt_field
 from flovia.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -306,7 +306,14 @@ class Flovia(BackOffice):
             label, field = chosen, observed_receipt_field(chosen)
         else:
             label, field = chosen.name, chosen.receipt_header
-        guard = Observer(self._services(()), provider=label, receipt_header=field, rail=rail, name=name)
+        guard = Observer(
+            self._services(()),
+            provider=label,
+            receipt_header=field,
+            reading=observed_reading(label),
+            rail=rail,
+            name=name,
+        )
         return PaidApi(guard, self._world())
 
     def close(self) -> None:

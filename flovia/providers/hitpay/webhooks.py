@@ -9,8 +9,7 @@ import re
 from hashlib import sha256
 from typing import Final
 
-from flovia.core.challenge import parse_expires
-from flovia.core.effects import Flow, now, recall, remember
+from flovia.core.effects import Flow, recall, remember
 from flovia.core.encoding import JsonObject, JsonValue, loads_object
 from flovia.core.errors import ParseError
 from flovia.core.http import Headers
@@ -131,13 +130,8 @@ class Webhooks:
         if known is not None and known.payment_id:
             first = next((money for money in found.payments if money.payment_id == known.payment_id), first)
             others = [money for money in found.payments if money is not first]
-        if (
-            first is not None
-            # Told again as often as it is heard: a process may have died before it could write it down.
-            and (known is None or known.late)
-            and not first.refunded
-            and (yield from self._too_late(charge_id, challenge.expires))
-        ):
+        unsold = first is not None and not first.refunded and (known is None or known.late)
+        if first is not None and unsold and (yield from self._too_late(charge_id)):
             notices.append(self._late(challenge.id, charge_id, first))
             paid = store.PaidRecord(payment_id=first.payment_id, request_id=found.id, late=True)
             yield from store.keep_paid(charge_id, paid)
@@ -154,11 +148,8 @@ class Webhooks:
                 notices += [] if notice is None else [notice]
         return tuple(notices)
 
-    def _too_late(self, charge_id: str, expires: str | None) -> Flow[bool]:
+    def _too_late(self, charge_id: str) -> Flow[bool]:
         """Whether money for this charge can buy nothing any more: the broker has closed it unpaid."""
-        at = yield from now()
-        if expires is not None and parse_expires(expires) > at:
-            return False
         status = yield from self._broker.poll(charge_id)
         return status is None or status == "expired"
 
