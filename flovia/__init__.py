@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flovia.asgi import AsgiScope as AsgiScope
     from flovia.asgi import AsgiSend as AsgiSend
     from flovia.asgi import asgi_headers as asgi_headers
+    from flovia.asgi import asgi_pieces as asgi_pieces
     from flovia.asgi import asgi_response as asgi_response
     from flovia.core.errors import CallerError as CallerError
     from flovia.core.errors import FloviaError as FloviaError
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from flovia.core.http import HttpResponse as HttpResponse
     from flovia.core.limiter import Limit as Limit
     from flovia.core.money import Price as Price
+    from flovia.core.owed import RefundDue as RefundDue
     from flovia.core.passage import Grant as Grant
     from flovia.core.passage import Passage as Passage
     from flovia.core.passage import Start as Start
@@ -54,12 +56,22 @@ if TYPE_CHECKING:
     from flovia.core.provider import Paid as Paid
     from flovia.core.provider import Provider as Provider
     from flovia.core.provider import Unknown as Unknown
+    from flovia.core.refunding import RefundError as RefundError
+    from flovia.core.refunding import RefundResult as RefundResult
+    from flovia.core.webhook import WebhookProvider as WebhookProvider
     from flovia.environ import WsgiDelivery as WsgiDelivery
     from flovia.environ import wsgi_body as wsgi_body
     from flovia.environ import wsgi_request as wsgi_request
     from flovia.environ import wsgi_response as wsgi_response
+    from flovia.webhooks import WebhookReceiver as WebhookReceiver
 
 _EXPORTS = {
+    "asgi_pieces": "flovia.asgi",
+    "WebhookReceiver": "flovia.webhooks",
+    "WebhookProvider": "flovia.core.webhook",
+    "RefundResult": "flovia.core.refunding",
+    "RefundError": "flovia.core.refunding",
+    "RefundDue": "flovia.core.owed",
     "Flovia": "flovia.api",
     "Offer": "flovia.api",
     "PaidApi": "flovia.api",
@@ -144,14 +156,20 @@ __all__ = [
     "PeerError",
     "Price",
     "Provider",
+    "RefundDue",
+    "RefundError",
+    "RefundResult",
     "RouteSettings",
     "Start",
     "Unknown",
+    "WebhookProvider",
+    "WebhookReceiver",
     "WiringError",
     "WsgiDelivery",
     "__version__",
     "as_paid_api",
     "asgi_headers",
+    "asgi_pieces",
     "asgi_response",
     "observe",
     "paid_api",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypedDict, TypeVar, Unpack, cast
 import attrs
 
 from flovia import entropy, runtime
+from flovia.back_office import BackOffice
 from flovia.core.binding import Keyring
 from flovia.core.errors import WiringError
 from flovia.core.gate import Gate
@@ -23,7 +24,7 @@ from flovia.core.offers import Offer as CoreOffer
 from flovia.core.offers import PriceFunction
 from flovia.core.passage import Passage
 from flovia.core.provider import Provider
-from flovia.providers.registry import RAILS, find_provider, observed_receipt_field
+from flovia.providers.registry import RAILS, find_provider, observed_reading, observed_receipt_field
 from flovia.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class PaidApi:
         return await through(self, c, next)
 
 
-class Flovia:
+class Flovia(BackOffice):
     """Settings that the routes of one app share; each argument left out comes from the environment.
 
     Args:
@@ -180,6 +181,8 @@ class Flovia:
         self._keyring = Keyring(self.settings.secrets) if self.settings.secrets else None
         self._limiter = Limiter(self.settings.limit) if self.settings.limit else None
         self._methods: set[str] = set()
+        self._named: dict[str, Provider] = {}
+        self._used: dict[int, Provider] = {}
         self._by_live: dict[bool, str] = {}
 
     def __repr__(self) -> str:
@@ -303,7 +306,14 @@ class Flovia:
             label, field = chosen, observed_receipt_field(chosen)
         else:
             label, field = chosen.name, chosen.receipt_header
-        guard = Observer(self._services(()), provider=label, receipt_header=field, rail=rail, name=name)
+        guard = Observer(
+            self._services(()),
+            provider=label,
+            receipt_header=field,
+            reading=observed_reading(label),
+            rail=rail,
+            name=name,
+        )
         return PaidApi(guard, self._world())
 
     def close(self) -> None:
@@ -320,6 +330,21 @@ class Flovia:
 
     def _world(self) -> runtime.World:
         return runtime.World(ledger=self.ledger, clock=self._clock, tokens=self._tokens)
+
+    def _find(self, provider: str | Provider) -> Provider:
+        if not isinstance(provider, str):
+            return provider
+        found = self._named.get(provider)
+        if found is None:
+            found = self._named[provider] = find_provider(provider)
+        return found
+
+    def _default_provider(self) -> Provider | None:
+        return None if self._provider is None else self._find(self._provider)
+
+    def _providers(self) -> list[Provider]:
+        default = self._default_provider()
+        return list({**self._used, **({} if default is None else {id(default): default})}.values())
 
     def _offers(
         self,
@@ -346,9 +371,10 @@ class Flovia:
         for offer in offers:
             if not isinstance(cast("object", offer), Offer):
                 raise WiringError(f"{offer!r} is no offer; write Offer(provider='mock', price='1.00 SGD')")
-            found = find_provider(offer.provider) if isinstance(offer.provider, str) else offer.provider
+            found = self._find(offer.provider)
             if isinstance(cast("object", found), type):
                 raise WiringError(f"provider={getattr(found, '__name__', '')} is the class; make one: provider=…()")
+            self._used[id(found)] = found
             value = _checked_price(offer.price)
             ready.append(
                 CoreOffer(

@@ -6,7 +6,7 @@ and runs the app over its channels; it buffers no answer, and reports the end of
 
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -47,6 +47,21 @@ async def asgi_response(response: HttpResponse, send: AsgiSend, *, beside: Seque
         headers += [pair for pair in beside if pair[0] not in own]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
+
+
+async def asgi_pieces(receive: AsgiReceive) -> AsyncGenerator[bytes, None]:
+    """The body of a request, in pieces, as the server receives it.
+
+    Raises:
+        ConnectionAbortedError: the client went away before it was complete.
+    """
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionAbortedError("the client went away before its request was complete")
+        more = bool(message.get("more_body", False))
+        yield cast("bytes", message.get("body", b""))
 
 
 class AsgiDelivery:

@@ -31,6 +31,7 @@ from flovia.core.effects import (
     Sleep,
     Token,
 )
+from flovia.core.owed import CloseRefund, FindDue, FindPaid, Late, NoteRefund, OpenRefund
 
 if TYPE_CHECKING:
     import asyncio
@@ -100,6 +101,41 @@ class World:
                 return ledger.remember(effect.namespace, effect.key, effect.value, effect.ttl_s, effect.if_absent)
             case Recall():
                 return ledger.recall(effect.namespace, effect.key)
+            case _:
+                return self._owed_call(effect)
+
+    def _owed_call(self, effect: Effect) -> object:
+        """Perform one of the verbs about money that is to go back; blocks."""
+        ledger = self.ledger
+        match effect:
+            case Late():
+                return ledger.late(
+                    effect.key,
+                    effect.proof,
+                    effect.payment_id,
+                    effect.amount,
+                    effect.currency,
+                    effect.keep_until,
+                    effect.events,
+                )
+            case FindPaid():
+                return ledger.find_paid(effect.proof)
+            case OpenRefund():
+                return ledger.open_refund(effect.proof, effect.amount, effect.currency, effect.nonce, effect.lease_s)
+            case CloseRefund():
+                return ledger.close_refund(
+                    effect.proof,
+                    effect.fence,
+                    effect.end,
+                    effect.amount,
+                    effect.refund_id,
+                    effect.reason,
+                    effect.events,
+                )
+            case NoteRefund():
+                return ledger.note_refund(effect.key, effect.proof, effect.amount, effect.currency, effect.events)
+            case FindDue():
+                return ledger.find_due(effect.limit)
             case _:
                 raise TypeError(f"{type(effect).__name__} is not an effect a ledger can perform")
 

@@ -15,13 +15,18 @@ from flovia import (
     AsgiScope,
     AsgiSend,
     CallerError,
+    Flovia,
+    Headers,
     PaidApi,
     RouteSettings,
+    WebhookProvider,
+    WebhookReceiver,
     as_paid_api,
+    asgi_pieces,
     asgi_response,
 )
 
-__all__ = ["paid"]
+__all__ = ["paid", "webhooks"]
 
 
 @overload
@@ -70,3 +75,26 @@ class _PaidApp:
         delivery.admit(gate, passage)
         cast("dict[str, object]", scope.setdefault("state", {}))["payment"] = passage.grant
         return await delivery.run(self._app)
+
+
+def webhooks(flo: Flovia, /, *, provider: str | WebhookProvider | None = None) -> AsgiApp:
+    """An ASGI app that receives a provider's webhooks: route a path of its own to it.
+
+    Raises:
+        WiringError: the provider (default: that of ``flo``) has no webhooks.
+    """
+    return _WebhookApp(flo.webhooks(provider=provider))
+
+
+class _WebhookApp:
+    __slots__ = ("_receiver",)
+
+    def __init__(self, receiver: WebhookReceiver) -> None:
+        self._receiver = receiver
+
+    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        if scope["type"] != "http":
+            raise CallerError(f"webhooks come over http, not {scope['type']}: serve this below an app of your own")
+        headers = Headers.from_asgi(cast("list[tuple[bytes, bytes]]", scope["headers"]))
+        answer = await self._receiver.areceive(cast("str", scope["method"]), headers, asgi_pieces(receive))
+        await asgi_response(answer, send)

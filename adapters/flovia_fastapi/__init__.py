@@ -10,7 +10,7 @@ The gate admits inside the endpoint, after validation and every ``Depends``: nob
 Without ``install`` a paid endpoint refuses. The payment, a :class:`flovia.Grant`, is in ``request.state.payment``.
 """
 
-from flovia_fastapi.endpoint import paid
+from flovia_fastapi.endpoint import paid, webhooks
 from flovia_fastapi.exchange import install
 
-__all__ = ["install", "paid"]
+__all__ = ["install", "paid", "webhooks"]

@@ -45,15 +45,25 @@ def paid(
         streams = _is(view, inspect.isasyncgenfunction) or _is(view, inspect.isgeneratorfunction)
         endpoint = functools.update_wrapper((_streaming if streams else _answering)(guard, view), view)
         endpoint.__name__ = getattr(view, "__name__", type(view).__name__)
-        vars(endpoint).update({VIEW: view, "__signature__": _signature(view)})
+        vars(endpoint).update({VIEW: view, "__signature__": _signature(view), "__wrapped__": _stream})
         # FastAPI looks through decorators to learn how to call: it shall see us, not whether the view is sync.
-        del endpoint.__wrapped__
-        if streams:
-            vars(endpoint)["__wrapped__"] = _stream
+        if not streams:
+            del endpoint.__wrapped__
         Exchange.views[id(view)] = view
         return cast("Callable[P, R]", endpoint)
 
     return decorate
+
+
+def webhooks(flo: flovia.Flovia, /, *, provider: str | flovia.WebhookProvider | None = None) -> View:
+    """An endpoint (or WiringError) that receives a provider's webhooks: ``app.post("/hooks/bank")(…)``."""
+    receiver = flo.webhooks(provider=provider)
+
+    async def webhook(request: Request) -> Response:
+        answer = await receiver.areceive(request.method, request.headers.items(), request.stream())
+        return Response(answer.body, answer.status, dict(answer.headers))
+
+    return webhook
 
 
 def _is(view: View, kind: Callable[[object], bool]) -> bool:
@@ -86,8 +96,7 @@ def _answering(guard: flovia.PaidApi, view: View) -> Callable[..., object]:
     is_async = _is(view, inspect.iscoroutinefunction)
 
     async def endpoint(**arguments: object) -> object:
-        refusal = await _admit(guard, cast("Request", arguments.pop(_HIDDEN)))
-        if refusal is not None:
+        if (refusal := await _admit(guard, cast("Request", arguments.pop(_HIDDEN)))) is not None:
             response = Response(refusal.body, refusal.status)
             response.raw_headers = flovia.asgi_headers(refusal.headers)
             return response
@@ -144,8 +153,7 @@ async def _admit(guard: flovia.PaidApi, request: Request) -> flovia.HttpResponse
         body = exchange.meter.body if exchange.meter.body.size <= guard.max_body else flovia.BODY_TOO_LARGE
     # Only there are the patterns of an included router's routes whole.
     route = scope.get("fastapi", {}).get("effective_route_context") or scope["route"]
-    pattern = scope.get("root_path", "") + route.path_format
-    passage = await guard.aenter(exchange.request(body, route=pattern))
+    passage = await guard.aenter(exchange.request(body, route=scope.get("root_path", "") + route.path_format))
     if passage.response is None:
         exchange.admit(guard, passage)
         request.state.payment = passage.grant

@@ -21,10 +21,8 @@ _402: Final[dict[str, object]] = {
 class Exchange(flovia.AsgiDelivery):
     """A delivery that measures the request's body as the framework reads it; one per request, at ``KEY``."""
 
-    largest = 0
-    """The largest ``max_body`` of all gates here, in bytes: hashing more would serve nobody."""
-    views: Final[dict[int, object]] = {}
-    """Every view that was made paid, by its id."""
+    largest = 0  # the largest max_body of all gates here, in bytes: hashing more would serve nobody
+    views: Final[dict[int, object]] = {}  # every view that was made paid, by its id
 
     def __init__(self, scope: flovia.AsgiScope, receive: flovia.AsgiReceive, send: flovia.AsgiSend) -> None:
         super().__init__(scope, receive, send)
@@ -44,8 +42,7 @@ class Exchange(flovia.AsgiDelivery):
         if message["type"] == "http.response.start" and not (self.failed or self._replaced):
             if id(self.scope.get("endpoint")) in self.views:
                 raise flovia.WiringError("@flovia_fastapi.paid belongs below @app.get: here it has no effect")
-            refusal = await self.decide() if self.decide is not None else None
-            if refusal is not None:
+            if self.decide is not None and (refusal := await self.decide()) is not None:
                 self._replaced = True
                 # What middleware put here stays: without CORS fields a browser could not read a refusal.
                 beside = cast("list[tuple[bytes, bytes]]", message["headers"])
@@ -59,8 +56,7 @@ def _installed(app: flovia.AsgiApp) -> flovia.AsgiApp:
             return await app(scope, receive, send)
         exchange = scope[KEY] = Exchange(scope, receive, send)
         owner = cast("FastAPI", scope["app"])
-        own_page = owner.debug or 500 in owner.exception_handlers or Exception in owner.exception_handlers
-        return await exchange.run(app, answer=not own_page)
+        return await exchange.run(app, answer=not (owner.debug or {500, Exception} & owner.exception_handlers.keys()))
 
     return middleware
 

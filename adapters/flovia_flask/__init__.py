@@ -39,11 +39,14 @@ from flovia import (
     Body,
     BodyMeter,
     CallerError,
+    Flovia,
+    Headers,
     HttpRequest,
     HttpResponse,
     PaidApi,
     Passage,
     RouteSettings,
+    WebhookProvider,
     WiringError,
     WsgiDelivery,
     as_paid_api,
@@ -51,7 +54,7 @@ from flovia import (
     wsgi_request,
 )
 
-__all__ = ["paid"]
+__all__ = ["paid", "webhooks"]
 
 P = ParamSpec("P")
 View = Callable[P, ResponseReturnValue | Awaitable[ResponseReturnValue]]
@@ -107,6 +110,23 @@ def paid(
     return decorate
 
 
+def webhooks(flo: Flovia, /, *, provider: str | WebhookProvider | None = None) -> Callable[..., Response]:
+    """A view that receives a provider's webhooks: ``app.post("/hooks/bank")(flovia_flask.webhooks(flo))``.
+
+    Raises:
+        WiringError: the provider (default: that of ``flo``) has no webhooks.
+    """
+    receiver = flo.webhooks(provider=provider)
+
+    def webhook(**_: object) -> Response:
+        read = functools.partial(_body, receiver.max_body, request.environ)
+        fields = Headers.from_environ(request.environ)
+        return _flask_response(receiver.receive(request.method, fields, read, request.get_data))
+
+    webhook.__name__ = f"{receiver.provider.name}_webhook"  # Flask takes it for the endpoint's name
+    return webhook
+
+
 def _http_request(guard: PaidApi) -> HttpRequest:
     environ = request.environ
     rule = request.url_rule
@@ -114,24 +134,24 @@ def _http_request(guard: PaidApi) -> HttpRequest:
     if rule and (rule.subdomain or rule.host):
         # The same path under another name is another route, perhaps a dearer one.
         route = request.host.lower() + route
-    body = _body(guard, environ) if guard.reads_body else None
+    body = _body(guard.max_body, environ) if guard.reads_body else None
     return wsgi_request(environ, guard, route=route, body=body)
 
 
-def _body(guard: PaidApi, environ: WSGIEnvironment) -> Body:
+def _body(limit: int, environ: WSGIEnvironment) -> Body:
     if "stream" not in request.__dict__:
         flask_limit = request.max_content_length
-        return wsgi_body(environ, guard.max_body if flask_limit is None else min(flask_limit, guard.max_body))
+        return wsgi_body(environ, limit if flask_limit is None else min(flask_limit, limit))
     # A before_request function has read it, and Flask keeps it unless it was parsed as a form.
     data = request.get_data(cache=True)
     if not data and environ.get("HTTP_TRANSFER_ENCODING"):
         return BODY_UNTERMINATED
     if len(data) != (request.content_length or len(data)):
         raise CallerError(
-            "the request's body was used up before flovia could take its digest: call request.get_data()"
-            " before anything else reads it, or set digest=False on the route"
+            "the request's body was used up before flovia could read it: call request.get_data() before anything"
+            " else reads it, or (not for webhooks) set digest=False on the route"
         )
-    meter = BodyMeter(guard.max_body)
+    meter = BodyMeter(limit)
     meter.feed(data)
     return meter.body
 

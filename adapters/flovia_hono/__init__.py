@@ -7,22 +7,26 @@ from functools import partial
 from inspect import isawaitable, iscoroutinefunction, signature
 from typing import Unpack, cast
 
-from anyio import CancelScope, create_task_group, to_thread
-from anyio.lowlevel import checkpoint
+from anyio import CancelScope, create_task_group, lowlevel, to_thread
 
-from flovia import AsgiReceive, AsgiScope, AsgiSend, CallerError, PaidApi, RouteSettings, as_paid_api
+import flovia
 from flovia_hono.context import Context, Disconnected, Request, Response
 
-__all__ = ["Context", "Hono", "Next", "Request", "Response", "paid"]
+__all__ = ["Context", "Hono", "Next", "Request", "Response", "paid", "webhooks"]
 
 Handler = Callable[[Context], object]
 Next = Callable[[], Awaitable[None]]
 Middleware = Callable[[Context, Next], Awaitable[object]]
 
 
-def paid(gate: PaidApi | None = None, /, **settings: Unpack[RouteSettings]) -> PaidApi:
+def paid(gate: flovia.PaidApi | None = None, /, **settings: Unpack[flovia.RouteSettings]) -> flovia.PaidApi:
     """The guard (or WiringError) to put right before a handler, which finds the Grant as ``c.get("payment")``."""
-    return as_paid_api(gate, **settings)
+    return flovia.as_paid_api(gate, **settings)
+
+
+def webhooks(flo: flovia.Flovia, /, *, provider: str | flovia.WebhookProvider | None = None) -> Handler:
+    """A handler (or WiringError) that receives a provider's webhooks: ``app.post("/hooks/bank", …)``."""
+    return flo.webhooks(provider=provider).handle
 
 
 class Hono:
@@ -32,8 +36,7 @@ class Hono:
         self._routes: list[tuple[Hono, str, str, re.Pattern[str], bool, Handler | Middleware]] = []
         self._error: Callable[[Exception, Context], object] | None = None
         self._missing: Handler = lambda c: c.text("Not Found", 404)
-        self.get, self.post = partial(self.on, "GET"), partial(self.on, "POST")
-        self.put, self.delete = partial(self.on, "PUT"), partial(self.on, "DELETE")
+        self.get, self.post, self.put, self.delete = (partial(self.on, m) for m in ("GET", "POST", "PUT", "DELETE"))
         self.all = self.use = partial(self.on, "*")
 
     def on(self, method: str, path: str, *chain: Handler | Middleware, owner: "Hono | None" = None) -> None:
@@ -56,7 +59,7 @@ class Hono:
         """Answer what no route matches with ``page(c)``."""
         self._missing = page
 
-    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+    async def __call__(self, scope: flovia.AsgiScope, receive: flovia.AsgiReceive, send: flovia.AsgiSend) -> None:
         """Serve one HTTP request, or the lifespan (ASGI 3)."""
         if scope["type"] == "lifespan":
             for _ in ("startup", "shutdown"):
@@ -72,6 +75,7 @@ class Hono:
         found = [(route, match) for route in self._routes if (match := route[3].fullmatch(c.req.local_path))]
         chain = [(route, match) for route, match in found if route[1] in ("*", c.req.method.replace("HEAD", "GET"))]
         allowed = ", ".join(sorted({route[1] for route, _ in found} - {"*"}))
+        status = 204 if c.req.method == "OPTIONS" else 405
 
         async def run(index: int) -> None:
             page = self._error
@@ -80,10 +84,8 @@ class Hono:
                     (owner, _, c.req.route_path, _, onward, step), match = chain[index]
                     page, c.req.params = owner._error or page, match.groupdict()
                     given = await (cast("Middleware", step)(c, lambda: run(index + 1)) if onward else _call(step, c))
-                elif allowed:
-                    given = c.body(b"", 204 if c.req.method == "OPTIONS" else 405, {"allow": allowed})
                 else:
-                    given = await _call(self._missing, c)
+                    given = c.body(b"", status, {"allow": allowed}) if allowed else await _call(self._missing, c)
             except Exception as error:
                 if page is None or isinstance(error, Disconnected):
                     raise
@@ -101,9 +103,9 @@ async def _call(function: Callable[..., object], *arguments: object) -> object:
     return await given if isawaitable(given) else given
 
 
-async def _send(c: Context, receive: AsgiReceive, send: AsgiSend) -> None:
+async def _send(c: Context, receive: flovia.AsgiReceive, send: flovia.AsgiSend) -> None:
     if c.res is None:
-        raise CallerError("no answer: a handler returns one, a middleware returns one or awaits next()")
+        raise flovia.CallerError("no answer: a handler returns one, a middleware returns one or awaits next()")
     fields = [(name.lower().encode(), value.encode("latin-1")) for name, value in c.res.headers]
     await send({"type": "http.response.start", "status": c.res.status, "headers": fields})
     body = c.res.body if c.req.method != "HEAD" else b""
@@ -113,14 +115,14 @@ async def _send(c: Context, receive: AsgiReceive, send: AsgiSend) -> None:
         async with create_task_group() as tasks:
             tasks.start_soon(_watch, receive, tasks.cancel_scope)
             async for piece in body:
-                await checkpoint()  # sending to nobody does not wait, and would keep _watch from running
+                await lowlevel.checkpoint()  # sending to nobody does not wait, and would keep _watch from running
                 with CancelScope(shield=True):  # what was taken counts, though the client leaves when it has all
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body"})
             tasks.cancel_scope.cancel()
 
 
-async def _watch(receive: AsgiReceive, streaming: CancelScope) -> None:
+async def _watch(receive: flovia.AsgiReceive, streaming: CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass  # after it servers swallow what is sent, and a stream would go on for ever
     streaming.cancel()

@@ -11,15 +11,19 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flovia import (
     CallerError,
+    Flovia,
+    Headers,
     PaidApi,
     RouteSettings,
+    WebhookProvider,
     WsgiDelivery,
     as_paid_api,
+    wsgi_body,
     wsgi_request,
     wsgi_response,
 )
 
-__all__ = ["paid"]
+__all__ = ["paid", "webhooks"]
 
 
 @overload
@@ -66,3 +70,23 @@ class _Paid:
             return wsgi_response(passage.response, start_response)
         environ["flovia.payment"] = passage.grant
         return WsgiDelivery(self._guard, passage, start_response).run(self._app, environ)
+
+
+def webhooks(flo: Flovia, /, *, provider: str | WebhookProvider | None = None) -> WSGIApplication:
+    """A WSGI app that receives a provider's webhooks: route a path of its own to it.
+
+    Raises:
+        WiringError: the provider (default: that of ``flo``) has no webhooks.
+    """
+    receiver = flo.webhooks(provider=provider)
+
+    def webhook(environ: WSGIEnvironment, start_response: StartResponse, /) -> Iterable[bytes]:
+        answer = receiver.receive(
+            environ["REQUEST_METHOD"].upper(),
+            Headers.from_environ(environ),
+            lambda: wsgi_body(environ, receiver.max_body),
+            lambda: environ["wsgi.input"].read(),
+        )
+        return wsgi_response(answer, start_response)
+
+    return webhook

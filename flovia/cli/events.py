@@ -103,9 +103,10 @@ def _line(joined: JoinedEvent) -> Text:
     at = datetime.fromtimestamp(joined.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     latency = "" if joined.latency_ms is None else f"{joined.latency_ms:.1f} ms"
     parts = [
-        f"{joined.http_method} {joined.endpoint}",
+        f"{joined.http_method} {joined.endpoint}" if joined.http_method else "(no request)",
         str(joined.response_status or "-"),
-        _money(joined),
+        _money(joined.amount, joined.currency),
+        f"({_money(joined.refunded, joined.currency)} went back)" if joined.refunded is not None else "",
         joined.payment_id or "",
         f"by {joined.payer}" if joined.payer else "",
         latency,
@@ -114,10 +115,10 @@ def _line(joined: JoinedEvent) -> Text:
     return line + Text(f"  {joined.insight}", style="green" if joined.insight == CONVERTED else "yellow")
 
 
-def _money(joined: JoinedEvent) -> str:
-    if joined.amount is None or joined.currency is None:
+def _money(amount: int | None, currency: str | None) -> str:
+    if amount is None or currency is None:
         return ""
     try:
-        return str(Price(amount=joined.amount, currency=joined.currency))
+        return str(Price(amount=amount, currency=currency))
     except WiringError:  # a currency of the payment method's own
-        return f"{joined.amount} {joined.currency}"
+        return f"{amount} {currency}"

@@ -66,7 +66,11 @@ EXCHANGE: Final[Table] = _frozen(
 
 PAYMENT: Final[Table] = _frozen(
     {
-        ISSUED: {"claim": CLAIMED, "expire": EXPIRED},
+        ISSUED: {
+            "claim": CLAIMED,
+            "late": SETTLED,  # money that came too late, or twice: on record, its refund due, never delivered
+            "expire": EXPIRED,
+        },
         CLAIMED: {
             "settle": SETTLED,
             "release": ISSUED,  # the provider said: not paid
@@ -79,6 +83,7 @@ PAYMENT: Final[Table] = _frozen(
             "deliver": DELIVERED,
             "fail": SETTLED,  # the handler failed, or the client went away
             "redeem": DELIVERING,  # only after the lease ran out
+            "refund": REFUNDED,  # given back elsewhere meanwhile; or by us, only after the lease ran out
         },
         DELIVERED: {"refund": REFUNDED},
         EXPIRED: {},

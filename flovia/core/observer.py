@@ -13,10 +13,11 @@ from flovia.core.credential import parse_token
 from flovia.core.effects import Flow
 from flovia.core.errors import CallerError, ParseError
 from flovia.core.exchange import EXCHANGE, OBSERVED, RECEIVED, step
-from flovia.core.fields import payment_credentials
+from flovia.core.fields import payment_challenges, payment_credentials
 from flovia.core.guard import Guard, Services, as_payer
 from flovia.core.http import Headers, HttpRequest
 from flovia.core.money import check_amount
+from flovia.core.observed import NOTHING, Reading
 from flovia.core.passage import AS_IS, Passage, Start, Trace, problem_response
 from flovia.core.receipt import parse_receipt
 
@@ -32,6 +33,7 @@ class Observer(Guard):
         provider: the provider's name, for the events.
         receipt_header: the field, in lower case, by which that provider's own SDK marks a paid answer;
             ``Payment-Receipt`` counts always.
+        reading: how that SDK writes what is not in the protocol's own form, if it does.
     """
 
     bind_body = False
@@ -43,11 +45,13 @@ class Observer(Guard):
         *,
         provider: str,
         receipt_header: str = RECEIPT,
+        reading: Reading | None = None,
         rail: str = "mpp",
         name: str | None = None,
     ) -> None:
         super().__init__(services, rail=rail, name=name)
         self.provider = provider
+        self._reading = reading
         self._receipt_fields = tuple(dict.fromkeys((RECEIPT, receipt_header)))
 
     def enter(self, request: HttpRequest) -> Flow[Passage]:
@@ -65,13 +69,21 @@ class Observer(Guard):
         values = request.headers.get_all("authorization") + request.headers.get_all("payment-authorization")
         try:
             tokens = payment_credentials(values) if values else []
-            if len(tokens) == 1:
-                credential = parse_token(tokens[0])
-                trace.challenge_id = credential.challenge.id
-                trace.payer = as_payer(credential.source)
-                trace.note(ev.PAYMENT_CONTEXT_ATTACHED, now)
         except ParseError:
             return
+        if len(tokens) != 1:
+            return
+        try:
+            credential = parse_token(tokens[0])
+        except ParseError:
+            seen = NOTHING if self._reading is None else self._reading.credential(tokens[0])
+            if seen is NOTHING:
+                return
+            trace.challenge_id = seen.challenge_id
+        else:
+            trace.challenge_id = credential.challenge.id
+            trace.payer = as_payer(credential.source)
+        trace.note(ev.PAYMENT_CONTEXT_ATTACHED, now)
 
     def _start(self, passage: Passage, status: int, headers: Headers) -> Start:
         trace = passage.trace
@@ -87,15 +99,36 @@ class Observer(Guard):
                 )
                 passage.problem = "internal-payment-error"
                 return Start(problem_response("internal-payment-error"))
-            trace.payment_id = _reference(receipt)
+            self._read_receipt(receipt, trace)
             trace.note(ev.ACCESS_GRANTED, self._clock())
         return AS_IS
 
     def _read_challenges(self, headers: Headers, trace: Trace) -> None:
-        for challenge in parse_challenges(headers.get_all("www-authenticate")):
+        values = headers.get_all("www-authenticate")
+        found = parse_challenges(values)
+        for challenge in found:
             trace.challenge_id = challenge.id
             self._read_terms(challenge, trace)
             trace.note(ev.CHALLENGE_ISSUED, self._clock(), 402)
+        if found or self._reading is None:
+            return
+        for params in payment_challenges(values):
+            seen = NOTHING if isinstance(params, ParseError) else self._reading.challenge(params)
+            if seen.challenge_id is not None:
+                trace.challenge_id = seen.challenge_id
+                trace.offer_amount, trace.offer_currency = seen.amount, seen.currency
+                trace.note(ev.CHALLENGE_ISSUED, self._clock(), 402)
+
+    def _read_receipt(self, receipt: str, trace: Trace) -> None:
+        """Which payment the handler's gate took, as its receipt says."""
+        try:
+            trace.payment_id = parse_receipt(receipt).reference
+        except ParseError:
+            seen = NOTHING if self._reading is None else self._reading.receipt(receipt)
+            trace.payment_id = seen.payment_id
+            trace.challenge_id = trace.challenge_id or seen.challenge_id
+            if seen.amount is not None:
+                trace.offer_amount, trace.offer_currency = seen.amount, seen.currency
 
     def _read_terms(self, challenge: Challenge, trace: Trace) -> None:
         """What the handler asks for, where it says so in the charge intent's own words; never from a credential."""
@@ -133,11 +166,3 @@ class Observer(Guard):
     def renew(self, passage: Passage) -> Flow[None]:
         """An observed passage holds no lease."""
         yield from ()
-
-
-def _reference(receipt: str) -> str | None:
-    """The payment's reference, if the receipt has the protocol's own form."""
-    try:
-        return parse_receipt(receipt).reference
-    except ParseError:
-        return None

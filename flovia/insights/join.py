@@ -18,7 +18,9 @@ T = TypeVar("T")
 
 CONVERTED: Final = "payment converted into paid API demand"
 REFUNDED: Final = "payment refunded"
+PARTLY_REFUNDED: Final = "payment refunded in part"
 REFUND_DUE: Final = "payment came after the price had risen, refund due"
+TOO_LATE: Final = "payment came too late, refund due"
 NOT_DELIVERED: Final = "paid, not delivered yet"
 MISMATCHED: Final = "payment did not match the price"
 UNKNOWN: Final = "payment outcome unknown"
@@ -38,7 +40,9 @@ _INSIGHTS: Final = (
     (ev.PAYMENT_UNKNOWN, UNKNOWN),
 )
 INSIGHTS: Final = (
+    PARTLY_REFUNDED,
     *dict.fromkeys(insight for _, insight in _INSIGHTS),
+    TOO_LATE,
     NOT_ACCEPTED,
     NOT_PAID,
     NO_PAYMENT,
@@ -58,7 +62,12 @@ class JoinedEvent:
     ``request_id``: the request that delivered, or else the last one; status, latency (ms, received to last
     byte), endpoint and workflow are that request's. ``request_ids``: all of them, in the order they came.
     ``at``: when the first one came, Unix seconds. ``amount``: base units of ``currency``. ``challenge_id``:
-    None for a request that was refused before any challenge. ``insight``: one of :data:`INSIGHTS`.
+    None for a request that was refused before any challenge. ``refunded``: what went back, base units, None if
+    nothing did. ``insight``: one of :data:`INSIGHTS`.
+
+    Money that no request here brought (a second payment for a challenge, a late one whose 402 is not among the
+    events) is an event too: with the id of the notice or refund in place of a request's, no endpoint and no HTTP
+    method.
     """
 
     request_id: str
@@ -78,6 +87,7 @@ class JoinedEvent:
     response_status: int | None
     latency_ms: float | None
     insight: str
+    refunded: int | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         """The event as JSON members, camelCase. The amount is a text of digits, as it is on the wire."""
@@ -93,6 +103,7 @@ class JoinedEvent:
             "paymentId": self.payment_id,
             "amount": None if self.amount is None else str(self.amount),
             "currency": self.currency,
+            "refunded": None if self.refunded is None else str(self.refunded),
             "payer": self.payer,
             "recipient": self.recipient,
             "workflow": self.workflow,
@@ -111,12 +122,19 @@ def join(events: Iterable[Event]) -> list[JoinedEvent]:
     of the events and repetitions make no difference.
     """
     requests: dict[str, _Request] = {}
+    moves: dict[tuple[str | None, str | None], list[Event]] = {}
     for event in sorted(set(events), key=_order):
-        requests.setdefault(event.request_id, _Request(event.request_id)).add(event)
+        if event.http_method:
+            requests.setdefault(event.request_id, _Request(event.request_id)).add(event)
+        else:  # of no request: a refund, or money that came too late
+            moves.setdefault((event.provider, event.payment_id), []).append(event)
     answered: dict[str, list[_Request]] = {}
     for request in requests.values():
         for challenge_id in request.presented:
             answered.setdefault(challenge_id, [])
+    for moved in moves.values():
+        if (meant := _challenge_of(moved)) is not None:
+            answered.setdefault(meant, [])
     attempts: list[JoinedEvent] = []
     for request in requests.values():
         mine = [one for one in dict.fromkeys(chain(request.issued, request.presented)) if one in answered]
@@ -124,8 +142,14 @@ def join(events: Iterable[Event]) -> list[JoinedEvent]:
             answered[challenge_id].append(request)
         if not mine:
             attempts.append(_joined([request], next(iter(request.issued), None)))
-    attempts += (_joined(found, challenge_id) for challenge_id, found in answered.items())
-    return sorted(attempts, key=lambda one: (one.at, one.request_ids, one.challenge_id or ""))
+    for challenge_id, found in answered.items():
+        meant_for = [moved for moved in moves.values() if _challenge_of(moved) == challenge_id]
+        own = next((moved for moved in meant_for if _belongs(moved, found, challenge_id)), ())
+        if found:
+            attempts.append(_joined(found, challenge_id, own))
+        attempts += (_of_no_request(moved) for moved in meant_for if not found or moved is not own)
+    attempts += (_of_no_request(moved) for moved in moves.values() if _challenge_of(moved) is None)
+    return sorted(attempts, key=lambda one: (one.at, one.request_ids, one.challenge_id or "", one.payment_id or ""))
 
 
 class _Request:
@@ -156,15 +180,29 @@ def _order(event: Event) -> tuple[float, str, int, str]:
     return event.at, event.request_id, event.seq, repr(event)
 
 
-def _joined(requests: Sequence[_Request], challenge_id: str | None) -> JoinedEvent:
-    """One attempt; ``requests`` in the order they came, at least one."""
+def _challenge_of(moved: Iterable[Event]) -> str | None:
+    """The challenge that the events of one payment, outside of any request, are about."""
+    return _first(event.challenge_id for event in moved)
+
+
+def _belongs(moved: Sequence[Event], requests: Iterable[_Request], challenge_id: str) -> bool:
+    """Whether it is the payment that these requests settled; if they settled none, any may be meant."""
+    own = {event.payment_id for request in requests for event in request.about(challenge_id)} - {None}
+    return not own or moved[0].payment_id in own
+
+
+def _joined(requests: Sequence[_Request], challenge_id: str | None, moved: Sequence[Event] = ()) -> JoinedEvent:
+    """One attempt; ``requests`` in the order they came, at least one; ``moved`` of its payment outside of them."""
     about = [event for request in requests for event in request.about(challenge_id)]
     telling = _telling(requests, challenge_id)
-    # The telling request's word first, then the others', the latest first.
+    # The telling request's word first, then the others', the latest first. What came beats what was asked for.
     own = telling.about(challenge_id)
     words = [*reversed(own), *(event for event in reversed(about) if event.request_id != telling.id)]
+    came = [event for event in moved if event.type == ev.PAYMENT_LATE]
+    words = [*came, *words, *moved]
     last = telling.events[-1]
     end = next((event for event in reversed(telling.events) if event.type in _ENDS), None)
+    amount, refunded = _amount(words), _refunded([*about, *moved])
     return JoinedEvent(
         request_id=telling.id,
         request_ids=tuple(request.id for request in requests),
@@ -175,15 +213,62 @@ def _joined(requests: Sequence[_Request], challenge_id: str | None) -> JoinedEve
         http_method=last.http_method,
         challenge_id=challenge_id,
         payment_id=_first(event.payment_id for event in words),
-        amount=_first(event.amount for event in words),
+        amount=amount,
         currency=_first(event.currency for event in words),
         payer=_first(event.payer for event in words),
         recipient=_first(event.recipient for event in words),
         workflow=_first(event.workflow for event in [*reversed(telling.events), *words]),
         response_status=end.status if end else None,
         latency_ms=end.latency_ms if end else None,
-        insight=_insight(requests, challenge_id, about),
+        insight=_of_moved(moved, amount, refunded) or _insight(requests, challenge_id, about),
+        refunded=refunded,
     )
+
+
+def _of_no_request(moved: Sequence[Event]) -> JoinedEvent:
+    """Money that no request among the events brought."""
+    amount, refunded = _amount(moved), _refunded(moved)
+    first = moved[0]
+    return JoinedEvent(
+        request_id=first.request_id,
+        request_ids=(first.request_id,),
+        at=first.at,
+        provider=first.provider,
+        rail=_first(event.rail for event in moved),
+        endpoint="",
+        http_method="",
+        challenge_id=_challenge_of(moved),
+        payment_id=first.payment_id,
+        amount=amount,
+        currency=_first(event.currency for event in moved),
+        payer=_first(event.payer for event in moved),
+        recipient=None,
+        workflow=None,
+        response_status=None,
+        latency_ms=None,
+        insight=_of_moved(moved, amount, refunded) or NO_PAYMENT,
+        refunded=refunded,
+    )
+
+
+def _amount(words: Iterable[Event]) -> int | None:
+    """What was paid, or asked for: a refund's amount is its own."""
+    return _first(event.amount for event in words if event.type != ev.PAYMENT_REFUNDED)
+
+
+def _refunded(events: Iterable[Event]) -> int | None:
+    """What went back."""
+    return _first(event.amount for event in events if event.type == ev.PAYMENT_REFUNDED)
+
+
+def _of_moved(moved: Sequence[Event], amount: int | None, refunded: int | None) -> str | None:
+    """What money says that moved outside of the requests; None if it says less than they do."""
+    if refunded is not None and amount is not None and refunded < amount:
+        return PARTLY_REFUNDED
+    types = {event.type for event in moved}
+    if ev.PAYMENT_REFUNDED in types:
+        return REFUNDED
+    return TOO_LATE if ev.PAYMENT_LATE in types else None
 
 
 def _telling(requests: Sequence[_Request], challenge_id: str | None) -> _Request:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.events import Event, EventRow
+from flovia.core.owed import NoteResult, PaidView, RefundDue, RefundEnd, RefundOpening
 
 
 class Ledger(Protocol):
@@ -113,6 +114,72 @@ class Ledger(Protocol):
 
     def find(self, key: str) -> PaymentView | None:
         """One payment, or None. Reads only."""
+        ...
+
+    # --- money that is to go back; see flovia.core.owed for the results -----------------------------------
+
+    def late(
+        self,
+        key: str,
+        proof: str,
+        payment_id: str,
+        amount: int,
+        currency: str,
+        keep_until: float,
+        events: tuple[EventRow, ...],
+    ) -> bool:
+        """Record money that can buy nothing: a row of its own, settled, its refund due, never to be delivered.
+
+        ``key`` is the challenge's with ``|proof`` behind it, so whatever row the challenge has stays as it is.
+        False, and nothing is written, if the proof is known: the money has bought something, or this was told
+        before.
+        """
+        ...
+
+    def find_paid(self, proof: str) -> PaidView | None:
+        """The payment that used ``proof`` (``method|reference``), or None. Reads only."""
+        ...
+
+    def open_refund(
+        self, proof: str, amount: int | None, currency: str | None, nonce: str, lease_s: float
+    ) -> RefundOpening:
+        """Open a refund order, durable when it returns; or take up the open one, with its own nonce.
+
+        While it is open the payment is not delivered: a claim is told ``busy``. One call at a time asks the
+        provider, for at most ``lease_s`` seconds. ``amount`` None means all that was paid. An order that was
+        refused may be opened again, with the new nonce; one that was refunded never.
+        """
+        ...
+
+    def close_refund(
+        self,
+        proof: str,
+        fence: int,
+        end: RefundEnd,
+        amount: int,
+        refund_id: str,
+        reason: str,
+        events: tuple[EventRow, ...],
+    ) -> bool:
+        """Record the end of an order; only ``refunded`` writes ``events``, in the same step.
+
+        ``refunded``: ``amount`` went back, the payment's state is ``refunded``. ``refused``: nothing moved, the
+        payment is what it was before. ``unknown``: the order stays open and may be taken up at once. False, and
+        nothing is written, if it is open no more, or if another call has taken it up and this one does not say
+        ``refunded``, which is true whoever says it.
+        """
+        ...
+
+    def note_refund(self, key: str, proof: str, amount: int, currency: str, events: tuple[EventRow, ...]) -> NoteResult:
+        """Record a refund that was made elsewhere, once, with its events; an open order of ours ends with it.
+
+        ``key`` is the payment's, from :meth:`find_paid`, or "" for one that nobody presented: its proof is used up
+        with this. ``known``: it was refunded already. ``moved``: the payment has another key by now, ask again.
+        """
+        ...
+
+    def find_due(self, limit: int) -> Sequence[RefundDue]:
+        """The payments whose refund is due or ordered and not made yet, oldest first. Reads only."""
         ...
 
     def append(self, events: Iterable[EventRow]) -> None:

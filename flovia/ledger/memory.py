@@ -19,7 +19,8 @@ from flovia.core.errors import LedgerError
 from flovia.core.events import Event, EventRow
 from flovia.core.exchange import PAYMENT, step
 from flovia.ledger.forking import watch
-from flovia.ledger.rules import OVER, judge
+from flovia.ledger.memory_owed import OwedVerbs
+from flovia.ledger.rules import OVER, Order, judge
 
 # Steps from a state that was just compared, so looked up in the table once.
 _CLAIMED_FIRST: Final = ClaimResult("claimed", 1, attempt=1)
@@ -73,7 +74,7 @@ class _Payment:
         self.refund_due = False
 
 
-class MemoryLedger:
+class MemoryLedger(OwedVerbs):
     """A :class:`~flovia.ledger.base.Ledger` in this process's memory.
 
     Args:
@@ -98,6 +99,7 @@ class MemoryLedger:
         self._max_payments = max_payments
         self._payments: dict[str, _Payment] = {}
         self._proofs: dict[str, str] = {}
+        self._orders: dict[str, Order] = {}
         # Who may be forgotten, a list a second: appending touches nothing old, which a heap of payments would.
         self._ends: dict[int, list[str]] = {}
         self._seconds: list[int] = []
@@ -135,7 +137,7 @@ class MemoryLedger:
                 raise LedgerError(_INHERITED)
             verdict = judge(payment, now, fingerprint, expired, max_deliveries)
             if isinstance(verdict, ClaimResult):
-                return verdict
+                return self._told(payment, verdict)
             payment.state = step(PAYMENT, payment.state, verdict)
             payment.fence += 1
             if verdict == "claim":
@@ -293,6 +295,16 @@ class MemoryLedger:
 
     # --- inside the lock ----------------------------------------------------------------------------------
 
+    def _row(self, key: str) -> _Payment | None:
+        return self._payments.get(key)
+
+    def _rows(self) -> Iterable[tuple[str, _Payment]]:
+        return self._payments.items()
+
+    def _refuse_inherited(self) -> None:
+        if self._inherited:
+            raise LedgerError(_INHERITED)
+
     def _new(self, key: str, fingerprint: str, keep_until: float, lease_until: float) -> None:
         if self._inherited:
             raise LedgerError(_INHERITED)
@@ -322,6 +334,7 @@ class MemoryLedger:
                     del self._payments[key]
                     if payment.proof is not None:
                         del self._proofs[payment.proof]
+                        self._orders.pop(payment.proof, None)
 
     def _schedule(self, keep_until: float, key: str) -> None:
         second = math.ceil(keep_until)

@@ -6,8 +6,11 @@ credential asks for, and what it is told when it may take none.
 
 from typing import Final, Literal, Protocol
 
+import attrs
+
 from flovia.core.effects import ClaimResult
 from flovia.core.exchange import CLAIMED, DELIVERED, DELIVERING, ISSUED, REFUNDED
+from flovia.core.owed import PaidView, RefundOpening, RefundState
 
 REFUND_DUE: Final = ClaimResult("refund_due")
 ALREADY_DELIVERED: Final = ClaimResult("delivered")
@@ -16,6 +19,8 @@ PAID_BACK: Final = ClaimResult("refunded")
 EXHAUSTED: Final = ClaimResult("exhausted")
 FOREIGN: Final = ClaimResult("foreign")
 IN_DOUBT: Final = ClaimResult("busy", retry_after_s=2)
+REFUNDING: Final = ClaimResult("busy", retry_after_s=5)
+"""It may go back, or may not: until that is known nothing is delivered, and nobody is asked to pay again."""
 
 LONGEST_WAIT_S: Final = 5
 """A client is never told to wait longer for another request, however long its lease: most end early."""
@@ -91,3 +96,89 @@ def judge(
     if held.refund_due:
         return REFUND_DUE
     return EXHAUSTED if held.deliveries >= max_deliveries else "redeem"
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """A refund order. ``was_due``: the refund was due before it was ordered, so a refusal leaves it due."""
+
+    key: str
+    payment_id: str
+    amount: int
+    paid: int
+    currency: str
+    nonce: str = attrs.field(repr=False)
+    state: RefundState
+    fence: int
+    lease_until: float
+    was_due: bool
+    refund_id: str | None = None
+    reason: str | None = None
+
+
+def judge_refund(
+    found: PaidView,
+    busy_until: float,
+    order: Order | None,
+    now: float,
+    amount: int | None,
+    currency: str | None,
+    nonce: str,
+) -> RefundOpening:
+    """What becomes of a refund that is asked for.
+
+    Args:
+        found: the payment.
+        busy_until: the end of its delivery's lease, 0 if none is running.
+        order: its refund order, if there is one.
+        now: Unix seconds by the ledger's clock.
+        amount: base units; None for all.
+        currency: None for that of the payment.
+        nonce: of a new order.
+    """
+    if order is not None and order.state == "refunded":
+        return RefundOpening(outcome="refunded", amount=order.amount, currency=order.currency)
+    if found.amount is None or found.currency is None:
+        return RefundOpening(outcome="no_amount")
+    is_open = order is not None and order.state == "open"
+    if busy_until > now and not is_open:
+        return RefundOpening(outcome="delivering", retry_after_s=max(1, round(busy_until - now)))
+    paid, money = found.amount, found.currency
+    if currency is not None and currency != money:
+        return RefundOpening(outcome="other_currency", paid=paid, currency=money)
+    wanted = paid if amount is None else amount
+    if wanted > paid:
+        return RefundOpening(outcome="too_much", paid=paid, currency=money)
+    if order is not None and is_open:
+        if order.amount != wanted:
+            return RefundOpening(outcome="other_amount", amount=order.amount, paid=paid, currency=money)
+        if order.lease_until > now:
+            return RefundOpening(outcome="busy", retry_after_s=max(1, round(order.lease_until - now)))
+        nonce = order.nonce
+    return RefundOpening(
+        outcome="open",
+        fence=1 if order is None else order.fence + 1,
+        key=found.key,
+        amount=wanted,
+        paid=paid,
+        currency=money,
+        nonce=nonce,
+    )
+
+
+def opened(opening: RefundOpening, payment_id: str, before: Order | None, was_due: bool, until: float) -> Order:
+    """The order that :func:`judge_refund` lets be opened, asked for until ``until``."""
+    if before is not None and before.state == "open":
+        return attrs.evolve(before, fence=opening.fence, lease_until=until)
+    return Order(
+        key=opening.key,
+        payment_id=payment_id,
+        amount=opening.amount,
+        paid=opening.paid,
+        currency=opening.currency,
+        nonce=opening.nonce,
+        state="open",
+        fence=opening.fence,
+        lease_until=until,
+        was_due=was_due,
+    )

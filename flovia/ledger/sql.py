@@ -30,18 +30,19 @@ from sqlalchemy.dialects.sqlite import Insert
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.errors import LedgerError
 from flovia.core.events import FIELDS, Event, EventRow
-from flovia.core.exchange import DELIVERED, ISSUED, PAYMENT, sources, step
+from flovia.core.exchange import DELIVERED, ISSUED, PAYMENT, REFUNDED, sources, step
 from flovia.ledger.forking import ForkAware, watch
 from flovia.ledger.outbox import Outbox
 from flovia.ledger.rules import OVER, judge
+from flovia.ledger.sql_owed import OwedVerbs
 from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, TEXTS
 
 PRUNE_EVERY: Final = 256
 PRUNE_BATCH: Final = 512
 """Rows of one kind that one round of forgetting removes: more than can be written between two rounds."""
 
-FORGETTABLE: Final = (ISSUED, DELIVERED)
-"""States that end with ``keep_until``: known not paid, and delivered. In all others somebody may be owed."""
+FORGETTABLE: Final = (ISSUED, DELIVERED, REFUNDED)
+"""States that end with ``keep_until``: known not paid, delivered, given back. In all others somebody may be owed."""
 
 
 class Database(ForkAware, Protocol):
@@ -85,6 +86,7 @@ class _Row(NamedTuple):
     lease_until: float
     keep_until: float
     refund_due: bool
+    proof: str | None
 
 
 def _target(verb: str) -> str:
@@ -152,7 +154,7 @@ _PRUNE_TEXTS: Final = delete(TEXTS).where(
 _AMOUNT: Final = FIELDS.index("amount")
 
 
-class SqlLedger:
+class SqlLedger(OwedVerbs):
     """A :class:`~flovia.ledger.base.Ledger` in a SQL database, opened by :func:`flovia.ledger.opening.open_ledger`.
 
     Safe to call from any number of threads; several processes may use the same database. Close it, or
@@ -215,7 +217,7 @@ class SqlLedger:
                 held = _Row._make(found)
                 verdict = judge(held, now, fingerprint, expired, max_deliveries)
                 if isinstance(verdict, ClaimResult):
-                    return verdict
+                    return self._told(connection, held.proof, verdict)
                 fence = held.fence + 1
                 changes: dict[str, object] = {"fence": fence, "updated_at": now}
                 if verdict == "claim":
@@ -285,6 +287,7 @@ class SqlLedger:
             "keep_until": keep_until,
             "refund_due": refund_due,
             "updated_at": now,
+            "proof": proof,
         }
         if not refund_due:
             # Settling begins the first delivery: both steps at once.
@@ -296,8 +299,7 @@ class SqlLedger:
         with self._database.write() as connection:
             if connection.execute(_HOLD_TO_SETTLE, {"of_key": key, "of_fence": fence}).first() is None:
                 return "stale"
-            use = connection.execute(self._use_proof, {"proof": proof, "key": key, "at": now})
-            if use.first() is None:
+            if not self._use(connection, proof, key, amount, currency, now):
                 return "proof_used"
             _take(connection, "settle", key, fence, settled)
             self._insert_events(connection, events)

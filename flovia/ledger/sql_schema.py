@@ -2,6 +2,12 @@
 
 Amounts are digits in text columns: base units of an 18-decimal token do not fit into 64 bits. Times are
 Unix seconds. Every name starts with ``flovia_``, so the ledger can live in the application's own database.
+
+Versions only ever add: a column that may be null, or a table. So a flovia that knows an older version goes on
+working beside a newer one that has added to its tables, during a rolling upgrade and after a step back.
+
+1. the first
+2. ``flovia_refunds``; a payment knows its proof, a proof what was paid with it
 """
 
 from typing import Final
@@ -19,7 +25,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""What this flovia knows. In the meta table as ``version``: what the tables have."""
+OLDEST_READER: Final = 1
+"""In the meta table as ``schema``: the oldest version whose flovia may use these tables."""
 METADATA: Final = MetaData()
 
 PAYMENTS: Final = Table(
@@ -39,6 +48,7 @@ PAYMENTS: Final = Table(
     Column("refund_due", Boolean, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+    Column("proof", Text),  # since 2; null in what a version 1 settled
     Index("flovia_payments_prune", "state", "keep_until"),
 )
 
@@ -49,7 +59,33 @@ PROOFS: Final = Table(
     Column("proof", Text, primary_key=True),
     Column("key", Text, nullable=False),
     Column("at", Double, nullable=False),
+    # Since 2: a delivered payment is forgotten before anybody wants its money back.
+    Column("amount", Text),
+    Column("currency", Text),
     sqlite_with_rowid=False,
+)
+
+# One for each payment that was, or is to be, given back; kept for ever. Since 2.
+REFUNDS: Final = Table(
+    "flovia_refunds",
+    METADATA,
+    Column("proof", Text, primary_key=True),
+    # The fields of flovia.ledger.rules.Order.
+    Column("key", Text, nullable=False),
+    Column("payment_id", Text, nullable=False),
+    Column("amount", Text, nullable=False),
+    Column("paid", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("nonce", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Column("was_due", Boolean, nullable=False),
+    Column("refund_id", Text),
+    Column("reason", Text),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index("flovia_refunds_state", "state"),
 )
 
 EVENTS: Final = Table(
@@ -101,3 +137,6 @@ META: Final = Table(
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+ADDED: Final = {2: ((PAYMENTS, "proof"), (PROOFS, "amount"), (PROOFS, "currency"))}
+"""The columns that a version added to the tables of the one before; its new tables are made by themselves."""

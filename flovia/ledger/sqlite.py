@@ -15,12 +15,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, NullPool, QueuePool, Select, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, Select, create_engine, event
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from flovia.core.errors import LedgerError, WiringError
-from flovia.ledger.sql_schema import META, METADATA, SCHEMA_VERSION
+from flovia.ledger.sql_migrating import migrate
 
 PATIENCE_S: Final = 1.5
 """How long a call waits for its turn: for other threads and for other processes together."""
@@ -287,22 +287,16 @@ class SqliteDatabase:
             ) from None
         try:
             with self.write() as connection:
-                METADATA.create_all(connection)
-                found = connection.scalar(select(META.c.value).where(META.c.name == "schema"))
-                if found is None:
-                    connection.execute(insert(META).values(name="schema", value=str(SCHEMA_VERSION)))
+                migrate(connection)
         except LedgerError as error:
             self.close()
             raise WiringError(
                 f"{self.path} cannot be used as a ledger: {error};"
                 " point FLOVIA_LEDGER at a SQLite file of its own, on a local disk, that nothing else locks"
             ) from error
-        if found not in (None, str(SCHEMA_VERSION)):
+        except WiringError as error:
             self.close()
-            raise WiringError(
-                f"{self.path} was written by another version of flovia (its tables have version {found},"
-                f" this flovia knows {SCHEMA_VERSION}); install that version, or use another file"
-            )
+            raise WiringError(f"{self.path} {error}") from None
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:

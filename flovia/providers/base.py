@@ -34,6 +34,9 @@ binding, expiry, receipts, events, belongs to the gate. A whole provider::
 
 Register it under the entry point group ``flovia.providers`` (the entry is called without arguments) or pass
 the object itself: ``flovia.paid_api(provider=BankProvider(), price="1.00 SGD")``.
+
+A provider that also hears webhooks is a :class:`WebhookProvider`, one that can give money back a
+:class:`RefundingProvider`: one more method each, and no inheritance.
 :class:`flovia.testing.providers.ProviderContract` is the contract as tests, to run against it: how to is in
 ``docs/write-a-provider.md``.
 """
@@ -41,6 +44,7 @@ the object itself: ``flovia.paid_api(provider=BankProvider(), price="1.00 SGD")`
 from flovia.core.effects import Flow, HttpCall, HttpReply, http, now, recall, remember, sleep, token
 from flovia.core.encoding import JsonObject, loads_object
 from flovia.core.errors import HttpError, ParseError
+from flovia.core.http import Headers
 from flovia.core.money import Price
 from flovia.core.provider import (
     NotPaid,
@@ -53,23 +57,37 @@ from flovia.core.provider import (
     Verdict,
     charge_request,
 )
+from flovia.core.refund import NotRefunded, Refunded, RefundingProvider, RefundOrder, RefundUnknown, RefundVerdict
+from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment, WebhookProvider
 
 __all__ = [
     "Flow",
+    "Headers",
+    "Heard",
     "HttpCall",
     "HttpError",
     "HttpReply",
     "JsonObject",
+    "LatePayment",
     "NotPaid",
+    "NotRefunded",
+    "Notice",
     "Paid",
     "ParseError",
     "Presented",
     "Price",
     "Provider",
     "Quote",
+    "RefundOrder",
+    "RefundUnknown",
+    "RefundVerdict",
+    "Refunded",
+    "RefundedPayment",
+    "RefundingProvider",
     "Terms",
     "Unknown",
     "Verdict",
+    "WebhookProvider",
     "charge_request",
     "http",
     "loads_object",

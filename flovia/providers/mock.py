@@ -24,7 +24,19 @@ import attrs
 from flovia.core.effects import Flow, sleep
 from flovia.core.errors import ParseError
 from flovia.core.money import check_amount
-from flovia.providers.base import NotPaid, Paid, Presented, Quote, Terms, Unknown, Verdict, charge_request
+from flovia.providers.base import (
+    NotPaid,
+    Paid,
+    Presented,
+    Quote,
+    Refunded,
+    RefundOrder,
+    RefundVerdict,
+    Terms,
+    Unknown,
+    Verdict,
+    charge_request,
+)
 
 NOT_PAID: Final = NotPaid()
 PENDING: Final = NotPaid(retry_after_s=2, same_challenge=True)
@@ -96,6 +108,12 @@ class MockProvider:
             payer=presented.source,
             receipt_extra={"externalId": self.external_id} if self.external_id is not None else {},
         )
+
+    def refund(self, order: RefundOrder) -> Flow[RefundVerdict]:
+        """Give back what was never paid: always, and the same refund for the same nonce."""
+        yield from ()
+        refund_id = "mock_refund_" + sha256(order.nonce.encode()).hexdigest()[:32]
+        return Refunded(refund_id=refund_id, amount=order.amount, currency=order.currency)
 
     @staticmethod
     def _unpaid(proof: str) -> Verdict:

@@ -3,6 +3,7 @@
 from typing import Final, cast
 
 from flovia.core.errors import WiringError
+from flovia.core.observed import Reading
 from flovia.core.provider import Provider
 
 GROUP: Final = "flovia.providers"
@@ -50,3 +51,12 @@ def observed_receipt_field(name: str) -> str:
     """
     field = OBSERVED_RECEIPT_FIELDS.get(name)
     return field if field is not None else find_provider(name).receipt_header
+
+
+def observed_reading(name: str) -> Reading | None:
+    """How the SDK of this provider writes what is not in the protocol's own form; None if nothing is."""
+    if name != "hitpay":
+        return None
+    from flovia.providers.hitpay import observed
+
+    return observed

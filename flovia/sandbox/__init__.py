@@ -15,7 +15,7 @@ from flovia.core.errors import WiringError
 
 try:
     from flovia.sandbox.control import ENDPOINTS
-    from flovia.sandbox.core import ROUTES, handle
+    from flovia.sandbox.core import ROUTES, Route, handle
     from flovia.sandbox.engine import Engine
     from flovia.sandbox.faults import HITPAY_LIMITS, KNOBS, LIMITS
     from flovia.sandbox.hashing import event_signature, form_signature, request_hash
@@ -40,6 +40,7 @@ __all__ = [
     "Engine",
     "Post",
     "Reply",
+    "Route",
     "Sandbox",
     "State",
     "event_signature",

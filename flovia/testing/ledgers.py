@@ -9,7 +9,7 @@ Subclass :class:`LedgerContract` in a test module and say how to open a fresh, e
 Nothing here needs pytest; any runner that calls the ``test_`` methods will do.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +19,7 @@ from flovia.core import events as ev
 from flovia.core.events import FIELDS, Event
 from flovia.core.exchange import CLAIMED, DELIVERED, DELIVERING, ISSUED, PARKED, SETTLED
 from flovia.ledger.base import Ledger
+from flovia.testing.ledger_refunds import RefundPromises
 from flovia.testing.ledger_steps import (
     DAY_S,
     DELIVER_S,
@@ -34,7 +35,7 @@ from flovia.testing.ledger_steps import (
 THREADS: Final = 16
 
 
-class LedgerContract(ABC):
+class LedgerContract(RefundPromises):
     """Every promise of :class:`flovia.ledger.base.Ledger`, one test each."""
 
     @abstractmethod

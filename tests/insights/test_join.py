@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from random import Random
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,6 +96,39 @@ def redeemed(request_id: str = "req-3", at: float = 20.0, challenge: str = "chal
     ]
 
 
+def moved(type_: str, id_: str, at: float, challenge: str | None, payment: str = "pay-1", amount: int = 100) -> Event:
+    """Money that moved outside of any request: a refund, a notice of a webhook."""
+    return Event(
+        type=type_,
+        at=at,
+        request_id=id_,
+        seq=1,
+        endpoint="",
+        http_method="",
+        provider="mock",
+        rail="mpp",
+        amount=amount,
+        currency="usd",
+        challenge_id=challenge,
+        payment_id=payment,
+    )
+
+
+def late(id_: str = "hook-1", at: float = 400.0, challenge: str = "challenge-1") -> list[Event]:
+    """Money that came too late."""
+    return [moved(ev.PAYMENT_LATE, f"late-{id_}", at, challenge)]
+
+
+def refund(id_: str = "1", at: float = 500.0, challenge: str = "challenge-1") -> list[Event]:
+    """All of it went back."""
+    return [moved(ev.PAYMENT_REFUNDED, f"refund-{id_}", at, challenge)]
+
+
+def part(id_: str = "1", at: float = 500.0, challenge: str = "challenge-1") -> list[Event]:
+    """A part of it went back."""
+    return [moved(ev.PAYMENT_REFUNDED, f"refund-{id_}", at, challenge, amount=40)]
+
+
 def refused(
     request_id: str = "req-2", at: float = 10.0, challenge: str = "challenge-1", fresh: str = "challenge-9"
 ) -> list[Event]:
@@ -128,6 +162,7 @@ def test_a_paid_call() -> None:
         "paymentId": "pay-1",
         "amount": "100",
         "currency": "usd",
+        "refunded": None,
         "payer": "did:example:payer",
         "recipient": "acct-1",
         "workflow": "nightly",
@@ -230,6 +265,58 @@ def test_the_more_telling_wins() -> None:
     assert (found.insight, found.request_id) == ("payment refunded", "req-2")
 
 
+def test_a_refund() -> None:
+    """What went back is told with the call it paid for, which stays the call it was."""
+    found = only([*unpaid(), *retry(), *delivered(), *part()])
+    assert (found.insight, found.refunded, found.amount) == ("payment refunded in part", 40, 100)
+    assert (found.request_id, found.request_ids, found.endpoint) == ("req-2", ("req-1", "req-2"), "/reports/{id}")
+    assert (found.response_status, found.to_json()["refunded"]) == (200, "40")
+    assert only([*unpaid(), *retry(), *failed(), *refund()]).insight == "payment refunded"
+
+
+def test_a_late_payment() -> None:
+    """It belongs to the request that showed the price; what came is what counts, not what was asked."""
+    found = only([*unpaid(), moved(ev.PAYMENT_LATE, "hook-1", 400.0, "challenge-1", "pay-9", 70)])
+    assert (found.insight, found.amount, found.payment_id) == ("payment came too late, refund due", 70, "pay-9")
+    assert (found.request_ids, found.endpoint, found.response_status) == (("req-1",), "/reports/{id}", 402)
+
+
+def test_a_late_payment_of_the_second_offer() -> None:
+    """The offer that was paid names the attempt, even too late."""
+    found = only([*unpaid("req-1", 1.0, "a", "b"), *late(challenge="b")])
+    assert (found.challenge_id, found.request_ids) == ("b", ("req-1",))
+
+
+def test_paid_twice() -> None:
+    """The second payment of a challenge, and its refund, are an event of their own; the call stays paid."""
+    second = [
+        moved(ev.PAYMENT_LATE, "hook-1", 400.0, "challenge-1", "pay-2"),
+        moved(ev.PAYMENT_REFUNDED, "refund-1", 500.0, "challenge-1", "pay-2"),
+    ]
+    call, extra = join([*unpaid(), *retry(), *delivered(), *second])
+    assert (call.insight, call.payment_id, call.refunded) == (module.CONVERTED, "pay-1", None)
+    assert (extra.insight, extra.payment_id, extra.refunded) == ("payment refunded", "pay-2", 100)
+    assert (extra.request_id, extra.request_ids, extra.challenge_id) == ("hook-1", ("hook-1",), "challenge-1")
+    assert (extra.endpoint, extra.http_method, extra.response_status) == ("", "", None)
+
+
+def test_two_late_payments() -> None:
+    """The first one belongs to the request that showed the price, the second stands for itself."""
+    both = [moved(ev.PAYMENT_LATE, f"hook-{n}", 400.0 + n, "challenge-1", f"pay-{n}") for n in (1, 2)]
+    first, second = join([*unpaid(), *both])
+    assert (first.request_ids, first.payment_id) == (("req-1",), "pay-1")
+    assert (second.request_ids, second.payment_id) == (("hook-2",), "pay-2")
+    assert first.insight == second.insight == "payment came too late, refund due"
+
+
+@pytest.mark.parametrize("challenge", ["challenge-1", None])
+def test_money_without_its_requests(challenge: str | None) -> None:
+    """A refund whose requests are not among the events, or that nobody presented here, is told all the same."""
+    found = only([moved(ev.PAYMENT_REFUNDED, "refund-1", 500.0, challenge, amount=40)])
+    assert (found.insight, found.refunded, found.amount) == ("payment refunded", 40, None)
+    assert (found.request_id, found.challenge_id, found.currency) == ("refund-1", challenge, "usd")
+
+
 def test_an_observed_route() -> None:
     """A handler with its own gate writes no payment events; a granted, completed request was paid for."""
     observed = [
@@ -267,8 +354,8 @@ def test_oldest_first() -> None:
 
 
 def test_insights_are_a_fixed_vocabulary() -> None:
-    """Nine sentences, so that reports can group by them."""
-    assert len(set(INSIGHTS)) == len(INSIGHTS) == 9
+    """Eleven sentences, so that reports can group by them."""
+    assert len(set(INSIGHTS)) == len(INSIGHTS) == 11
 
 
 IDS = st.sampled_from(["1", "2", "3"])
@@ -280,7 +367,7 @@ ANY_EVENTS = st.lists(
         request_id=IDS,
         seq=st.integers(1, 4),
         endpoint=st.sampled_from(["/a", "/b"]),
-        http_method=st.just("GET"),
+        http_method=st.sampled_from(["GET", "GET", ""]),
         provider=st.sampled_from([None, "mock", "other"]),
         amount=st.none() | st.integers(1, 10**20),
         challenge_id=st.none() | IDS,
@@ -304,25 +391,29 @@ def test_order_and_repetition_make_no_difference(data: st.DataObject, events: li
 def test_every_request_is_told_of(events: list[Event]) -> None:
     """No request is missing, none is told of as the result of something it had no part in, no challenge twice."""
     joined = join(events)
-    assert {event.request_id for event in events} == {one for found in joined for one in found.request_ids}
+    told = {one for found in joined for one in found.request_ids}
+    assert {event.request_id for event in events if event.http_method} <= told
+    assert told <= {event.request_id for event in events}
     for found in joined:
         assert found.request_id in found.request_ids
         assert found.insight in INSIGHTS
-    settled = {one.challenge_id for one in events if one.type == ev.PAYMENT_SETTLED} - {None}
+    settled = {one.challenge_id for one in events if one.type == ev.PAYMENT_SETTLED and one.http_method} - {None}
     for challenge_id in settled:
-        assert len([found for found in joined if found.challenge_id == challenge_id]) == 1
+        assert len([found for found in joined if found.challenge_id == challenge_id and found.http_method]) == 1
 
 
 def scenario(number: int, steps: list[str]) -> list[Event]:
     """A whole attempt of its own, by what happened after the 402."""
     challenge = f"challenge-{number}"
     makers = {"settle": retry, "deliver": delivered, "fail": failed, "redeem": redeemed, "refuse": refused}
+    makers |= {"late": late, "refund": refund, "part": part}
     events = unpaid(f"req-{number}-0", 100.0 * number, challenge)
     for i, name in enumerate(steps):
         # settling and its end are one request
         request = f"req-{number}-{i if name not in ('deliver', 'fail') else i - 1}"
         events += makers[name](f"{request}-paid", 100.0 * number + 10 + i, challenge)
-    return events
+    # each payment has a name of its own
+    return [attrs.evolve(one, payment_id=one.payment_id and f"{one.payment_id}-{number}") for one in events]
 
 
 OUTCOMES: list[tuple[list[str], str]] = [
@@ -332,6 +423,12 @@ OUTCOMES: list[tuple[list[str], str]] = [
     (["refuse", "settle", "deliver"], module.CONVERTED),
     (["settle", "fail"], "paid, not delivered yet"),
     (["settle", "fail", "redeem"], module.CONVERTED),
+    (["late"], "payment came too late, refund due"),
+    (["refuse", "late"], "payment came too late, refund due"),
+    (["late", "refund"], "payment refunded"),
+    (["late", "part"], "payment refunded in part"),
+    (["settle", "deliver", "refund"], "payment refunded"),
+    (["settle", "fail", "part"], "payment refunded in part"),
 ]
 
 

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from flovia.core.events import EventRow
 from flovia.core.exchange import PAYMENT
+from flovia.core.owed import RefundEnd, late_key
 from flovia.ledger.base import Ledger
 from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.opening import open_ledger
@@ -34,6 +35,9 @@ class Agreement(RuleBasedStateMachine):
         self.fences = {"r|a": 0, "r|b": 0, "r|c": 0}
         self.settled: set[str] = set()
         self.delivered: set[str] = set()
+        self.used: set[str] = set()
+        self.refunded: set[str] = set()
+        self.orders: dict[str, int] = {}
         self.seq = 0
 
     def row(self) -> tuple[EventRow, ...]:
@@ -58,6 +62,9 @@ class Agreement(RuleBasedStateMachine):
             self.fences[key] = first.fence
             assert key not in self.delivered
             assert (first.outcome == "redeem") == (key in self.settled)
+            held = self.ledgers[0].find(key)
+            assert held is not None
+            assert not held.refund_due, "what goes back is not delivered"
 
     @rule(key=KEYS, proof=PROOFS, refund_due=st.booleans(), stale=st.booleans())
     def settle(self, key: str, proof: str, refund_due: bool, stale: bool) -> None:
@@ -72,7 +79,9 @@ class Agreement(RuleBasedStateMachine):
         assert first == second
         if first == "settled":
             assert key not in self.settled
+            assert proof not in self.used
             self.settled.add(key)
+            self.used.add(proof)
 
     @rule(key=KEYS, delivered=st.booleans(), stale=st.booleans())
     def end(self, key: str, delivered: bool, stale: bool) -> None:
@@ -103,6 +112,57 @@ class Agreement(RuleBasedStateMachine):
         first, second = (ledger.renew(key, fence, DELIVER_S) for ledger in self.ledgers)
         assert first == second
 
+    @rule(proof=PROOFS)
+    def late(self, proof: str) -> None:
+        """Late money is never what a settlement uses, and the other way round."""
+        events = self.row()
+        key = late_key("r", "a", proof)
+        until = self.clock() + 7 * DAY_S
+        first, second = (
+            ledger.late(key, proof, proof.partition("|")[2], 100, "usd", until, events) for ledger in self.ledgers
+        )
+        assert first == second
+        assert first == (proof not in self.used)
+        self.used.add(proof)
+
+    @rule(proof=PROOFS, amount=st.sampled_from([None, 40, 100, 101]), currency=st.sampled_from([None, "usd", "sgd"]))
+    def open_refund(self, proof: str, amount: int | None, currency: str | None) -> None:
+        """Both let it be ordered, or neither, with the same nonce."""
+        self.seq += 1
+        first, second = (
+            ledger.open_refund(proof, amount, currency, f"nonce-{self.seq}", LEASE_S) for ledger in self.ledgers
+        )
+        assert first == second
+        if first.outcome == "open":
+            assert proof in self.used - self.refunded
+            assert first.amount <= 100
+            self.orders[proof] = first.fence
+
+    @rule(proof=PROOFS, end=st.sampled_from(["refunded", "refused", "unknown"]), stale=st.booleans())
+    def close_refund(self, proof: str, end: RefundEnd, stale: bool) -> None:
+        """At most one refund for a payment."""
+        events = self.row()
+        fence = self.orders.get(proof, 0) - stale
+        first, second = (ledger.close_refund(proof, fence, end, 40, "refund", "no", events) for ledger in self.ledgers)
+        assert first == second
+        if first and end == "refunded":
+            assert proof in self.used - self.refunded
+            self.refunded.add(proof)
+
+    @rule(proof=PROOFS, key=st.sampled_from(["", "r|a", "r|b", "as found"]))
+    def note_refund(self, proof: str, key: str) -> None:
+        """Both record it once, under the key the payment has."""
+        events = self.row()
+        found = self.ledgers[0].find_paid(proof)
+        if key == "as found":
+            key = found.key if found is not None else ""
+        first, second = (ledger.note_refund(key, proof, 30, "usd", events) for ledger in self.ledgers)
+        assert first == second
+        assert (first == "known") == (proof in self.refunded)
+        if first == "noted":
+            self.used.add(proof)
+            self.refunded.add(proof)
+
     @rule(seconds=st.sampled_from([1.0, LEASE_S, DELIVER_S, 120.0]))
     def wait(self, seconds: float) -> None:
         """Time passes for both, past any lease and past the expiry, but not past what is kept."""
@@ -130,6 +190,10 @@ class Agreement(RuleBasedStateMachine):
                     second.record,
                     second.amount,
                 )
+                assert first.refund_due == second.refund_due
+        for proof in ("mock|1", "mock|2"):
+            assert memory.find_paid(proof) == sql.find_paid(proof)
+        assert sorted(memory.find_due(9), key=repr) == sorted(sql.find_due(9), key=repr)
         assert memory.recall("n", "k") == sql.recall("n", "k")
 
     def teardown(self) -> None:

@@ -63,6 +63,12 @@ VERBS: dict[str, Callable[[SqlLedger], object]] = {
     "recall": lambda ledger: ledger.recall("n", "k"),
     "read_events": lambda ledger: ledger.read_events(),
     "prune": lambda ledger: ledger.prune(),
+    "late": lambda ledger: ledger.late("r|a|m|2", "m|2", "2", 1, "usd", 1e12, ()),
+    "find_paid": lambda ledger: ledger.find_paid("m|2"),
+    "open_refund": lambda ledger: ledger.open_refund("m|2", None, None, "n", 15.0),
+    "close_refund": lambda ledger: ledger.close_refund("m|2", 1, "unknown", 0, "", "", ()),
+    "note_refund": lambda ledger: ledger.note_refund("", "m|3", 1, "usd", ()),
+    "find_due": lambda ledger: ledger.find_due(9),
 }
 
 

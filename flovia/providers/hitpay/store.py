@@ -25,10 +25,14 @@ class ChargeRecord:
 
 @attrs.frozen(kw_only=True)
 class PaidRecord:
-    """Which payment of HitPay's core API paid a charge. Either may be unknown."""
+    """Which payment of HitPay's core API paid a charge. Either may be unknown.
+
+    ``late``: it paid for nothing any more, and is only known so that its refund finds it.
+    """
 
     payment_id: str = ""
     request_id: str = ""
+    late: bool = False
 
 
 def nonce_for(config: HitPayConfig, purpose: str, key: str) -> Flow[str]:
@@ -63,7 +67,11 @@ def find_charge(charge_id: str) -> Flow[ChargeRecord | None]:
 
 def keep_paid(reference: str, record: PaidRecord) -> Flow[None]:
     """Keep which payment it was, under the receipt's reference, and the other way round."""
-    members: dict[str, JsonValue] = {"payment_id": record.payment_id, "request_id": record.request_id}
+    members: dict[str, JsonValue] = {
+        "payment_id": record.payment_id,
+        "request_id": record.request_id,
+        "late": "late" if record.late else "",
+    }
     yield from _keep(f"paid {reference}", members, PAID_KEPT_S)
     if record.payment_id:
         yield from remember(NAMESPACE, f"reference {record.payment_id}", reference, ttl_s=PAID_KEPT_S)
@@ -72,7 +80,9 @@ def keep_paid(reference: str, record: PaidRecord) -> Flow[None]:
 def find_paid(reference: str) -> Flow[PaidRecord | None]:
     """Which payment a reference is."""
     found = yield from _find(f"paid {reference}")
-    return None if found is None else PaidRecord(payment_id=found["payment_id"], request_id=found["request_id"])
+    if found is None:
+        return None
+    return PaidRecord(payment_id=found["payment_id"], request_id=found["request_id"], late=bool(found["late"]))
 
 
 def reference_of(payment_id: str) -> Flow[str | None]:

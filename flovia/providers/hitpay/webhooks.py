@@ -9,8 +9,7 @@ import re
 from hashlib import sha256
 from typing import Final
 
-from flovia.core.challenge import parse_expires
-from flovia.core.effects import Flow, now, recall, remember
+from flovia.core.effects import Flow, recall, remember
 from flovia.core.encoding import JsonObject, JsonValue, loads_object
 from flovia.core.errors import ParseError
 from flovia.core.http import Headers
@@ -73,7 +72,9 @@ class Webhooks:
         except HitPayDown as down:
             _log.warning("a webhook is asked for again: %s", down)
             return Heard(status=503, code="try-again")
-        yield from remember(NAMESPACE, mark, "1", ttl_s=_SEEN_S)
+        if not notices:
+            # What has to be recorded is told again each time: only the ledger knows whether it was.
+            yield from remember(NAMESPACE, mark, "1", ttl_s=_SEEN_S)
         return Heard(code="ignored") if notices is None else Heard(notices=notices)
 
     def _follow(self, event: JsonObject) -> Flow[tuple[Notice, ...] | None]:
@@ -129,20 +130,15 @@ class Webhooks:
         if known is not None and known.payment_id:
             first = next((money for money in found.payments if money.payment_id == known.payment_id), first)
             others = [money for money in found.payments if money is not first]
-        if (
-            first is not None
-            and known is None
-            and not first.refunded
-            and (yield from self._too_late(charge_id, challenge.expires))
-        ):
+        unsold = first is not None and not first.refunded and (known is None or known.late)
+        if first is not None and unsold and (yield from self._too_late(charge_id)):
             notices.append(self._late(challenge.id, charge_id, first))
-            # So that its refund finds it.
-            paid = store.PaidRecord(payment_id=first.payment_id, request_id=found.id)
+            paid = store.PaidRecord(payment_id=first.payment_id, request_id=found.id, late=True)
             yield from store.keep_paid(charge_id, paid)
         for money in others:
             if not money.refunded:
                 _log.warning("charge %s was paid a second time", shown(charge_id))
-                paid = store.PaidRecord(payment_id=money.payment_id, request_id=found.id)
+                paid = store.PaidRecord(payment_id=money.payment_id, request_id=found.id, late=True)
                 yield from store.keep_paid(money.payment_id, paid)
                 notices.append(self._late(challenge.id, money.payment_id, money))
         for money in found.payments:
@@ -152,11 +148,8 @@ class Webhooks:
                 notices += [] if notice is None else [notice]
         return tuple(notices)
 
-    def _too_late(self, charge_id: str, expires: str | None) -> Flow[bool]:
+    def _too_late(self, charge_id: str) -> Flow[bool]:
         """Whether money for this charge can buy nothing any more: the broker has closed it unpaid."""
-        at = yield from now()
-        if expires is not None and parse_expires(expires) > at:
-            return False
         status = yield from self._broker.poll(charge_id)
         return status is None or status == "expired"
 

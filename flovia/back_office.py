@@ -1,0 +1,139 @@
+"""What a :class:`flovia.Flovia` does outside of paid requests: webhooks and refunds."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from flovia import runtime
+from flovia.core.errors import CallerError, WiringError
+from flovia.core.http import HttpResponse
+from flovia.core.money import Price
+from flovia.core.owed import RefundDue
+from flovia.core.provider import Provider
+from flovia.core.refunding import RefundResult, refund, refunds_due
+from flovia.core.webhook import WebhookProvider
+from flovia.webhooks import HeadersLike, WebhookReceiver
+
+if TYPE_CHECKING:
+    from flovia.settings import Settings
+
+
+class BackOffice:
+    """Webhooks and refunds, for the providers of one :class:`flovia.Flovia`."""
+
+    settings: "Settings"
+    _rail: str
+
+    @abstractmethod
+    def _world(self) -> runtime.World:
+        """What flows are driven with."""
+
+    @abstractmethod
+    def _default_provider(self) -> Provider | None:
+        """The provider of ``Flovia(provider=…)``."""
+
+    @abstractmethod
+    def _find(self, provider: str | Provider) -> Provider:
+        """The provider of a name, the same one each time."""
+
+    @abstractmethod
+    def _providers(self) -> Iterable[Provider]:
+        """All providers that routes were made with, and the default one."""
+
+    # --- webhooks -------------------------------------------------------------------------------------------
+
+    def webhooks(self, *, provider: str | WebhookProvider | None = None) -> WebhookReceiver:
+        """What receives a provider's webhooks; adapters mount it, see ``docs/guides/webhooks.md``.
+
+        Args:
+            provider: a name or a provider object; default: that of ``Flovia(provider=…)``.
+
+        Raises:
+            WiringError: there is no such provider, or it has no webhooks.
+        """
+        found: object = self._find(provider) if isinstance(provider, str) else provider or self._default_provider()
+        if found is None:
+            raise WiringError("say whose webhooks these are: webhooks(flo, provider='…'), or Flovia(provider='…')")
+        if not isinstance(found, WebhookProvider):
+            name = getattr(found, "name", type(found).__name__)
+            raise WiringError(
+                f"provider {name!r} has no webhooks; leave the receiver out, or name the provider that has:"
+                " webhooks(flo, provider=…)"
+            )
+        return WebhookReceiver(found, self._world(), realm=self.settings.realm, rail=self._rail)
+
+    def webhook(
+        self, headers: HeadersLike, body: bytes, *, provider: str | WebhookProvider | None = None
+    ) -> HttpResponse:
+        """Answer one webhook whose raw body is at hand, blocking; for a framework without an adapter.
+
+        Raises:
+            WiringError: the provider has no webhooks.
+        """
+        return self.webhooks(provider=provider).hear(headers, body)
+
+    async def awebhook(
+        self, headers: HeadersLike, body: bytes, *, provider: str | WebhookProvider | None = None
+    ) -> HttpResponse:
+        """As :meth:`webhook`, under asyncio or trio."""
+        return await self.webhooks(provider=provider).ahear(headers, body)
+
+    # --- refunds --------------------------------------------------------------------------------------------
+
+    def refund(
+        self, payment_id: str, amount: str | Price | None = None, *, provider: str | Provider | None = None
+    ) -> RefundResult:
+        """Give a payment back, in full or in part, once. Blocks until the provider has answered.
+
+        A payment that is given back, even in part, never buys anything any more. If the outcome is ``unknown``, call
+        again with the same arguments: the same refund is asked for, under the same nonce.
+
+        Args:
+            payment_id: the provider's reference of the payment, as in events, receipts and ``Grant.payment_id``.
+            amount: ``"0.50 SGD"`` or a Price; None for all of it.
+            provider: which provider took it, where that is not plain from the payment id.
+
+        Raises:
+            RefundError: it cannot be asked for, or not now; its ``code`` says why.
+            CallerError: the amount is none.
+            LedgerError: the ledger does not answer; nothing was asked for.
+        """
+        wanted = _amount(amount)
+        return runtime.run(refund(payment_id, wanted, self._asked(provider), self._rail), self._world())
+
+    async def arefund(
+        self, payment_id: str, amount: str | Price | None = None, *, provider: str | Provider | None = None
+    ) -> RefundResult:
+        """As :meth:`refund`, under asyncio or trio."""
+        wanted = _amount(amount)
+        return await runtime.arun(refund(payment_id, wanted, self._asked(provider), self._rail), self._world())
+
+    def refunds_due(self, limit: int = 1000) -> list[RefundDue]:
+        """The payments whose refund is due, oldest first: money that came too late, twice, or below today's price.
+
+        Refunds that were begun and whose outcome is unknown are among them.
+
+        Raises:
+            LedgerError: the ledger does not answer.
+        """
+        return runtime.run(refunds_due(limit), self._world())
+
+    async def arefunds_due(self, limit: int = 1000) -> list[RefundDue]:
+        """As :meth:`refunds_due`, under asyncio or trio."""
+        return await runtime.arun(refunds_due(limit), self._world())
+
+    def _asked(self, provider: str | Provider | None) -> list[Provider]:
+        found = list(self._providers()) if provider is None else [self._find(provider)]
+        if not found:
+            raise WiringError("no provider to refund through: Flovia(provider='…'), or refund(…, provider='…')")
+        return found
+
+
+def _amount(amount: str | Price | None) -> Price | None:
+    try:
+        price = Price.parse(amount) if isinstance(amount, str) else amount
+    except WiringError as error:
+        raise CallerError(f"the amount to give back: {error}") from None
+    if price is not None and price.amount <= 0:
+        raise CallerError("the amount to give back must be more than nothing; None gives back all of it")
+    return price

@@ -1,0 +1,152 @@
+"""Hearing a webhook, as a flow: the provider's check, its notices into the ledger, a small answer.
+
+Everything here may happen twice, in any order and at the same time: what was written once is not written again, and
+whatever fails is answered 503, so that the sender comes back.
+"""
+
+import json
+import logging
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Final, cast
+
+from flovia.core import events as ev
+from flovia.core.effects import TIMED_OUT, Deadline, Flow, now, token
+from flovia.core.errors import LedgerError
+from flovia.core.guard import as_payer
+from flovia.core.http import Headers, HttpResponse
+from flovia.core.owed import FindPaid, Late, NoteRefund, NoteResult, PaidView, challenge_of, late_key
+from flovia.core.refunding import refund_event
+from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment, WebhookProvider
+
+_log = logging.getLogger("flovia")
+
+WITHIN_S: Final = 20.0
+"""How long a provider may take over one webhook. Senders wait about 30 seconds."""
+KEEP_S: Final = 7 * 86400.0
+"""How long a ledger that forgets keeps a late payment, seconds."""
+RETRY_AFTER_S: Final = 30
+MAX_TEXT: Final = 255
+TRIES: Final = 5
+
+TEXTS: Final = MappingProxyType(
+    {
+        "accepted": "Understood.",
+        "duplicate": "Understood before.",
+        "ignored": "Understood; it changes nothing here.",
+        "bad-signature": "The signature does not fit this body. Check the secret on both sides.",
+        "malformed": "This is no event.",
+        "not-configured": "Webhooks are not set up here. Send it again later.",
+        "try-again": "It could not be checked or recorded now. Send it again later.",
+        "method-not-allowed": "Webhooks are sent with POST.",
+        "length-required": "The end of this body cannot be seen here. Send it with Content-Length.",
+        "body-too-large": "This body is larger than any webhook.",
+    }
+)
+"""What the answer says, by code: fixed texts, nothing of the sender's."""
+_STATUSES: Final = frozenset({200, 400, 401, 503})
+
+
+def answer(status: int, code: str) -> HttpResponse:
+    """The answer to a webhook: a status, and a code with its text as JSON."""
+    body = json.dumps({"code": code, "detail": TEXTS[code]}).encode()
+    headers = [
+        ("content-type", "application/json"),
+        ("content-length", str(len(body))),
+        ("cache-control", "no-store"),
+    ]
+    if status == 405:
+        headers.append(("allow", "POST"))
+    if status == 503:
+        headers.append(("retry-after", str(RETRY_AFTER_S)))
+    return HttpResponse(status, tuple(headers), body)
+
+
+def hear(provider: WebhookProvider, headers: Headers, body: bytes, *, realm: str, rail: str) -> Flow[HttpResponse]:
+    """Let the provider check one webhook and write what follows from it. Never raises for what anybody sends."""
+    try:
+        heard = yield from _check(provider, headers, body)
+        if heard.notices and heard.status not in (200, 503):
+            _log.error("provider %s refused a webhook and told notices all the same; none is written", provider.name)
+        elif heard.notices:
+            yield from _write(heard.notices, provider.name, realm, rail)
+    except LedgerError as error:
+        _log.warning("the ledger does not answer (%s); a webhook is to be sent again", error)
+        heard = Heard(status=503, code="try-again")
+    except Exception:
+        _log.exception("a webhook of %s could not be processed and is to be sent again", provider.name)
+        heard = Heard(status=503, code="try-again")
+    _log.info("webhook of %s: %d %s", provider.name, heard.status, heard.code)
+    return answer(heard.status, heard.code)
+
+
+def _check(provider: WebhookProvider, headers: Headers, body: bytes) -> Flow[Heard]:
+    flow = provider.webhook(headers, body)
+    try:
+        effect = flow.send(None)
+    except StopIteration as stop:
+        heard: object = stop.value
+    else:
+        heard = yield Deadline(flow=flow, effect=effect, seconds=WITHIN_S)
+    if heard is TIMED_OUT:
+        _log.warning("provider %s took longer than %s s over a webhook", provider.name, WITHIN_S)
+        return Heard(status=503, code="try-again")
+    if not isinstance(heard, Heard) or heard.status not in _STATUSES or heard.code not in TEXTS:
+        _log.error("provider %s answered a webhook with what is no Heard, or with an unknown code", provider.name)
+        return Heard(status=503, code="try-again")
+    return heard
+
+
+def _write(notices: Iterable[Notice], name: str, realm: str, rail: str) -> Flow[None]:
+    at, id_ = (yield from now()), "webhook_" + (yield from token())
+    for number, notice in enumerate(notices, 1):
+        _check_notice(notice)
+        proof = f"{notice.method}|{notice.payment_id}"
+        money = (notice.amount, notice.currency.lower())
+        if isinstance(notice, LatePayment):
+            row = refund_event(
+                ev.PAYMENT_LATE, at, (id_, number), name, rail, money, (notice.challenge_id, notice.payment_id)
+            )
+            who = ev.FIELDS.index("payer")
+            row = (*row[:who], as_payer(notice.payer), *row[who + 1 :])
+            key = late_key(realm, notice.challenge_id, proof)
+            yield Late(key, proof, notice.payment_id, *money, at + KEEP_S, (row,))
+        else:
+            yield from _note(notice, proof, money, at, (id_, number), name, rail)
+
+
+def _note(
+    notice: RefundedPayment,
+    proof: str,
+    money: tuple[int, str],
+    at: float,
+    id_: tuple[str, int],
+    name: str,
+    rail: str,
+) -> Flow[None]:
+    for _ in range(TRIES):
+        found = cast("PaidView | None", (yield FindPaid(proof)))
+        key = found.key if found is not None else ""
+        paid = (challenge_of(key) if key else "", notice.payment_id)
+        row = refund_event(ev.PAYMENT_REFUNDED, at, id_, name, rail, money, paid)
+        if cast("NoteResult", (yield NoteRefund(key, proof, *money, (row,)))) != "moved":
+            return
+    raise LedgerError("a payment changes its key all the time")
+
+
+def _check_notice(notice: Notice) -> None:
+    """Refuse what no ledger should hold: a bug of the provider, which is told in the log.
+
+    Raises:
+        ValueError: a text is empty, too long or holds a separator; the amount is no positive int.
+    """
+    texts = [notice.method, notice.payment_id, notice.currency]
+    if isinstance(notice, LatePayment):
+        texts.append(notice.challenge_id)
+    for text in texts:
+        if not text or len(text) > MAX_TEXT or not text.isprintable():
+            raise ValueError("a notice of a webhook has a text that is empty, too long or not printable")
+    if "|" in notice.method or (isinstance(notice, LatePayment) and "|" in notice.challenge_id):
+        raise ValueError("a notice of a webhook has a separator in its method or challenge id")
+    if type(notice.amount) is not int or notice.amount <= 0:
+        raise ValueError("a notice of a webhook has an amount that is no positive int of base units")

@@ -1,0 +1,52 @@
+"""Bringing a ledger's tables to what this flovia knows, in the transaction that opens it."""
+
+from sqlalchemy import Connection, Table, insert, select, text, update
+from sqlalchemy.schema import CreateColumn
+
+from flovia.core.errors import WiringError
+from flovia.ledger.sql_schema import ADDED, META, METADATA, OLDEST_READER, SCHEMA_VERSION
+
+
+def migrate(connection: Connection) -> None:
+    """Make the tables if they are not there, and add what they lack. What is there is not touched.
+
+    Several processes may come at once: the transaction lets one do it, and the others find it done. The work
+    does not grow with the number of rows.
+
+    Raises:
+        WiringError: the tables are of a version that this flovia does not know; nothing was changed.
+    """
+    if connection.dialect.has_table(connection, META.name):
+        _check(_meta(connection, "schema"))
+    METADATA.create_all(connection)
+    found = _meta(connection, "version") or _meta(connection, "schema")
+    if found is None:
+        connection.execute(insert(META).values(name="schema", value=str(OLDEST_READER)))
+        connection.execute(insert(META).values(name="version", value=str(SCHEMA_VERSION)))
+        return
+    if int(found) < SCHEMA_VERSION:
+        for version in range(int(found) + 1, SCHEMA_VERSION + 1):
+            for table, column in ADDED.get(version, ()):
+                _add(connection, table, column)
+        if _meta(connection, "version") is None:
+            connection.execute(insert(META).values(name="version", value=str(SCHEMA_VERSION)))
+        else:
+            connection.execute(update(META).where(META.c.name == "version").values(value=str(SCHEMA_VERSION)))
+
+
+def _check(found: str | None) -> None:
+    if found is not None and not (found.isdecimal() and 1 <= int(found) <= SCHEMA_VERSION):
+        raise WiringError(
+            f"was written by a newer version of flovia (its tables have version {found}, this flovia knows"
+            f" {SCHEMA_VERSION}); install that version, or use another file"
+        )
+
+
+def _meta(connection: Connection, name: str) -> str | None:
+    return connection.scalar(select(META.c.value).where(META.c.name == name))
+
+
+def _add(connection: Connection, table: Table, column: str) -> None:
+    # SQLAlchemy writes the column as the table's definition has it; the names are our own constants.
+    definition = CreateColumn(table.c[column]).compile(dialect=connection.dialect)
+    connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))

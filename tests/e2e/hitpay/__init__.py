@@ -1,0 +1,1 @@
+"""App, sandbox and agent over real HTTP."""

@@ -1,0 +1,1 @@
+"""Webhooks and refunds: what a provider hears and gives back outside of paid requests."""
