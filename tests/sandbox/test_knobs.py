@@ -398,7 +398,7 @@ def reset(local: Local) -> None:
     saved_id = local.saved()
     local.fault("http", "reset", route="B7", next=1)
     assert "reset" == local.silent(saved_id).ending
-    assert 0 == [entry.status for entry in local.state.journal if entry.route == "B7"][0]
+    assert 0 == next(entry.status for entry in local.state.journal if entry.route == "B7")
     reply = local.silent(saved_id)
     assert (200, "paid") == (reply.status, reply.json()["status"])
     local.verified(reply.json()["receipt_jws"])
@@ -547,8 +547,10 @@ def jwks_down(local: Local) -> None:
 
 @shows("jwks", "stale")
 def jwks_stale(local: Local) -> None:
-    """The set of before the last rotation."""
+    """The set of before the last rotation, if there was one."""
     before = local.jwks()
+    local.fault("jwks", "stale", next=1)
+    assert before == local.jwks()
     local.control("POST keys/rotate")
     local.fault("jwks", "stale")
     assert before == local.jwks()
@@ -764,6 +766,14 @@ def answer(local: Local, status: int) -> None:
         {"knob": "http", "value": 503, "id": 1},
         {"knob": "payer", "value": "auto_pay", "delay": "1"},
         {"knob": "limits", "unknown": 1},
+        {"knob": "limits", "charge_ttl": 1, "id": "x"},
+        {"knob": "limits", "charge_ttl": 1, "next": 1},
+        {"knob": "pr_lag", "value": "forever", "route": "B1"},
+        {"knob": "http", "value": 503, "route": "B10"},
+        {"knob": "webhook", "value": "lost", "route": "B8"},
+        {"knob": "webhook", "value": "lost", "target": "nobody"},
+        {"knob": "http", "value": "redirect", "location": "http://127.0.0.1/\r\nx: y"},
+        {"knob": "http", "value": "redirect", "location": "http://127.0.0.1/\u00e9"},
         {"faults": {"knob": "http"}},
         {"faults": [[]]},
     ],
