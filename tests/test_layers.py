@@ -26,7 +26,8 @@ MAY_USE_ADAPTERS = {"testing", "showcase", "cli"}
 # The public modules: what an example may import.
 PUBLIC = {
     *("flovia", "flovia.client", "flovia.client.httpx", "flovia.client.httpx2"),
-    *("flovia.providers", "flovia.providers.base"),
+    *("flovia.client.hitpay", "flovia.providers", "flovia.providers.base", "flovia.providers.hitpay"),
+    *("flovia.sandbox",),
 }
 
 

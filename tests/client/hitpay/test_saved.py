@@ -328,7 +328,7 @@ def test_the_default_folder_is_the_users_own(tmp_path: Path, monkeypatch: pytest
 
 
 def test_credentials_that_hold_a_grant_can_be_sealed_too(tmp_path: Path, market: Market) -> None:
-    """A kept credential is as good as the grant in it: sealed it resumes all the same, and shows nothing on the disk."""
+    """A kept credential is as good as its grant: sealed it resumes all the same, and shows nothing on the disk."""
     agent = Agent("httpx", tmp_path / "pending", wallet=wallet(market, tmp_path))
     agent.pending = PendingFiles(tmp_path / "pending", sealed=True)
     get(agent, market)
