@@ -90,6 +90,7 @@ def wait_again(pending: Pending, wallet: Wallet) -> None:
         price=pending.price,
         recipient=pending.recipient,
         expires_at=expires_at,
+        asked_at=time.time(),
     )
     services = Services.of(wallet, Budget("1 JPY"), Policy(), PendingFiles(), None)  # for its world alone
     verdict = run(wallet.pay(challenge, context), services.world())

@@ -39,6 +39,7 @@ from flovia.client.wallet import (
     ReceiptVerifier,
     ReceiptWrong,
     Uncertain,
+    Unconfirmed,
     Wallet,
     WalletVerdict,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "ReceiptWrong",
     "RedirectAfterPayment",
     "Uncertain",
+    "Unconfirmed",
     "Wallet",
     "WalletVerdict",
     "http",

@@ -8,13 +8,14 @@ it safe:
 2. check channel, challenges and policy; choose the first challenge that passes
 3. set the money aside in the budget; make the file that will hold the credential
 4. ask the wallet to pay
-5. put the credential into the file; only then send it
+5. put the credential into the file; only then send it (if the wallet was not sure that it is paid, and the server
+   says that it is not, go back to 4)
 6. present that same credential again as long as the server says "later"; never make another payment
 """
 
 import logging
 from hashlib import sha256
-from typing import Final, NoReturn
+from typing import Final, NoReturn, cast
 
 import attrs
 
@@ -52,6 +53,7 @@ from flovia.client.wallet import (
     Payment,
     PaymentContext,
     Uncertain,
+    Unconfirmed,
     Wallet,
     WalletVerdict,
 )
@@ -116,8 +118,13 @@ def paying(ask: Ask, *, wallet: Wallet, budget: Budget, policy: Policy, checks: 
         )
     check_channel(ask, policy)
     choice = yield from _choose(ask, found, wallet, budget, policy)
-    pending = yield from _pay(ask, choice, wallet)
-    return (yield from _present(ask, pending, policy, resumed=False, checks=checks))
+    pending, context = yield from _prepare(ask, choice, wallet)
+    while True:
+        pending, sure = yield from _pay(ask, choice, wallet, pending, context)
+        answer = yield from _try(ask, pending, policy, checks=checks, sure=sure)
+        if answer is not None:
+            return answer
+        context = attrs.evolve(context, attempt=context.attempt + 1)
 
 
 def resuming(ask: Ask, pending: Pending, *, policy: Policy, checks: bool = False) -> Steps[Answer]:
@@ -143,7 +150,8 @@ def resuming(ask: Ask, pending: Pending, *, policy: Policy, checks: bool = False
             reference=pending.reference,
         )
     check_channel(ask, policy)
-    return (yield from _present(ask, pending, policy, resumed=True, checks=checks))
+    answer = yield from _present(ask, pending, policy, resumed=True, checks=checks)
+    return cast(Answer, answer)
 
 
 def _check_own_credential(ask: Ask) -> None:
@@ -201,8 +209,8 @@ def _progress(refusal: PaymentError) -> int:
     return 2
 
 
-def _pay(ask: Ask, choice: _Choice, wallet: Wallet) -> Steps[Pending]:
-    """Let the wallet pay the chosen challenge; returns the kept credential."""
+def _prepare(ask: Ask, choice: _Choice, wallet: Wallet) -> Steps[tuple[Pending, PaymentContext]]:
+    """Make the file for the credential, and what the wallet is told."""
     challenge, terms, reference = choice.challenge, choice.terms, choice.reference
     body = ask.body or b""
     created_at: float = yield Now()
@@ -236,9 +244,18 @@ def _pay(ask: Ask, choice: _Choice, wallet: Wallet) -> Steps[Pending]:
         price=terms.price,
         recipient=terms.recipient,
         expires_at=terms.expires_at,
+        asked_at=created_at,
     )
     if isinstance(wallet, ForeseeingWallet):
         pending = yield from _foreseen(pending, wallet, challenge, context)
+    return pending, context
+
+
+def _pay(
+    ask: Ask, choice: _Choice, wallet: Wallet, pending: Pending, context: PaymentContext
+) -> Steps[tuple[Pending, bool]]:
+    """Let the wallet pay the chosen challenge; the kept credential, and whether the wallet is sure that it is paid."""
+    challenge, terms, reference = choice.challenge, choice.terms, choice.reference
     kept = pending.credential is not None
     try:
         verdict: WalletVerdict = yield Pay(challenge, context)
@@ -251,22 +268,40 @@ def _pay(ask: Ask, choice: _Choice, wallet: Wallet) -> Steps[Pending]:
             f"the wallet did not pay {terms.price} to {ask.origin}"
             f" (realm {printable(challenge.realm[:80])!r}): {verdict.reason}. Nothing was paid"
         )
-    if not isinstance(verdict, Payment):
-        raise _wallet_unknown(reference, _uncertain(verdict), kept=kept)
-    yield from _quietly(Commit(reference))
+    sure = not isinstance(verdict, Unconfirmed)
+    payment = verdict.payment if isinstance(verdict, Unconfirmed) else verdict
+    if not isinstance(payment, Payment):
+        raise _wallet_unknown(reference, _uncertain(payment), kept=kept)
+    if sure:
+        yield from _quietly(Commit(reference))
     try:
         # No variable holds the credential: tracebacks with local variables end up in logs.
         pending = attrs.evolve(
             pending,
             credential=format_credential(
-                Credential(challenge=challenge, payload=verdict.payload, source=verdict.source)
+                Credential(challenge=challenge, payload=payment.payload, source=payment.source)
             ),
         )
     except ParseError as error:
         raise _wallet_unknown(reference, "made a proof that cannot be sent", kept=kept) from error
     # Money has moved. If the disk fails only now, sending the credential is still better than losing it.
     yield from _quietly(Keep(pending))
-    return pending
+    return pending, sure
+
+
+def _try(ask: Ask, pending: Pending, policy: Policy, *, checks: bool, sure: bool) -> Steps[Answer | None]:
+    """Present the credential; None if the wallet was not sure and the server says that nobody has paid yet."""
+    if sure:
+        return (yield from _present(ask, pending, policy, resumed=False, checks=checks))
+    try:
+        answer = yield from _present(ask, pending, policy, resumed=False, checks=checks, once=True)
+    except PaymentError:
+        # It may have been paid, so the money stays spent.
+        yield from _quietly(Commit(pending.reference))
+        raise
+    if answer is not None and answer.complete:
+        yield from _quietly(Commit(pending.reference))
+    return answer
 
 
 def _uncertain(verdict: object) -> str:
@@ -319,8 +354,13 @@ def _quietly(step: Step) -> Steps[None]:
         log.warning("%s: %s", type(step).__name__, error)
 
 
-def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool, checks: bool) -> Steps[Answer]:
-    """Present the credential until the server says something final, within the policy's patience (C14)."""
+def _present(
+    ask: Ask, pending: Pending, policy: Policy, *, resumed: bool, checks: bool, once: bool = False
+) -> Steps[Answer | None]:
+    """Present the credential until the server says something final, within the policy's patience (C14).
+
+    With ``once`` the server's word that it is not paid yet is final too, and the result None.
+    """
     reference = pending.reference
     send = Send(add=((pending.field, pending.credential or ""),), paid=True)
     started: float = yield Now()
@@ -363,6 +403,8 @@ def _present(ask: Ask, pending: Pending, policy: Policy, *, resumed: bool, check
             same = any(isinstance(c, Challenge) and c.id == pending.challenge_id for c in challenges)
             if wait is None or not same:
                 _refused(ask, reference, problem, lost=bool(lost))
+            if once:
+                return None
         elif status >= 500 or (status in (409, 429) and wait is not None):
             problem = read_problem((yield ReadBody()))
         else:

@@ -43,7 +43,8 @@ class PaymentContext:
     ``reference``: 128 random bits, base64url, one per paying call; use it as the idempotency key.
     ``origin``: scheme, host and port of the server. ``realm``: what the server calls itself.
     ``price`` and ``recipient``: what the challenge asks, decoded. ``expires_at``: Unix seconds after which
-    the server no longer takes the payment, or None if it did not say.
+    the server no longer takes the payment, or None if it did not say. ``asked_at``: Unix seconds at which the wallet
+    was asked first; ``attempt`` counts from 1 how often (see :class:`Unconfirmed`).
     """
 
     reference: str
@@ -53,6 +54,8 @@ class PaymentContext:
     price: Price
     recipient: str | None
     expires_at: float | None
+    asked_at: float = 0.0
+    attempt: int = 1
 
 
 @attrs.frozen(kw_only=True)
@@ -80,7 +83,19 @@ class Uncertain:
     reason: str | None = None
 
 
-WalletVerdict = Payment | Declined | Uncertain
+@attrs.frozen(kw_only=True)
+class Unconfirmed:
+    """Perhaps paid by now, perhaps not yet: let the server say.
+
+    ``payment`` is presented once. If the server answers with the same challenge again, nobody has paid yet, and the
+    wallet is asked once more, with the next ``attempt``. For payments by a person, whose confirmation may get stuck
+    on its way to the wallet and not on its way to the server.
+    """
+
+    payment: Payment
+
+
+WalletVerdict = Payment | Declined | Uncertain | Unconfirmed
 
 
 class Wallet(Protocol):

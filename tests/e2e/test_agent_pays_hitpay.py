@@ -104,3 +104,38 @@ def test_a_key_rotated_in_mid_flight(tmp_path: Path, market: Market) -> None:
         reply = agent.get(market.url + "/report")
         assert reply.payment is not None
         assert (b"goods", True) == (reply.body, reply.payment.receipt_verified)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_broker_whose_status_is_stuck(way: str, tmp_path: Path, market: Market) -> None:
+    """The broker tells the agent for ever that nobody has paid: the server is asked, and delivers. One charge, one debit.
+
+    Before the person has paid the server says so too, and the wallet goes on waiting without showing the page again.
+    """
+    market.sandbox.fault("broker_status_stuck")
+    shown: list[Checkout] = []
+    ticks: list[float] = []
+
+    def tick(left: float) -> None:
+        ticks.append(left)
+        if len(ticks) == 12:  # the server has been asked in vain by then
+            market.sandbox.pay(shown[0].charge_id)
+
+    agent = Agent(
+        way,
+        tmp_path / "pending",
+        wallet=wallet(market, show=shown.append, tick=tick, present_s=0.2),
+    )
+    reply = agent.get(market.url + "/report")
+    assert (200, b"goods", 1, 1) == (reply.status, reply.body, len(shown), len(market.sandbox.charges()))
+    assert {"sgd": {"in": "1.00", "refunded": "0.00", "payments": 1}} == market.sandbox.money()
+    assert 100 == agent.budget.spent()
+    assert sorted(ticks, reverse=True) == ticks
+
+
+def test_nobody_pays_and_the_broker_is_asked_in_turns(tmp_path: Path, market: Market) -> None:
+    """When the wallet's time is over the outcome is unknown, the credential kept and the money set aside."""
+    agent = Agent("httpx", tmp_path / "pending", wallet=wallet(market, timeout_s=1.0, present_s=0.2))
+    with pytest.raises(OutcomeUnknown) as caught:
+        agent.get(market.url + "/report")
+    assert [caught.value.reference] == agent.pending.references()

@@ -18,6 +18,7 @@ from flovia.client.wallet import (
     ReceiptUnverified,
     ReceiptVerdict,
     Uncertain,
+    Unconfirmed,
     WalletVerdict,
 )
 from flovia.core.challenge import Challenge
@@ -46,6 +47,8 @@ class HitPayWallet:
         timeout_s: how long to wait for the person. If the charge can still be paid then, the outcome is unknown:
             the credential is kept and ``resume`` presents it, so that nobody pays twice.
         poll_s: seconds between two questions to the broker.
+        present_s: seconds after which the server is asked instead, because the broker's status was seen to get stuck;
+            if it says that nobody has paid, the broker is asked again for as long.
         verify_receipts: hold receipts against the broker's keys (extra ``receipts``).
         limits: of receipts and keys.
     """
@@ -56,14 +59,15 @@ class HitPayWallet:
     auto_pay: bool = False
     timeout_s: float = 600.0
     poll_s: float = 2.0
+    present_s: float = 20.0
     verify_receipts: bool = True
     limits: SignedLimits = DEFAULT_LIMITS
 
     def __attrs_post_init__(self) -> None:
         if self.verify_receipts:
             require_joserfc()
-        if self.timeout_s <= 0 or self.poll_s <= 0:
-            raise WiringError("HitPayWallet: timeout_s and poll_s are seconds, more than 0")
+        if min(self.timeout_s, self.poll_s, self.present_s) <= 0:
+            raise WiringError("HitPayWallet: timeout_s, poll_s and present_s are seconds, more than 0")
 
     @classmethod
     def at(cls, broker: str, *, show: Callable[[Checkout], None] | None = show_in_terminal) -> "HitPayWallet":
@@ -106,7 +110,9 @@ class HitPayWallet:
                     if first.status in ENDED
                     else "the broker has another amount for this charge than the challenge asks"
                 )
-        if self.auto_pay:
+        if context.attempt > 1:
+            pass  # the person knows, and may be paying right now
+        elif self.auto_pay:
             refusal = yield from self._pay_here(terms)
             if refusal is not None:
                 return refusal
@@ -142,14 +148,19 @@ class HitPayWallet:
         return None
 
     def _wait(self, terms: ChargeTerms, context: PaymentContext) -> Flow[WalletVerdict]:
-        started = yield from now()
+        at = yield from now()
+        started = context.asked_at or at
         until = started + self.timeout_s
         if context.expires_at is not None:
             until = min(until, max(context.expires_at, started) + LATE_S)
-        patience = Patience(poll_s=self.poll_s, until=until, tick=self.tick)
+        pause, tick = min(until, at + self.present_s), self.tick
+        told = None if tick is None else lambda left: tick(left + until - pause)
+        patience = Patience(poll_s=self.poll_s, until=pause, tick=told)
         found = yield from wait_for(
             terms.polling_url, patience, lambda status: status.status == "paid" or status.status in ENDED
         )
+        if found is None and (yield from now()) < until:
+            return Unconfirmed(payment=_payment(terms))
         if found is None:
             return Uncertain(reason="nobody has paid yet, and the charge may still be paid")
         if found.status == "paid":

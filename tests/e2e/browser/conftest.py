@@ -68,9 +68,9 @@ class AgentProcess:
 
     def __init__(self, url: str, folder: Path, environment: dict[str, str]) -> None:
         self._said = ""
+        options = ("--state", str(folder), "--timeout", str(PATIENCE_S))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flovia.cli", "pay", url]
-            + ["--budget", "5.00 SGD", "--json", "--state", str(folder), "--timeout", str(PATIENCE_S)],
+            [sys.executable, "-m", "flovia.cli", "pay", url, "--json", "--budget", "5.00 SGD", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -122,9 +122,7 @@ def test_another_amount(market: Market, page: "Page") -> None:
     [("webhook", "lost", {}), ("jws", "rotate", {"route": "B3", "next": 1})],
     ids=["webhook lost", "key rotated mid-flight"],
 )
-def test_it_works_all_the_same(
-    market: Market, page: "Page", knob: str, value: str, scope: dict[str, object]
-) -> None:
+def test_it_works_all_the_same(market: Market, page: "Page", knob: str, value: str, scope: dict[str, object]) -> None:
     """What goes wrong behind the scenes costs no second charge and no second debit."""
     market.sandbox.fault(knob, value, **scope)
     agent = market.agent()
