@@ -16,7 +16,7 @@ from flovia.cli.app import run
 from flovia.cli.pay_wallets import Progress
 from flovia.client import PendingFiles
 from tests.client.hitpay.conftest import Street, street
-from tests.client.server import Say, free_port, sells, serving, unpaid
+from tests.client.server import Say, nobody_listens, sells, serving, unpaid
 
 __all__ = ["street"]  # a fixture
 
@@ -219,10 +219,11 @@ def test_answers_that_cost_nothing(cli: Cli) -> None:
     with serving(lambda seen: Say(status=404, body=b"no")) as server:
         assert (7, "no") == ((done := cli(server.url, *SGD)).status, done.out)
         assert 7 == cli(server.url, *SGD, "--dry-run").status
-    url = f"http://127.0.0.1:{free_port()}/?token=test-secret"
-    done = cli(url, *SGD)
-    assert (1, False) == (done.status, "test-secret" in done.err)
-    assert 1 == cli(url, *SGD, "--dry-run").status
+    with nobody_listens() as port:
+        url = f"http://127.0.0.1:{port}/?token=test-secret"
+        done = cli(url, *SGD)
+        assert (1, False) == (done.status, "test-secret" in done.err)
+        assert 1 == cli(url, *SGD, "--dry-run").status
 
 
 @pytest.mark.parametrize(
