@@ -270,6 +270,29 @@ def test_ctrl_c_says_how_to_go_on(cli: Cli, street: Street, monkeypatch: pytest.
     assert "goods" == cli("--resume", reference).out
 
 
+def test_a_terminal_shows_a_running_line(cli: Cli, street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal the seconds count down in one line, which ends before anything else is said."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    street.sandbox.fault("payer", "auto_pay", delay=1)
+    done = cli(street.server.url, *SGD)
+    assert (0, "goods\n") == (done.status, done.out)
+    assert "\rwaiting for the payment, " in done.err
+    assert "\n200, 1.00 SGD paid" in done.err
+
+
+def test_a_kept_credential_of_another_wallet_is_presented_at_once(cli: Cli, street: Street) -> None:
+    """Only HitPay's own are waited for: with another wallet the server decides."""
+    cli(street.server.url, *SGD, "--timeout", "0.2")
+    (reference,) = cli.pending.references()
+    street.sandbox.pay(street.shop.charges[0])
+    assert (0, "goods") == ((done := cli("--resume", reference, "--wallet", "mock")).status, done.out)
+    with serving(sells(Say(status=503))) as server:
+        cli(server.url, *SGD, "--wallet", "mock")
+        (reference,) = cli.pending.references()
+        assert 3 == cli("--resume", reference, "--json").status
+
+
 def test_the_command_as_a_process(tmp_path: Path, street: Street) -> None:
     """The installed command, Ctrl-C while it waits, and another process that resumes."""
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
