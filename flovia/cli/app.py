@@ -24,6 +24,8 @@ app.command(
     name="inspect",
     help="Decode a challenge, a credential, a receipt or a whole HTTP response.",
 )
+app.command("flovia.cli.refund:refund", name="refund", help="Give a payment back, in full or in part.")
+app.command("flovia.cli.refund:refunds", name="refunds", help="List the payments whose refund is due.")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
