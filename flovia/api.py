@@ -24,11 +24,7 @@ from flovia.core.offers import Offer as CoreOffer
 from flovia.core.offers import PriceFunction
 from flovia.core.passage import Passage
 from flovia.core.provider import Provider
-<<<<<<< HEAD
-from flovia.providers.registry import RAILS, find_provider, observed_reading, observed_receipt_field
-=======
-from flovia.providers.registry import RAILS, Roster, observed_receipt_field
->>>>>>> webhooks
+from flovia.providers.registry import RAILS, Roster, observed_reading, observed_receipt_field
 from flovia.settings import Settings, read_settings
 
 if TYPE_CHECKING:

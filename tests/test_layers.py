@@ -18,6 +18,8 @@ ALLOWED = {
     "ledger": {"core", "ledger"},
     "insights": {"core", "insights"},
     "client": {"core", "runtime", "signed", "client"},
+    # Not the provider, nor what checks signatures: a mistake made once must not hide at both ends.
+    "sandbox": {"core", "sandbox"},
 }
 # What may use adapters, and only while running, never while being imported.
 MAY_USE_ADAPTERS = {"testing", "showcase", "cli"}

@@ -24,16 +24,13 @@ app.command(
     name="inspect",
     help="Decode a challenge, a credential, a receipt or a whole HTTP response.",
 )
-<<<<<<< HEAD
 app.command(
     "flovia.cli.sandbox:sandbox",
     name="sandbox",
     help="Run a local HitPay: broker, API and checkout pages. No money moves.",
 )
-=======
 app.command("flovia.cli.refund:refund", name="refund", help="Give a payment back, in full or in part.")
 app.command("flovia.cli.refund:refunds", name="refunds", help="List the payments whose refund is due.")
->>>>>>> webhooks
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -24,9 +24,10 @@ try:
     from flovia.sandbox.state import State, initial
     from flovia.sandbox.wire import Advance, Answered, Call, Post, Reply
 except ModuleNotFoundError as error:
-    if (error.name or "flovia").partition(".")[0] == "flovia":
+    package = (error.name or "flovia").partition(".")[0]
+    if package == "flovia":
         raise
-    raise WiringError(f"the sandbox needs {error.name}; install it with: pip install 'flovia[sandbox]'") from error
+    raise WiringError(f"the sandbox needs {package}; install it with: pip install 'flovia[sandbox]'") from error
 
 __all__ = [
     "ENDPOINTS",

@@ -6,6 +6,7 @@ from typing import Final, cast
 import attrs
 
 from flovia.sandbox import machine, receipts, webhooks
+from flovia.sandbox.events import EVENTS
 from flovia.sandbox.faults import KNOBS, read_fault
 from flovia.sandbox.fields import read_json
 from flovia.sandbox.money import read_amount, write_amount
@@ -163,6 +164,8 @@ def faults(d: Draft, call: Call) -> Reply:
 
 def faults_put(d: Draft, call: Call) -> Reply:
     """Turn one knob, or several in ``faults``. One with the same knob and scope is replaced."""
+    from flovia.sandbox.core import ROUTES  # which include the control API
+
     body = _body(call)
     wanted = body.get("faults", [body])
     found: list[Json] = []
@@ -173,6 +176,9 @@ def faults_put(d: Draft, call: Call) -> Reply:
     for fault in [read_fault(item) for item in found]:
         if isinstance(fault, str):
             raise _bad(fault)
+        names = set(EVENTS) if fault.knob == "webhook" else {route.name for route in ROUTES}
+        if fault.route is not None and fault.route not in names:
+            raise _bad(f"route: one of {', '.join(sorted(names))}")
         scope = (fault.knob, fault.route, fault.about, dict(fault.options).get("target"))
         d.faults = [
             known

@@ -123,7 +123,7 @@ def run(d: Draft, until: int) -> None:
     while (found := _next(d, until)) is not None:
         if isinstance(found, Timer):
             d.now = max(d.now, found.due)
-            d.timers.remove(found)
+            del d.timers[0]
             act(d, found.action, found.target, found.amount)
         else:
             d.now = max(d.now, found.due or 0)
@@ -132,12 +132,11 @@ def run(d: Draft, until: int) -> None:
 
 
 def _next(d: Draft, until: int) -> Timer | Delivery | None:
-    timer = min(d.timers, key=lambda found: (found.due, found.number), default=None)
-    waiting = (found for found in d.deliveries.values() if found.due is not None and not found.sending)
-    delivery = min(waiting, key=lambda found: found.due or 0, default=None)
-    if timer is not None and timer.due <= until and (delivery is None or timer.due <= (delivery.due or 0)):
+    timer = d.timers[0] if d.timers else None
+    due, delivery = min(((due, found) for found, due in d.waiting.items()), key=lambda pair: pair[0], default=(0, None))
+    if timer is not None and timer.due <= until and (delivery is None or timer.due <= due):
         return timer
-    return delivery if delivery is not None and (delivery.due or 0) <= until else None
+    return d.deliveries[delivery] if delivery is not None and due <= until else None
 
 
 def _send(d: Draft, delivery: Delivery) -> None:

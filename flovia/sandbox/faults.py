@@ -1,11 +1,18 @@
 """The fault knobs: which there are, which values each takes, and where a fault that was set applies."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 import attrs
 
 Option = str | int | float | bool
+_KINDS: Final[dict[type, str]] = {
+    bool: "true or false",
+    int: "a whole number that is not negative",
+    float: "a number that is not negative",
+    str: "text of at most 500 visible ASCII characters",
+}
 Plain = Mapping[str, object]
 
 _NONE: Final[dict[str, type]] = {}
@@ -97,7 +104,14 @@ HITPAY_LIMITS: Final[dict[str, float]] = {"creations_per_minute": 70, "calls_per
 """The rates HitPay's API overview is quoted with."""
 
 _SCOPE: Final = ("route", "id", "next")
+_EVERYWHERE: Final = {"limits": _SCOPE, "pr_lag": ("route",)}
+"""How some knobs cannot be narrowed."""
+
+TARGETS: Final = ("broker", "endpoint", "callback")
+"""The receivers of webhooks."""
+
 _MOST: Final = 10**9
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]{0,500}").fullmatch
 
 
 @attrs.frozen(kw_only=True)
@@ -170,11 +184,15 @@ def read_fault(body: Plain) -> Fault | str:
         if name not in takes:
             return f"{name}: no option of {knob}={text}; it takes {', '.join((*takes, *_SCOPE))}"
         if (option := _option(found, takes[name])) is None:
-            return f"{name}: a {takes[name].__name__} that is not negative"
+            return f"{name}: {_KINDS[takes[name]]}"
         options.append((name, option))
     route, about, left = (body.get(name) for name in _SCOPE)
     if not isinstance(route, str | None) or not isinstance(about, str | None):
         return "route and id: text"
+    if where := [name for name in _EVERYWHERE.get(knob, ()) if body.get(name) is not None]:
+        return f"{where[0]}: {knob} cannot be narrowed by it"
+    if dict(options).get("target", "broker") not in TARGETS:
+        return f"target: one of {', '.join(TARGETS)}"
     if left is not None and (not isinstance(left, int) or isinstance(left, bool) or not 0 < left < _MOST):
         return "next: a number of calls, 1 or more"
     if knob == "verify" and text == "pending" and left is None:
@@ -186,7 +204,7 @@ def _option(found: object, kind: type) -> Option | None:
     if kind is bool or isinstance(found, bool):
         return found if kind is bool and isinstance(found, bool) else None
     if kind is str:
-        return found if isinstance(found, str) else None
+        return found if isinstance(found, str) and _VISIBLE(found) else None
     if kind is int and isinstance(found, int) and 0 <= found < _MOST:
         return found
     if kind is float and isinstance(found, int | float) and 0 <= found < _MOST:

@@ -6,6 +6,7 @@ still be compared: masked texts show the first digits of a hash.
 
 import hashlib
 import json
+import re
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -24,6 +25,7 @@ SHOWN: Final = frozenset(
 )
 """Members that are no secret and no personal data."""
 
+_KEY: Final = re.compile(r"test_[^/]*")
 _LONGEST: Final = 200
 
 
@@ -56,7 +58,7 @@ def call_entry(d: Draft, call: Call, route: str, reply: Reply) -> Entry:
         at=d.now,
         kind="call",
         where=call.side,
-        what=f"{call.http_method} {call.path}"[:_LONGEST],
+        what=f"{call.http_method} {_KEY.sub('(masked)', call.path)}"[:_LONGEST],
         route=route,
         status=0 if reply.ending != "sent" else reply.status,
         sent=masked(call.body, call.header("content-type") or ""),

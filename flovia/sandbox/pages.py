@@ -5,7 +5,7 @@ import hashlib
 import io
 from html import escape
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import segno
 
@@ -23,6 +23,7 @@ body{margin:0;font:1rem/1.5 system-ui,sans-serif;background:#eef1f5;color:#16202
 main{max-width:26rem;margin:0 auto;padding:1rem}
 .card{background:#fff;border-radius:.75rem;padding:1.25rem;box-shadow:0 1px 3px #0003}
 .note{background:#fff3cd;color:#4d3800;padding:.5rem .75rem;border-radius:.5rem;margin:0 0 1rem;font-size:.875rem}
+h1{font-size:1.25rem;line-height:1.3;margin:0}
 .sum{font-size:2rem;font-weight:700;margin:.25rem 0}
 .qr{display:block;width:100%;max-width:14rem;height:auto;margin:1rem auto;background:#fff}
 dl{display:grid;grid-template-columns:auto 1fr;gap:.25rem .75rem;margin:1rem 0;font-size:.875rem}
@@ -182,7 +183,8 @@ def checkout_act(d: Draft, call: Call, request_id: str, action: str) -> Reply:
 
 
 def _see(url: str) -> Reply:
-    return Reply(status=303, headers=(("location", url), ("cache-control", "no-store")))
+    ascii_only = quote(url, safe=":/?#[]@!$&'()*+,;=%-._~")
+    return Reply(status=303, headers=(("location", ascii_only), ("cache-control", "no-store")))
 
 
 # --- setup ------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from flovia.sandbox.wire import Call, Json, Reply, api_error, json_reply
 
 _AFTER: Final = re.compile(r"([1-9][0-9]{0,3}) (minute|min|hour|day)s?").fullmatch
 _AFTER_MS: Final = {"minute": 60_000, "min": 60_000, "hour": 3_600_000, "day": 86_400_000}
+_SHOWING: Final = ("payment_requests.create", "payment_requests.list", "payment_requests.read")
 _SINGAPORE: Final = timedelta(hours=8)
 """``expiry_date`` is Singapore time."""
 
@@ -148,7 +149,7 @@ def cancel(d: Draft, call: Call, request_id: str) -> Reply:
 
 
 def _amount(d: Draft, amount: int, request: PaymentRequest) -> str:
-    commas = d.is_set("amounts", "commas", (), (request.id, request.charge or ""))
+    commas = d.is_set("amounts", "commas", _SHOWING, (request.id, request.charge or ""))
     return api_amount(amount, request.currency, commas=commas)
 
 
@@ -180,7 +181,7 @@ def _json(d: Draft, request: PaymentRequest) -> Json:
     }
     if request.qr:
         expiry = iso(request.expires_at) if request.expires_at is not None else None
-        as_text = d.is_set("qr", "string", (), (request.id, request.charge or ""))
+        as_text = d.is_set("qr", "string", _SHOWING, (request.id, request.charge or ""))
         body["qr_code_data"] = url if as_text else {"qr_code": url, "qr_code_expiry": expiry}
     return body
 
@@ -195,7 +196,7 @@ def create_refund(d: Draft, call: Call) -> Reply:
     payment_id = text(body, "payment_id", api_problem, required=True)
     payment = d.payments.get(payment_id)
     if payment is None or payment.merchant != merchant.id:
-        raise api_error(404, f"No query results for model [Charge] {payment_id}")
+        raise api_error(404, "No query results for model [Charge].")
     amount = read_amount(body.get("amount"), payment.currency)
     if payment.status == "failed":
         raise api_problem("payment_id", "Only a succeeded payment can be refunded.")

@@ -185,7 +185,7 @@ def key_set(d: Draft, fault: Fault | None) -> list[Json]:
     if value == "empty":
         return []
     if value == "stale":  # a copy from before the last rotation
-        published = published[1:]
+        published = published[1:] or published
     keys = [key.jwk() for key in published]
     if value == "duplicate_kid":
         other = new_key(d.seed, 0)

@@ -163,6 +163,7 @@ class Nonce:
 
 
 Target = Literal["broker", "endpoint", "callback"]
+DeliveryStatus = Literal["queued", "delivered", "failed", "lost"]
 
 
 @attrs.frozen(kw_only=True)
@@ -184,7 +185,7 @@ class Delivery:
     due: int | None
     held: bool = False
     sending: bool = False
-    status: Literal["queued", "delivered", "failed", "lost"] = "queued"
+    status: DeliveryStatus = "queued"
     answers: tuple[int, ...] = ()
 
 

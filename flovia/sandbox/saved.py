@@ -24,9 +24,9 @@ _OPEN = ("access-control-allow-origin", "*")
 _OLD_STATUS = {"pending": "pending", "active": "bound"}
 
 
-def is_old(d: Draft) -> bool:
+def is_old(d: Draft, route: str) -> bool:
     """Whether the broker speaks its first contract, of May 2026."""
-    return d.is_set("contract", "2026-05-old")
+    return d.is_set("contract", "2026-05-old", (route,))
 
 
 def options(d: Draft, call: Call) -> Reply:
@@ -147,7 +147,7 @@ def read(d: Draft, call: Call, saved_id: str) -> Reply:
     if merchant is not None:
         saved = follow(d, saved)
     status: str = saved.state
-    if is_old(d):
+    if is_old(d, "B6"):
         status = _OLD_STATUS.get(saved.state, "failed")
     body: Json = {
         "saved_method_id": saved.id,
@@ -167,7 +167,7 @@ def read(d: Draft, call: Call, saved_id: str) -> Reply:
 
 def charge(d: Draft, call: Call, saved_id: str) -> Reply:
     """B7: charge silently, within the grant; every limit is checked here, whatever the grant says."""
-    if is_old(d):
+    if is_old(d, "B7"):
         raise broker_error(404, "not_found", "no such endpoint")
     body = read_json(call)
     merchant = broker_merchant(d, body.get("api_key"))
@@ -176,7 +176,7 @@ def charge(d: Draft, call: Call, saved_id: str) -> Reply:
 
 def charge_as_of_old(d: Draft, body: Json) -> Reply:
     """``POST /v1/charges`` with ``saved_method_id``: how the first contract charged, and no other does."""
-    if not is_old(d):
+    if not is_old(d, "B1"):
         raise broker_error(422, "invalid_saved_method_id", "charges of a saved method have an endpoint of their own")
     merchant = broker_merchant(d, body.get("api_key"))
     saved = _saved_of(d, merchant, text(body, "saved_method_id", broker_problem, required=True))

@@ -1,5 +1,6 @@
 """The whole state of a sandbox, and the working copy that one call changes."""
 
+import bisect
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -39,7 +40,8 @@ JOURNAL: Final = 5_000
 class State:
     """Everything a sandbox knows. Never changed: :func:`flovia.sandbox.core.handle` returns a new one.
 
-    Maps are by id; ``merchants`` by the SHA-256 of the API key, which is itself not kept.
+    Maps are by id; ``merchants`` by the SHA-256 of the API key, which is itself not kept. ``waiting``: when each
+    webhook is due that is. ``timers`` are in the order in which they are due.
     """
 
     seed: bytes = attrs.field(repr=False)
@@ -59,6 +61,7 @@ class State:
     endpoints: Mapping[str, Endpoint] = attrs.field(factory=dict[str, Endpoint])
     nonces: Mapping[tuple[str, str], Nonce] = attrs.field(factory=dict[tuple[str, str], Nonce], repr=False)
     deliveries: Mapping[str, Delivery] = attrs.field(factory=dict[str, Delivery])
+    waiting: Mapping[str, int] = attrs.field(factory=dict[str, int], repr=False)
     timers: tuple[Timer, ...] = ()
     faults: tuple[Fault, ...] = ()
     journal: tuple[Entry, ...] = attrs.field(default=(), repr=False)
@@ -66,9 +69,7 @@ class State:
     @property
     def next_due(self) -> int | None:
         """The next instant at which something happens by itself, in ms; None if nothing will."""
-        dues = [timer.due for timer in self.timers]
-        dues += [sent.due for sent in self.deliveries.values() if sent.due is not None and not sent.sending]
-        return min(dues, default=None)
+        return min([*(timer.due for timer in self.timers[:1]), *self.waiting.values()], default=None)
 
 
 def initial(
@@ -128,6 +129,7 @@ class Draft:
         self.endpoints = dict(state.endpoints)
         self.nonces = dict(state.nonces)
         self.deliveries = dict(state.deliveries)
+        self.waiting = dict(state.waiting)
         self.timers = list(state.timers)
         self.faults = list(state.faults)
         self.entries: list[Entry] = []
@@ -153,6 +155,7 @@ class Draft:
             journal=journal[-JOURNAL:] if len(journal) > JOURNAL else journal,
             nonces=self.nonces,
             deliveries=self.deliveries,
+            waiting=self.waiting,
             **{name: getattr(self, name) for name in copied},
         )
 
@@ -193,7 +196,16 @@ class Draft:
     def at(self, due: int, action: str, target: str, amount: int | None = None) -> None:
         """Let something happen later."""
         self.counter += 1
-        self.timers.append(Timer(due=due, number=self.counter, action=action, target=target, amount=amount))
+        timer = Timer(due=due, number=self.counter, action=action, target=target, amount=amount)
+        bisect.insort(self.timers, timer, key=lambda found: (found.due, found.number))
+
+    def put_delivery(self, delivery: Delivery) -> None:
+        """Replace a webhook's record, and know whether it is due."""
+        self.deliveries[delivery.id] = delivery
+        if delivery.due is None or delivery.sending:
+            self.waiting.pop(delivery.id, None)
+        else:
+            self.waiting[delivery.id] = delivery.due
 
     def merchant(self, api_key: str) -> Merchant:
         """Whoever holds this key: made at its first use, with salts that follow from seed and key."""

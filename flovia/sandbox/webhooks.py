@@ -10,7 +10,7 @@ from flovia.sandbox.events import reshaped
 from flovia.sandbox.faults import Fault
 from flovia.sandbox.hashing import event_signature, form_signature
 from flovia.sandbox.journal import webhook_entry
-from flovia.sandbox.records import Delivery, Merchant, Target
+from flovia.sandbox.records import Delivery, DeliveryStatus, Merchant, Target
 from flovia.sandbox.state import Draft
 from flovia.sandbox.wire import Json, Post, members
 
@@ -143,22 +143,24 @@ def _add(
     elif value == "lost":
         due = None
     # What an earlier knob held back goes out behind this one.
-    for held in [found for found in d.deliveries.values() if found.held]:
+    for held in [d.deliveries[found] for found in d.waiting if d.deliveries[found].held]:
         if (held.about, held.target, held.url) == (about, target, url) and due is not None and value != "out_of_order":
-            d.deliveries[held.id] = attrs.evolve(held, held=False, due=due + 1)
+            d.put_delivery(attrs.evolve(held, held=False, due=due + 1))
     number = d.new_id("whd")
-    d.deliveries[number] = Delivery(
-        id=number,
-        merchant=merchant.id,
-        event=event,
-        about=about,
-        target=target,
-        url=url,
-        headers=headers,
-        body=raw,
-        due=due,
-        held=value == "out_of_order",
-        status="lost" if value == "lost" else "queued",
+    d.put_delivery(
+        Delivery(
+            id=number,
+            merchant=merchant.id,
+            event=event,
+            about=about,
+            target=target,
+            url=url,
+            headers=headers,
+            body=raw,
+            due=due,
+            held=value == "out_of_order",
+            status="lost" if value == "lost" else "queued",
+        )
     )
 
 
@@ -167,7 +169,7 @@ def _add(
 
 def send(d: Draft, delivery: Delivery) -> None:
     """Hand one webhook to the world. The broker's own are received without leaving the sandbox."""
-    d.deliveries[delivery.id] = attrs.evolve(delivery, sending=True, held=False)
+    d.put_delivery(attrs.evolve(delivery, sending=True, held=False))
     d.posts.append(Post(delivery=delivery.id, url=delivery.url, headers=delivery.headers, body=delivery.body))
 
 
@@ -180,19 +182,13 @@ def answered(d: Draft, delivery_id: str, status: int) -> None:
     accepted = status in ACCEPTED
     again = len(answers) <= len(RETRIES_S) and not accepted
     due = d.after(RETRIES_S[len(answers) - 1] * d.limit("retry_scale")) if again else None
-    d.deliveries[delivery_id] = attrs.evolve(
-        found,
-        sending=False,
-        answers=answers,
-        due=due,
-        status="delivered" if accepted else "queued" if again else "failed",
-    )
+    status_now: DeliveryStatus = "delivered" if accepted else "queued" if again else "failed"
+    d.put_delivery(attrs.evolve(found, sending=False, answers=answers, due=due, status=status_now))
     d.entries.append(webhook_entry(d, found, len(answers), status))
 
 
 def redeliver(d: Draft, delivery_id: str) -> None:
     """Send one again now, whatever became of it before."""
     found = d.deliveries[delivery_id]
-    d.deliveries[delivery_id] = attrs.evolve(
-        found, due=d.now, status="queued", held=False, sending=False, answers=found.answers[: len(RETRIES_S)]
-    )
+    answers = found.answers[: len(RETRIES_S)]
+    d.put_delivery(attrs.evolve(found, due=d.now, status="queued", held=False, sending=False, answers=answers))

@@ -37,18 +37,18 @@ def test_help_lists_the_commands_there_are(capsys: pytest.CaptureFixture[str]) -
     """``flovia --help`` names every command with what it does."""
     run(["--help"])
     out = capsys.readouterr().out
-    for name in ("demo", "events", "inspect"):
+    for name in ("demo", "events", "inspect", "sandbox"):
         assert name in out
 
 
-@pytest.mark.parametrize("command", ["demo", "events", "inspect"])
+@pytest.mark.parametrize("command", ["demo", "events", "inspect", "sandbox"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each command that help lists can be loaded and says what its options mean."""
     run([command, "--help"])
     assert f"Usage: flovia {command}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["demo", "events", "inspect"])
+@pytest.mark.parametrize("command", ["demo", "events", "inspect", "sandbox"])
 def test_every_option_is_on_the_page(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """docs/cli.md has a section for each command, and in it every option that its help lists."""
     run([command, "--help"])

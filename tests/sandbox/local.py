@@ -46,9 +46,7 @@ class Local:
         }
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         (reply,) = self.step(
-            Call(
-                side=side, http_method=http_method, path=path, query=query, headers=tuple(fields.items()), body=raw
-            )
+            Call(side=side, http_method=http_method, path=path, query=query, headers=tuple(fields.items()), body=raw)
         )
         return reply
 
@@ -56,7 +54,9 @@ class Local:
         """A call to the broker."""
         return self.http("broker", line, body, **headers)
 
-    def api(self, line: str, body: Mapping[str, object] | bytes | None = None, *, key: str = KEY, **headers: str) -> Reply:
+    def api(
+        self, line: str, body: Mapping[str, object] | bytes | None = None, *, key: str = KEY, **headers: str
+    ) -> Reply:
         """A call to HitPay's API by a merchant."""
         return self.http("api", line, body, x_business_api_key=key, **headers)
 
@@ -97,9 +97,7 @@ class Local:
 
     def verify(self, charge_id: str, **members: object) -> Reply:
         """B3."""
-        return self.broker(
-            f"POST /v1/charges/{charge_id}/verify", {"api_key": KEY, "request_hash": HASH} | members
-        )
+        return self.broker(f"POST /v1/charges/{charge_id}/verify", {"api_key": KEY, "request_hash": HASH} | members)
 
     def status(self, charge_id: str) -> str:
         """What B2 says."""

@@ -17,7 +17,12 @@ def make(local: Local, **members: object) -> Json:
 def test_a_key_is_needed(key: str | None) -> None:
     """Without a key that starts with test_ every endpoint is 401 with a message."""
     local = Local()
-    for line in ("POST /v1/payment-requests", "GET /v1/payment-requests/x", "POST /v1/refund", "GET /v1/webhook-events"):
+    for line in (
+        "POST /v1/payment-requests",
+        "GET /v1/payment-requests/x",
+        "POST /v1/refund",
+        "GET /v1/webhook-events",
+    ):
         reply = local.http("api", line, {}, **({} if key is None else {"x_business_api_key": key}))
         assert 401 == reply.status
         assert ["message"] == list(reply.json())

