@@ -50,6 +50,7 @@ from flovia.core.problems import ProblemType
 from flovia.core.provider import (
     Adopted,
     AdoptingProvider,
+    AmountReading,
     LateRedeeming,
     Look,
     NotPaid,
@@ -70,6 +71,7 @@ from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment, Web
 __all__ = [
     "Adopted",
     "AdoptingProvider",
+    "AmountReading",
     "Flow",
     "Headers",
     "Heard",
