@@ -117,5 +117,6 @@ class WebhookReceiver:
 def _fields(headers: HeadersLike) -> Headers:
     if isinstance(headers, Headers):
         return headers
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return Headers.of(cast("Iterable[tuple[str, str]]", pairs))
+    if isinstance(headers, Mapping):
+        return Headers.of(cast("Mapping[str, str]", headers).items())
+    return Headers.of(headers)

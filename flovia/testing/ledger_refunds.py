@@ -276,20 +276,18 @@ class RefundPromises(ABC):
         """Of many orders at the same time one asks the provider."""
         with self.settled() as (ledger, _, fence), ThreadPoolExecutor(_AT_ONCE) as pool:
             ledger.deliver(KEY, fence, ())
-            nonces = [f"nonce-{number}" for number in range(_AT_ONCE * 4)]
-            outcomes = [one.outcome for one in pool.map(lambda nonce: open_refund(ledger, nonce=nonce), nonces)]
+            calls = [pool.submit(open_refund, ledger, nonce=f"nonce-{number}") for number in range(_AT_ONCE * 4)]
+            outcomes = [call.result().outcome for call in calls]
             assert outcomes.count("open") == 1
             assert outcomes.count("busy") == _AT_ONCE * 4 - 1
 
     def test_one_late_payment_wins(self) -> None:
         """Of many tellings of a late payment one is written; of a refund made elsewhere, too."""
         with self.fresh() as (ledger, clock), ThreadPoolExecutor(_AT_ONCE) as pool:
-            written = list(pool.map(lambda seq: record_late(ledger, clock, seq=seq), range(_AT_ONCE * 4)))
-            assert written.count(True) == 1
-            noted = list(
-                pool.map(lambda _: ledger.note_refund(LATE_KEY, LATE_PROOF, 9, "usd", ()), range(_AT_ONCE * 4))
-            )
-            assert noted.count("noted") == 1
+            late = [pool.submit(record_late, ledger, clock, seq=seq) for seq in range(_AT_ONCE * 4)]
+            assert [call.result() for call in late].count(True) == 1
+            notes = [pool.submit(ledger.note_refund, LATE_KEY, LATE_PROOF, 9, "usd", ()) for _ in range(_AT_ONCE * 4)]
+            assert [call.result() for call in notes].count("noted") == 1
             assert len(ledger.read_events()) == 1
 
     def test_refund_or_redemption(self) -> None:

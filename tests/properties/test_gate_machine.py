@@ -3,14 +3,18 @@
 The model keeps its own books: which proofs are money, what was handed over, what was promised to whom.
 """
 
+from hashlib import sha256
+
 import attrs
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
+from flovia import RefundError
 from flovia.core.challenge import Challenge
 from flovia.core.errors import LedgerError
 from flovia.ledger.memory import MemoryLedger
+from flovia.providers.base import Heard, LatePayment, RefundedPayment
 from tests.core.world import Clock, Shop, challenges, deliver, pay, problem, request
 
 LEASE_S = 70.0
@@ -44,6 +48,30 @@ class Faulty(MemoryLedger):
     def release(self, *arguments):
         return self._try("release", *arguments)
 
+    def late(self, *arguments):
+        return self._try("late", *arguments)
+
+    def open_refund(self, *arguments):
+        return self._try("open_refund", *arguments)
+
+    def close_refund(self, *arguments):
+        return self._try("close_refund", *arguments)
+
+    def note_refund(self, *arguments):
+        return self._try("note_refund", *arguments)
+
+
+class Teller:
+    """Hears webhooks whose body is the notice itself."""
+
+    name = "mock"
+    max_webhook = 100
+    notice = None
+
+    def webhook(self, headers, body):
+        yield from ()
+        return Heard(notices=(self.notice,))
+
 
 @attrs.define
 class Credential:
@@ -56,6 +84,11 @@ class Credential:
     handed_over: int = 0
     failed: int = 0
     first_presented: float | None = None
+
+
+def reference(credential):
+    """The payment id that the mock gives a credential's proof."""
+    return "mock_" + sha256(credential.proof.encode()).hexdigest()[:32]
 
 
 class GateMachine(RuleBasedStateMachine):
@@ -73,6 +106,11 @@ class GateMachine(RuleBasedStateMachine):
         self.shop = Shop(ledger=self.ledger, clock=self.clock)
         self.paid = self.shop.flovia.paid_api(provider="mock", price="1.00 USD", max_deliveries=3)
         self.credentials: list[Credential] = []
+        self.teller = Teller()
+        self.hook = self.shop.flovia.webhooks(provider=self.teller)
+        self.asked_back: set[str] = set()
+        self.gone_back: set[str] = set()
+        self.late: set[str] = set()
 
     @rule(target=asked)
     def ask(self):
@@ -102,6 +140,9 @@ class GateMachine(RuleBasedStateMachine):
         if passage.response is None:
             assert credential.proof.startswith("ok"), "only money gets in"
             assert not self._delivered(credential), "a delivered payment does not get in again"
+            payment = passage.grant.payment_id
+            assert payment not in self.gone_back, "what went back does not get in"
+            assert payment not in self.late, "what came too late does not get in"
             return credential, passage
         status, code = passage.response.status, problem(passage.response)
         assert status in (402, 409, 500, 503)
@@ -147,6 +188,41 @@ class GateMachine(RuleBasedStateMachine):
         if passage is not None:
             credential.failed += 1
 
+    @rule(credential=held, amount=st.sampled_from([None, "0.40 USD", "1.00 USD", "1.01 USD"]))
+    def give_back(self, credential, amount):
+        """The merchant gives a payment back: at most once, and only what was paid."""
+        payment = reference(credential)
+        try:
+            result = self.shop.flovia.refund(payment, amount, provider="mock")
+        except LedgerError:
+            assert self.ledger.fault
+        except RefundError as error:
+            if error.code == "refunded" and payment not in self.asked_back:
+                raise
+        else:
+            assert payment not in self.gone_back, "once"
+            assert result.status == "refunded" or self.ledger.fault
+            self.asked_back.add(payment)
+            if result.status == "refunded":
+                self.gone_back.add(payment)
+
+    @rule(credential=held, kind=st.sampled_from([LatePayment, RefundedPayment]))
+    def hear(self, credential, kind):
+        """The provider tells of a payment, true or not, as often as it likes."""
+        payment = reference(credential)
+        money = {"method": "mock", "payment_id": payment, "amount": 100, "currency": "usd"}
+        late = {"challenge_id": credential.challenge.id} if kind is LatePayment else {}
+        self.teller.notice = kind(**money, **late)
+        known = self.ledger.find_paid(f"mock|{payment}")
+        status = self.hook.hear({}, b"").status
+        assert status == (503 if self.ledger.fault else 200)
+        if self.ledger.fault != "down":
+            if kind is RefundedPayment:
+                self.asked_back.add(payment)
+                self.gone_back.add(payment)
+            elif known is None:
+                self.late.add(payment)
+
     @rule(seconds=st.sampled_from([1.0, 20.0, LEASE_S, 301.0]))
     def wait(self, seconds):
         """Time passes."""
@@ -174,6 +250,11 @@ class GateMachine(RuleBasedStateMachine):
         delivered = [e.challenge_id for e in events if e.type in ("payment.delivered", "payment.redelivered")]
         assert set(delivered) <= {event.challenge_id for event in settled}, "nothing is delivered unsettled"
         assert len({event.id for event in events}) == len(events)
+        back = [event.payment_id for event in events if event.type == "payment.refunded"]
+        assert len(set(back)) == len(back), "one refund for a payment"
+        came_late = [event.payment_id for event in events if event.type == "payment.late"]
+        assert len(set(came_late)) == len(came_late)
+        assert not set(came_late) & {event.payment_id for event in settled}, "late money buys nothing"
 
     @precondition(lambda self: self.credentials)
     @rule()
@@ -183,7 +264,7 @@ class GateMachine(RuleBasedStateMachine):
         self.clock.advance(LEASE_S)
         for credential in self.credentials:
             view = self.ledger.find(f"api.example.com|{credential.challenge.id}")
-            if view is None or view.state not in ("settled", "delivering") or view.deliveries >= 3:
+            if view is None or view.state not in ("settled", "delivering") or view.deliveries >= 3 or view.refund_due:
                 continue
             mine = [c for c in self.credentials if c.challenge.id == credential.challenge.id]
             entered = [self.paid.enter(request(c.header)) for c in mine]

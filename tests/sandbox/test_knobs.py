@@ -352,6 +352,53 @@ def upper_hex(local: Local) -> None:
     assert event_signature(post.body, MERCHANT_SALT).upper() == dict(post.headers)["hitpay-signature"]
 
 
+def test_what_is_flat_stays_flat() -> None:
+    """A shape that an event has already is left as it is."""
+    local = Local()
+    with_endpoint(local, EVENT, "recurring_billing.method_attached")
+    local.fault("webhook", "flat", target="endpoint")
+    local.pay(local.charge())
+    local.fault("webhook", "enveloped", target="endpoint")
+    local.saved(nonce="another-nonce-1")
+    flat_one, enveloped_one = (json.loads(post.body) for post in local.posts)
+    assert "completed" == flat_one["status"]
+    assert {"event", "affected_method_id", "recurring_billing"} == set(enveloped_one)
+
+
+def test_a_foreign_attachment() -> None:
+    """Inside an envelope too, the ids are those of somebody else; and only the next event has company."""
+    local = Local()
+    with_endpoint(local, "recurring_billing.method_attached", "recurring_billing.method_detached")
+    local.fault("webhook", "foreign", target="endpoint", next=1)
+    saved_id = local.saved()
+    local.control(f"POST saved-methods/{saved_id}/detach")
+    theirs, own, gone = (json.loads(post.body)["recurring_billing"]["id"] for post in local.posts)
+    assert own == gone == local.state.saved[saved_id].recurring
+    assert theirs != own
+
+
+def test_a_late_approval_comes_too_late() -> None:
+    """Who would pay late approves late."""
+    local = Local()
+    local.fault("payer", "late", delay=1)
+    saved_id = str(local.setup().json()["saved_method_id"])
+    local.advance(1000)
+    assert "expired" == local.state.saved[saved_id].state
+
+
+def test_a_page_has_no_fields_to_spoil() -> None:
+    """Faults of JSON leave pages, and members that are not there, alone."""
+    local = Local()
+    charge_id = local.charge()
+    request = local.state.charges[charge_id].request
+    page = f"GET /payment-request/@hitpay/{request}/checkout"
+    before = local.http("api", page).body
+    local.fault("http", "extra_fields")
+    assert before == local.http("api", page).body
+    local.fault("http", "missing_fields", field="nothing")
+    assert "pending" == local.status(charge_id)
+
+
 # --- http ---------------------------------------------------------------------------------------------------
 
 

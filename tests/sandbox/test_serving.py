@@ -298,12 +298,13 @@ def test_controls(sandbox: Sandbox, http: httpx.Client) -> None:
     )
     sandbox.saved_method(made.json()["saved_method_id"], "approve")
     assert ["active"] == [each["state"] for each in sandbox.saved_methods()]
-    assert ["current"] == [each["state"] for each in sandbox.signing_keys()]
-    assert ["retired", "current"] == [each["state"] for each in sandbox.signing_keys("rotate")]
-    assert ["withdrawn", "current"] == [each["state"] for each in sandbox.signing_keys("retire")]
+    keys = sandbox.keys()
+    assert ["current"] == [each["state"] for each in keys]
+    assert ["retired", "current"] == [each["state"] for each in sandbox.keys("rotate")]
+    assert ["withdrawn", "current"] == [each["state"] for each in sandbox.keys("retire")]
     kid = sandbox.state.keys[-1].kid
     assert ["withdrawn", "compromised", "current"] == [
-        each["state"] for each in sandbox.signing_keys("compromise", kid)
+        each["state"] for each in sandbox.keys("compromise", kid)
     ]
     before = sandbox.state.now
     sandbox.advance(5)
