@@ -24,7 +24,7 @@ from flovia.core.offers import Offer as CoreOffer
 from flovia.core.offers import PriceFunction
 from flovia.core.passage import Passage
 from flovia.core.provider import Provider
-from flovia.providers.registry import RAILS, find_provider, observed_reading, observed_receipt_field
+from flovia.providers.registry import RAILS, Roster, observed_reading, observed_receipt_field
 from flovia.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -181,8 +181,7 @@ class Flovia(BackOffice):
         self._keyring = Keyring(self.settings.secrets) if self.settings.secrets else None
         self._limiter = Limiter(self.settings.limit) if self.settings.limit else None
         self._methods: set[str] = set()
-        self._named: dict[str, Provider] = {}
-        self._used: dict[int, Provider] = {}
+        self._roster = Roster(provider)
         self._by_live: dict[bool, str] = {}
 
     def __repr__(self) -> str:
@@ -331,21 +330,6 @@ class Flovia(BackOffice):
     def _world(self) -> runtime.World:
         return runtime.World(ledger=self.ledger, clock=self._clock, tokens=self._tokens)
 
-    def _find(self, provider: str | Provider) -> Provider:
-        if not isinstance(provider, str):
-            return provider
-        found = self._named.get(provider)
-        if found is None:
-            found = self._named[provider] = find_provider(provider)
-        return found
-
-    def _default_provider(self) -> Provider | None:
-        return None if self._provider is None else self._find(self._provider)
-
-    def _providers(self) -> list[Provider]:
-        default = self._default_provider()
-        return list({**self._used, **({} if default is None else {id(default): default})}.values())
-
     def _offers(
         self,
         provider: str | Provider | None,
@@ -371,10 +355,9 @@ class Flovia(BackOffice):
         for offer in offers:
             if not isinstance(cast("object", offer), Offer):
                 raise WiringError(f"{offer!r} is no offer; write Offer(provider='mock', price='1.00 SGD')")
-            found = self._find(offer.provider)
+            found = self._roster.find(offer.provider)
             if isinstance(cast("object", found), type):
                 raise WiringError(f"provider={getattr(found, '__name__', '')} is the class; make one: provider=…()")
-            self._used[id(found)] = found
             value = _checked_price(offer.price)
             ready.append(
                 CoreOffer(

@@ -1,7 +1,6 @@
 """What a :class:`flovia.Flovia` does outside of paid requests: webhooks and refunds."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from flovia import runtime
@@ -15,6 +14,7 @@ from flovia.core.webhook import WebhookProvider
 from flovia.webhooks import HeadersLike, WebhookReceiver
 
 if TYPE_CHECKING:
+    from flovia.providers.registry import Roster
     from flovia.settings import Settings
 
 
@@ -23,22 +23,11 @@ class BackOffice:
 
     settings: "Settings"
     _rail: str
+    _roster: "Roster"
 
     @abstractmethod
     def _world(self) -> runtime.World:
         """What flows are driven with."""
-
-    @abstractmethod
-    def _default_provider(self) -> Provider | None:
-        """The provider of ``Flovia(provider=…)``."""
-
-    @abstractmethod
-    def _find(self, provider: str | Provider) -> Provider:
-        """The provider of a name, the same one each time."""
-
-    @abstractmethod
-    def _providers(self) -> Iterable[Provider]:
-        """All providers that routes were made with, and the default one."""
 
     # --- webhooks -------------------------------------------------------------------------------------------
 
@@ -51,7 +40,7 @@ class BackOffice:
         Raises:
             WiringError: there is no such provider, or it has no webhooks.
         """
-        found: object = self._find(provider) if isinstance(provider, str) else provider or self._default_provider()
+        found: object = self._roster.find(provider) if isinstance(provider, str) else provider or self._roster.default
         if found is None:
             raise WiringError("say whose webhooks these are: webhooks(flo, provider='…'), or Flovia(provider='…')")
         if not isinstance(found, WebhookProvider):
@@ -123,7 +112,7 @@ class BackOffice:
         return await runtime.arun(refunds_due(limit), self._world())
 
     def _asked(self, provider: str | Provider | None) -> list[Provider]:
-        found = list(self._providers()) if provider is None else [self._find(provider)]
+        found = self._roster.all() if provider is None else [self._roster.find(provider)]
         if not found:
             raise WiringError("no provider to refund through: Flovia(provider='…'), or refund(…, provider='…')")
         return found

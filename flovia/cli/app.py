@@ -30,6 +30,8 @@ app.command(
     help="Run a local HitPay: broker, API and checkout pages. No money moves.",
 )
 app.command("flovia.cli.pay:pay", name="pay", help="Fetch a URL and pay what it asks, within a budget.")
+app.command("flovia.cli.refund:refund", name="refund", help="Give a payment back, in full or in part.")
+app.command("flovia.cli.refund:refunds", name="refunds", help="List the payments whose refund is due.")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -14,11 +14,10 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from rich.text import Text
 
-from flovia.cli.console import complain, console, members, safe
+from flovia.cli.console import complain, console, members, money, safe
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import WiringError
 from flovia.core.events import Event
-from flovia.core.money import Price
 from flovia.insights.join import CONVERTED, JoinedEvent, join
 from flovia.ledger.base import Ledger
 from flovia.ledger.opening import open_ledger
@@ -51,11 +50,7 @@ def events(
         paid: only the attempts that were paid and delivered.
         raw: the events themselves, not joined.
     """
-    url = ledger or os.environ.get("FLOVIA_LEDGER", "").strip() or DEFAULT_LEDGER
-    if url.startswith("memory:"):
-        raise WiringError(
-            "a memory ledger is gone with its process; name a file: flovia events --ledger sqlite:///flovia.db"
-        )
+    url = ledger_of(ledger)
     if raw and paid:
         raise WiringError("--paid chooses among joined events; leave it or --raw out")
     with closing(open_ledger(url, create=False)) as opened:
@@ -78,6 +73,18 @@ def events(
             f"no paid call among the newest {len(newest)} events of {url}; --limit {limit * 10} looks further back"
         )
     return 0 if found else 1
+
+
+def ledger_of(given: str | None) -> str:
+    """The URL of the ledger that a command reads.
+
+    Raises:
+        WiringError: it lives in memory.
+    """
+    url = given or os.environ.get("FLOVIA_LEDGER", "").strip() or DEFAULT_LEDGER
+    if url.startswith("memory:"):
+        raise WiringError("a memory ledger is gone with its process; name a file: --ledger sqlite:///flovia.db")
+    return url
 
 
 def _attempts(events: Sequence[Event], *, paid: bool) -> list[JoinedEvent]:
@@ -105,20 +112,11 @@ def _line(joined: JoinedEvent) -> Text:
     parts = [
         f"{joined.http_method} {joined.endpoint}" if joined.http_method else "(no request)",
         str(joined.response_status or "-"),
-        _money(joined.amount, joined.currency),
-        f"({_money(joined.refunded, joined.currency)} went back)" if joined.refunded is not None else "",
+        money(joined.amount, joined.currency),
+        f"({money(joined.refunded, joined.currency)} went back)" if joined.refunded is not None else "",
         joined.payment_id or "",
         f"by {joined.payer}" if joined.payer else "",
         latency,
     ]
     line = Text(at, style="dim") + Text("  " + "  ".join(safe(part) for part in parts if part), style="")
     return line + Text(f"  {joined.insight}", style="green" if joined.insight == CONVERTED else "yellow")
-
-
-def _money(amount: int | None, currency: str | None) -> str:
-    if amount is None or currency is None:
-        return ""
-    try:
-        return str(Price(amount=amount, currency=currency))
-    except WiringError:  # a currency of the payment method's own
-        return f"{amount} {currency}"

@@ -53,7 +53,7 @@ class _Asked:
     __slots__ = ("amount", "charge", "currency", "fingerprints", "prefix")
 
     def __init__(self, keyring: Keyring, realm: str, plan: OfferPlan, request: str) -> None:
-        self.charge, self.amount, self.currency = _charge(request)
+        self.charge, self.amount, self.currency = _charge(request, plan)
         beginning = slots(realm, plan.method, plan.intent, request, None, None, None, None)[: -len("||")]
         self.prefix = Prefix(keyring, beginning)
         self.fingerprints = Fingerprints(beginning)
@@ -132,10 +132,11 @@ class Checker:
         return echo.expires is not None
 
 
-def _charge(request: str) -> tuple[JsonObject, int, str]:
+def _charge(request: str, plan: OfferPlan) -> tuple[JsonObject, int, str]:
     """The decoded request of a challenge with its amount (base units) and currency."""
     charge = decode_param(request)
-    amount, currency = charge.get("amount"), charge.get("currency")
+    currency = charge.get("currency")
     if not isinstance(currency, str):
         raise ParseError("request without a currency")
-    return charge, check_amount(amount), currency
+    amount = check_amount(charge.get("amount")) if plan.amount_asked is None else plan.amount_asked(charge)
+    return charge, amount, currency

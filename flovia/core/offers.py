@@ -16,7 +16,7 @@ from flovia.core.errors import ParseError, WiringError
 from flovia.core.fields import quote
 from flovia.core.http import Headers, HttpRequest
 from flovia.core.money import Price
-from flovia.core.provider import LateRedeeming, PriceChecking, Provider, Quote, Terms
+from flovia.core.provider import AmountReading, LateRedeeming, PriceChecking, Provider, Quote, Terms
 
 PriceFunction = Callable[[HttpRequest], "Price | str"]
 HEADER_FIELD: Final = "Payment-Authorization"
@@ -76,6 +76,7 @@ class OfferPlan:
         self.name = f"{self.method}/{self.intent}"
         self.lease_s = offer.provider.deadline_s + CLAIM_MARGIN_S
         self.late_s = offer.provider.redeem_late_s if isinstance(offer.provider, LateRedeeming) else 0.0
+        self.amount_asked = offer.provider.amount_asked if isinstance(offer.provider, AmountReading) else None
         if self.price is not None and isinstance(offer.provider, PriceChecking):
             offer.provider.check_price(self.price)
         self._realm = realm

@@ -280,6 +280,19 @@ class PriceChecking(Protocol):
 
 
 @runtime_checkable
+class AmountReading(Protocol):
+    """A provider whose challenges may say the amount in another way than in base units under ``amount``."""
+
+    def amount_asked(self, charge: JsonObject) -> int:
+        """What a challenge's request asks for, in base units. It may be anybody's words: the MAC is checked later.
+
+        Raises:
+            ParseError: it says no amount.
+        """
+        ...
+
+
+@runtime_checkable
 class LateRedeeming(Protocol):
     """A provider whose payments can be made in time and presented late."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import attrs
-from sqlalchemy import Connection, Executable, bindparam, or_, select, update
+from sqlalchemy import Connection, Executable, Select, bindparam, or_, select, update
 
 from flovia.core.effects import ClaimResult
 from flovia.core.events import EventRow
@@ -31,7 +31,7 @@ class _Found(NamedTuple):
     refund_due: bool | None
 
 
-_ORDER_FIELDS: Final = tuple(field.name for field in attrs.fields(Order))
+_ORDER_FIELDS: Final = tuple(str(field.name) for field in attrs.fields(Order))
 _FIND: Final = (
     select(
         PROOFS.c.key,
@@ -47,8 +47,10 @@ _FIND: Final = (
     .where(PROOFS.c.proof == bindparam("of_proof"))
 )
 _HOLD: Final = select(PAYMENTS.c.key).where(PAYMENTS.c.key == bindparam("of_key")).with_for_update()
-_ORDER: Final = select(*(REFUNDS.c[name] for name in _ORDER_FIELDS)).where(REFUNDS.c.proof == bindparam("of_proof"))
-_OPEN_ORDER: Final = _ORDER.where(REFUNDS.c.state == "open")
+_ORDER: Final[Select[*tuple[object, ...]]] = select(*(REFUNDS.c[name] for name in _ORDER_FIELDS)).where(
+    REFUNDS.c.proof == bindparam("of_proof")
+)
+_OPEN_ORDER: Final[Select[*tuple[object, ...]]] = _ORDER.where(REFUNDS.c.state == "open")
 _SET_ORDER: Final = update(REFUNDS).where(REFUNDS.c.proof == bindparam("of_proof"))
 _SET_PAYMENT: Final = update(PAYMENTS).where(PAYMENTS.c.key == bindparam("of_key"))
 _GIVE_BACK: Final = _SET_PAYMENT.where(or_(*(PAYMENTS.c.state == state for state in sources(PAYMENT, "refund"))))

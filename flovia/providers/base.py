@@ -46,12 +46,20 @@ from flovia.core.encoding import JsonObject, loads_object
 from flovia.core.errors import HttpError, ParseError
 from flovia.core.http import Headers
 from flovia.core.money import Price
+from flovia.core.problems import ProblemType
 from flovia.core.provider import (
+    Adopted,
+    AdoptingProvider,
+    AmountReading,
+    LateRedeeming,
+    Look,
     NotPaid,
     Paid,
     Presented,
+    PriceChecking,
     Provider,
     Quote,
+    Refusal,
     Terms,
     Unknown,
     Verdict,
@@ -61,6 +69,9 @@ from flovia.core.refund import NotRefunded, Refunded, RefundingProvider, RefundO
 from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment, WebhookProvider
 
 __all__ = [
+    "Adopted",
+    "AdoptingProvider",
+    "AmountReading",
     "Flow",
     "Headers",
     "Heard",
@@ -69,6 +80,8 @@ __all__ = [
     "HttpReply",
     "JsonObject",
     "LatePayment",
+    "LateRedeeming",
+    "Look",
     "NotPaid",
     "NotRefunded",
     "Notice",
@@ -76,6 +89,8 @@ __all__ = [
     "ParseError",
     "Presented",
     "Price",
+    "PriceChecking",
+    "ProblemType",
     "Provider",
     "Quote",
     "RefundOrder",
@@ -84,6 +99,7 @@ __all__ = [
     "Refunded",
     "RefundedPayment",
     "RefundingProvider",
+    "Refusal",
     "Terms",
     "Unknown",
     "Verdict",

@@ -60,3 +60,39 @@ def observed_reading(name: str) -> Reading | None:
     from flovia.providers.hitpay import observed
 
     return observed
+
+
+class Roster:
+    """The providers of one app: the default one, and those that were asked for.
+
+    A name stands for one object, so that what a provider keeps (a circuit breaker, keys) is kept once.
+    """
+
+    def __init__(self, default: str | Provider | None) -> None:
+        self._default = default
+        self._named: dict[str, Provider] = {}
+        self._found: list[Provider] = []
+
+    def find(self, provider: str | Provider) -> Provider:
+        """The provider of a name, the same one each time; an object is itself.
+
+        Raises:
+            WiringError: nobody registered that name, or its entry point cannot be loaded.
+        """
+        if isinstance(provider, str):
+            if provider not in self._named:
+                self._named[provider] = find_provider(provider)
+            provider = self._named[provider]
+        if not any(known is provider for known in self._found):
+            self._found.append(provider)
+        return provider
+
+    @property
+    def default(self) -> Provider | None:
+        """The default provider, if there is one."""
+        return None if self._default is None else self.find(self._default)
+
+    def all(self) -> list[Provider]:
+        """Every provider, the default one included."""
+        _ = self.default  # which finds it, too
+        return [*self._found]

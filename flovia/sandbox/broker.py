@@ -8,7 +8,6 @@ from typing import Final
 
 import attrs
 
-from flovia.core.errors import IllegalTransition
 from flovia.sandbox import machine
 from flovia.sandbox.fields import (
     HASH,
@@ -272,15 +271,12 @@ def _bad_signature() -> Refused:
 def follow(d: Draft, saved: SavedMethod) -> SavedMethod:
     """Bring a saved method up to what the core API says of its recurring billing."""
     status = d.recurring[saved.recurring].status
-    try:
-        if saved.state == "pending" and status == "active":
-            saved = machine.move_saved(d, saved, "approve")
-            grant = sign(d.signing_key, GRANT, grant_claims(d, saved))
-            saved = d.saved[saved.id] = attrs.evolve(saved, grant=grant)
-        elif saved.state in ("pending", "active") and status == "canceled":
-            saved = machine.move_saved(d, saved, "detach")
-    except IllegalTransition:
-        return saved
+    if saved.state == "pending" and status == "active":
+        saved = machine.move_saved(d, saved, "approve")
+        grant = sign(d.signing_key, GRANT, grant_claims(d, saved))
+        saved = d.saved[saved.id] = attrs.evolve(saved, grant=grant)
+    elif saved.state in ("pending", "active") and status == "canceled":
+        saved = machine.move_saved(d, saved, "detach")
     return saved
 
 

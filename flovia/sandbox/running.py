@@ -105,7 +105,7 @@ class Sandbox(Engine):
         """Move the clock forward."""
         return self.control("POST", "clock/advance", {"seconds": seconds})
 
-    def signing_keys(self, verb: str | None = None, kid: str | None = None) -> list[Json]:
+    def keys(self, verb: str | None = None, kid: str | None = None) -> list[Json]:
         """Every signing key by id and state; ``verb``: ``rotate``, ``retire`` or ``compromise`` one first."""
         body: Json = {} if kid is None else {"kid": kid}
         found = self.control("GET", "keys") if verb is None else self.control("POST", f"keys/{verb}", body)

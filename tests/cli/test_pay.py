@@ -16,7 +16,7 @@ from flovia.cli.app import run
 from flovia.cli.pay_wallets import Progress
 from flovia.client import PendingFiles
 from tests.client.hitpay.conftest import Street, street
-from tests.client.server import Say, free_port, sells, serving, unpaid
+from tests.client.server import Say, nobody_listens, sells, serving, unpaid
 
 __all__ = ["street"]  # a fixture
 
@@ -219,10 +219,11 @@ def test_answers_that_cost_nothing(cli: Cli) -> None:
     with serving(lambda seen: Say(status=404, body=b"no")) as server:
         assert (7, "no") == ((done := cli(server.url, *SGD)).status, done.out)
         assert 7 == cli(server.url, *SGD, "--dry-run").status
-    url = f"http://127.0.0.1:{free_port()}/?token=test-secret"
-    done = cli(url, *SGD)
-    assert (1, False) == (done.status, "test-secret" in done.err)
-    assert 1 == cli(url, *SGD, "--dry-run").status
+    with nobody_listens() as port:
+        url = f"http://127.0.0.1:{port}/?token=test-secret"
+        done = cli(url, *SGD)
+        assert (1, False) == (done.status, "test-secret" in done.err)
+        assert 1 == cli(url, *SGD, "--dry-run").status
 
 
 @pytest.mark.parametrize(
@@ -267,6 +268,29 @@ def test_ctrl_c_says_how_to_go_on(cli: Cli, street: Street, monkeypatch: pytest.
     assert (130, True) == (done.status, f"--resume {reference}" in done.err)
     street.sandbox.pay(street.shop.charges[0])
     assert "goods" == cli("--resume", reference).out
+
+
+def test_a_terminal_shows_a_running_line(cli: Cli, street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal the seconds count down in one line, which ends before anything else is said."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    street.sandbox.fault("payer", "auto_pay", delay=1)
+    done = cli(street.server.url, *SGD)
+    assert (0, "goods\n") == (done.status, done.out)
+    assert "\rwaiting for the payment, " in done.err
+    assert "\n200, 1.00 SGD paid" in done.err
+
+
+def test_a_kept_credential_of_another_wallet_is_presented_at_once(cli: Cli, street: Street) -> None:
+    """Only HitPay's own are waited for: with another wallet the server decides."""
+    cli(street.server.url, *SGD, "--timeout", "0.2")
+    (reference,) = cli.pending.references()
+    street.sandbox.pay(street.shop.charges[0])
+    assert (0, "goods") == ((done := cli("--resume", reference, "--wallet", "mock")).status, done.out)
+    with serving(sells(Say(status=503))) as server:
+        cli(server.url, *SGD, "--wallet", "mock")
+        (reference,) = cli.pending.references()
+        assert 3 == cli("--resume", reference, "--json").status
 
 
 def test_the_command_as_a_process(tmp_path: Path, street: Street) -> None:

@@ -1,12 +1,19 @@
 """The observer: it joins what another gate did, and withholds what no gate guarded."""
 
+from collections.abc import Mapping
+
 import pytest
 
 import flovia
 from flovia.core import exchange
 from flovia.core.challenge import Challenge, format_challenge
 from flovia.core.encoding import encode_param
+from flovia.core.events import Event
+from flovia.core.http import Headers
+from flovia.core.observed import NOTHING, Seen
+from flovia.core.observer import Observer
 from flovia.core.receipt import Receipt, format_receipt
+from flovia.testing.flows import drive
 from tests.core.world import Shop, challenges, pay, problem, request
 
 RECEIPT = format_receipt(Receipt(method="mock", timestamp="2030-01-01T00:00:00Z", reference="r1"))
@@ -121,3 +128,54 @@ def test_a_broken_stream_and_a_raising_handler_are_failures(seen: flovia.PaidApi
     assert [exchange.FAILED] * 3 == [broken.state, raising.state, silent.state]
     with pytest.raises(flovia.CallerError):
         seen.leave(silent, completed=False)
+
+
+class _Reading:
+    """A provider's own forms: everything stands for the charge ``c1``."""
+
+    @staticmethod
+    def challenge(params: Mapping[str, str]) -> Seen:
+        """As in WWW-Authenticate."""
+        return Seen(challenge_id="c1", amount=100, currency="sgd") if params.get("request") == "good" else NOTHING
+
+    @staticmethod
+    def credential(token: str) -> Seen:
+        """The token."""
+        return Seen(challenge_id="c1") if token == "good" else NOTHING
+
+    @staticmethod
+    def receipt(value: str) -> Seen:
+        """The receipt."""
+        return Seen(challenge_id="c1", payment_id="p1", amount=100, currency="sgd") if value == "good" else NOTHING
+
+
+def _seen(status: int, headers: list[tuple[str, str]], token: str = "good") -> list[Event]:
+    shop = Shop()
+    guard = Observer(shop.flovia.observe(provider="mock").guard.services, provider="toy", reading=_Reading())
+    passage = drive(guard.enter(request(f"Payment {token}")), [])
+    passage.start(status, Headers.of(headers))
+    drive(guard.leave(passage, True), [])
+    return [event for _, event in shop.ledger.read_events(limit=100)]
+
+
+def test_other_forms() -> None:
+    """What a provider's own SDK writes joins the calls as well."""
+    events = _seen(200, [("payment-receipt", "good")])
+    assert ("c1", "p1", 100, "sgd") == _who(events, "paid_api.access_granted")
+    events = _seen(402, [("www-authenticate", 'Payment method="toy", request="good"')], "bad")
+    assert ("c1", None, 100, "sgd") == _who(events, "paid_api.challenge_issued")
+
+
+def test_forms_that_nobody_can_read() -> None:
+    """They name nothing, and the answer passes as it is."""
+    events = _seen(200, [("payment-receipt", "bad")], "bad")
+    assert (None, None, None, None) == _who(events, "paid_api.access_granted")
+    for value in ('Payment method="toy", request="bad"', "Payment x"):
+        assert "paid_api.challenge_issued" not in [
+            event.type for event in _seen(402, [("www-authenticate", value)], "bad")
+        ]
+
+
+def _who(events: list[Event], type_: str) -> tuple[str | None, str | None, int | None, str | None]:
+    (event,) = [event for event in events if event.type == type_]
+    return event.challenge_id, event.payment_id, event.amount, event.currency

@@ -352,6 +352,53 @@ def upper_hex(local: Local) -> None:
     assert event_signature(post.body, MERCHANT_SALT).upper() == dict(post.headers)["hitpay-signature"]
 
 
+def test_what_is_flat_stays_flat() -> None:
+    """A shape that an event has already is left as it is."""
+    local = Local()
+    with_endpoint(local, EVENT, "recurring_billing.method_attached")
+    local.fault("webhook", "flat", target="endpoint")
+    local.pay(local.charge())
+    local.fault("webhook", "enveloped", target="endpoint")
+    local.saved(nonce="another-nonce-1")
+    flat_one, enveloped_one = (json.loads(post.body) for post in local.posts)
+    assert "completed" == flat_one["status"]
+    assert {"event", "affected_method_id", "recurring_billing"} == set(enveloped_one)
+
+
+def test_a_foreign_attachment() -> None:
+    """Inside an envelope too, the ids are those of somebody else; and only the next event has company."""
+    local = Local()
+    with_endpoint(local, "recurring_billing.method_attached", "recurring_billing.method_detached")
+    local.fault("webhook", "foreign", target="endpoint", next=1)
+    saved_id = local.saved()
+    local.control(f"POST saved-methods/{saved_id}/detach")
+    theirs, own, gone = (json.loads(post.body)["recurring_billing"]["id"] for post in local.posts)
+    assert own == gone == local.state.saved[saved_id].recurring
+    assert theirs != own
+
+
+def test_a_late_approval_comes_too_late() -> None:
+    """Who would pay late approves late."""
+    local = Local()
+    local.fault("payer", "late", delay=1)
+    saved_id = str(local.setup().json()["saved_method_id"])
+    local.advance(1000)
+    assert "expired" == local.state.saved[saved_id].state
+
+
+def test_a_page_has_no_fields_to_spoil() -> None:
+    """Faults of JSON leave pages, and members that are not there, alone."""
+    local = Local()
+    charge_id = local.charge()
+    request = local.state.charges[charge_id].request
+    page = f"GET /payment-request/@hitpay/{request}/checkout"
+    before = local.http("api", page).body
+    local.fault("http", "extra_fields")
+    assert before == local.http("api", page).body
+    local.fault("http", "missing_fields", field="nothing")
+    assert "pending" == local.status(charge_id)
+
+
 # --- http ---------------------------------------------------------------------------------------------------
 
 
@@ -372,6 +419,9 @@ def failing(local: Local) -> None:
             len(local.state.charges),
         )
         assert 200 == local.broker("POST /v1/charges", body).status
+        local.fault("http", status, route="payment_requests.list", next=1)
+        reply = local.api("GET /v1/payment-requests")
+        assert (status, ["message"]) == (reply.status, list(reply.json()))
 
 
 @shows("http", "slow")
@@ -402,6 +452,9 @@ def reset(local: Local) -> None:
     reply = local.silent(saved_id)
     assert (200, "paid") == (reply.status, reply.json()["status"])
     local.verified(reply.json()["receipt_jws"])
+    assert 1 == len(local.state.payments)
+    local.fault("http", "reset", route="B7", next=1, after_commit=False)
+    assert "reset" == local.silent(saved_id, nonce="another-nonce-1").ending
     assert 1 == len(local.state.payments)
 
 
@@ -702,7 +755,8 @@ def limits(local: Local) -> None:
     assert "2030-01-01T00:00:50Z" == setup.json()["expires_at"]
     refused = local.broker("POST /v1/charges", local.creation())
     assert (429, "40") == (refused.status, dict(refused.headers)["retry-after"])
-    assert 429 == local.api("POST /v1/payment-requests", {"amount": "1.00", "currency": "sgd"}).status
+    refused = local.api("POST /v1/payment-requests", {"amount": "1.00", "currency": "sgd"})
+    assert (429, "40", ["message"]) == (refused.status, dict(refused.headers)["retry-after"], list(refused.json()))
     assert 201 == local.broker("POST /v1/charges", local.creation(api_key="test_another_merchant")).status
     local.advance(39)
     assert 429 == local.broker("POST /v1/charges", local.creation()).status

@@ -209,6 +209,27 @@ def test_the_setup_page() -> None:
     assert "This setup has ended" in page().text
 
 
+def test_the_setup_page_of_a_recurring_billing() -> None:
+    """One that was made through the API has a page as well; no cap is shown that there is not."""
+    local = Local()
+    body = {
+        "customer_email": "payer@example.test",
+        "amount": "5.00",
+        "currency": "myr",
+        "payment_methods": ["touch_n_go"],
+        "save_payment_method": True,
+        "generate_direct_link": True,
+        "redirect_url": "http://127.0.0.1:9/done",
+    }
+    recurring_id = local.api("POST /v1/recurring-billing", body).json()["id"]
+    page = Page(local.http("api", f"GET /setup/{recurring_id}"))
+    assert "Touch 'n Go" in page.text
+    assert "5.00 MYR" in page.text
+    assert "At most" not in page.text
+    local.http("api", f"POST /setup/{recurring_id}/reject")
+    assert "canceled" == local.state.recurring[str(recurring_id)].status
+
+
 def test_rejecting_a_setup() -> None:
     """It ends, and the broker knows at once."""
     local = Local()

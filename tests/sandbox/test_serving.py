@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -212,6 +213,19 @@ def test_a_large_body_is_refused(sandbox: Sandbox, http: httpx.Client) -> None:
     assert 413 == http.post(f"{sandbox.broker_url}/v1/charges", content=b" " * 600_000).status_code
 
 
+def test_many_at_once_are_one(sandbox: Sandbox, http: httpx.Client) -> None:
+    """Twenty clients that make the same charge make one; twenty that verify it get one and the same receipt."""
+    with ThreadPoolExecutor(20) as pool:
+        made = set(pool.map(lambda _: create(sandbox, http), range(20)))
+        (charge_id,) = made
+        sandbox.pay(charge_id)
+        found = pool.map(lambda _: verify(sandbox, http, charge_id), range(20))
+        answers = {(reply.status_code, reply.text) for reply in found}
+    assert 1 == len(answers)
+    assert [charge_id] == list(sandbox.state.charges)
+    assert {"sgd": {"in": "1.00", "refunded": "0.00", "payments": 1}} == sandbox.money()
+
+
 # --- webhooks ---------------------------------------------------------------------------------------------------
 
 
@@ -298,13 +312,12 @@ def test_controls(sandbox: Sandbox, http: httpx.Client) -> None:
     )
     sandbox.saved_method(made.json()["saved_method_id"], "approve")
     assert ["active"] == [each["state"] for each in sandbox.saved_methods()]
-    assert ["current"] == [each["state"] for each in sandbox.signing_keys()]
-    assert ["retired", "current"] == [each["state"] for each in sandbox.signing_keys("rotate")]
-    assert ["withdrawn", "current"] == [each["state"] for each in sandbox.signing_keys("retire")]
+    keys = sandbox.keys()
+    assert ["current"] == [each["state"] for each in keys]
+    assert ["retired", "current"] == [each["state"] for each in sandbox.keys("rotate")]
+    assert ["withdrawn", "current"] == [each["state"] for each in sandbox.keys("retire")]
     kid = sandbox.state.keys[-1].kid
-    assert ["withdrawn", "compromised", "current"] == [
-        each["state"] for each in sandbox.signing_keys("compromise", kid)
-    ]
+    assert ["withdrawn", "compromised", "current"] == [each["state"] for each in sandbox.keys("compromise", kid)]
     before = sandbox.state.now
     sandbox.advance(5)
     assert 5000 <= sandbox.state.now - before

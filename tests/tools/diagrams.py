@@ -17,8 +17,13 @@ import attrs
 from flovia import settings
 from flovia.core.events import EVENT_TYPES, Event
 from flovia.core.exchange import EXCHANGE, PAYMENT, diagram
+from flovia.core.limiter import Rate
 from flovia.core.problems import PROBLEMS
 from flovia.insights.join import INSIGHTS
+from flovia.providers.hitpay.amounts import CURRENCIES
+from flovia.providers.hitpay.config import VARIABLES, HitPayConfig
+from flovia.providers.hitpay.saved import WALLETS
+from flovia.signed import SignedLimits
 from tests.tree import ROOT, files
 from tests.vectors.mapping import CONTESTED, DEFERRED
 
@@ -69,6 +74,56 @@ def contested_vectors() -> str:
     return "\n".join(["| vector | why |", "| --- | --- |", *rows])
 
 
+def hitpay_variables() -> str:
+    """Every environment variable that the HitPay provider reads."""
+    rows = [f"| `{name}` | {text} |" for name, text in VARIABLES.items()]
+    return "\n".join(["| variable | meaning |", "| --- | --- |", *rows])
+
+
+def hitpay_settings() -> str:
+    """Every setting of the HitPay provider, with its default and where that comes from."""
+    rows = [
+        f"| `{field.name}` | {_default(field.default)} | {field.metadata['source']} | {field.metadata['why']} |"
+        for field in attrs.fields(HitPayConfig)
+        if field.init
+    ]
+    return "\n".join(["| setting | default | source | what it is, and why so |", "| --- | --- | --- | --- |", *rows])
+
+
+def _default(value: object) -> str:
+    match value:
+        case Rate():
+            return f"{value.count} in {value.seconds:g} s"
+        case SignedLimits():
+            return "`SignedLimits()`"
+        case frozenset() | tuple():
+            items = sorted(value) if isinstance(value, frozenset) else list(value)
+            return ", ".join(f"`{item}`" for item in items) or "none"
+        case str():
+            return f"`{value}`"
+        case _:
+            return str(value)
+
+
+def hitpay_currencies() -> str:
+    """The currencies of HitPay over MPP."""
+    rows = [
+        f"| {row.code.upper()} | {row.rail} | {row.decimals} | {row.source} | {row.why} |"
+        for row in CURRENCIES.values()
+    ]
+    head = [
+        "| currency | the payer pays by | HitPay's decimals | source | where from |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    return "\n".join([*head, *rows])
+
+
+def hitpay_wallets() -> str:
+    """The wallets that can be saved."""
+    rows = [f"| `{name}` | {', '.join(sorted(codes)).upper()} |" for name, codes in WALLETS.items()]
+    return "\n".join(["| wallet | currencies |", "| --- | --- |", *rows])
+
+
 def third_party_provider() -> str:
     """The example of a provider, whole."""
     return f"```python\n{(ROOT / 'examples' / 'third_party_provider.py').read_text(encoding='utf-8')}```"
@@ -79,6 +134,10 @@ DRAWN: Final[Mapping[str, Callable[[], str]]] = {
     "event-fields": event_fields,
     "event-types": event_types,
     "exchange": exchange,
+    "hitpay-currencies": hitpay_currencies,
+    "hitpay-settings": hitpay_settings,
+    "hitpay-variables": hitpay_variables,
+    "hitpay-wallets": hitpay_wallets,
     "insights": insights,
     "payment": payment,
     "problems": problems,

@@ -90,12 +90,12 @@ def from_hitpay(value: object, currency: str) -> int:
             text = text.replace(",", "")
         if _TEXT(text):
             whole, point, fraction = text.partition(".")
-            digits = exponent(currency)
-            if not fraction[digits:].strip("0"):
-                try:
+            try:
+                digits = exponent(currency)
+                if not fraction[digits:].strip("0"):
                     return to_base_units(f"{whole}{point}{fraction[:digits]}".rstrip("."), currency)
-                except WiringError:
-                    pass
+            except WiringError:
+                pass
     raise ParseError("an amount of HitPay is no decimal number of its currency")
 
 

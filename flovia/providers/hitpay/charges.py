@@ -10,6 +10,7 @@ from flovia.core.challenge import format_expires, parse_expires
 from flovia.core.effects import Flow, now, recall, remember, sleep, token
 from flovia.core.encoding import JsonObject, JsonValue, canonical, loads_object
 from flovia.core.errors import ParseError
+from flovia.core.money import Price
 from flovia.core.provider import NotPaid, Paid, Presented, Quote, Refusal, Terms, Unknown, Verdict
 from flovia.providers.hitpay import store, wire
 from flovia.providers.hitpay.amounts import to_hitpay
@@ -64,7 +65,7 @@ class Charges:
             created = yield from self._shared(quote, rh, caller)
         form = wire.form_of(quote.request, config)
         request = wire.challenge_request(quote.price, created, description=quote.description, form=form)
-        return terms_for(config, request, created, opaque={CHALLENGE_ID: created.id, HASH: rh}, form=form)
+        return terms_for(config, request, created, quote.price, opaque={CHALLENGE_ID: created.id, HASH: rh}, form=form)
 
     def _create(self, quote: Quote, rh: str) -> Flow[Created]:
         config = self._config
@@ -233,12 +234,20 @@ class Charges:
 
 
 def terms_for(
-    config: HitPayConfig, request: JsonObject, created: Created, *, opaque: dict[str, str], form: wire.Form
+    config: HitPayConfig,
+    request: JsonObject,
+    created: Created,
+    price: Price,
+    *,
+    opaque: dict[str, str],
+    form: wire.Form,
 ) -> Terms:
     """The terms of a challenge that leads to a page of HitPay's."""
     expires_at = created.expires_at
     asked = wire.read_asked(request)
     look = None if asked is None else wire.look_of(asked, format_expires(int(expires_at)), form)
+    if config.header_amount == "decimal":
+        request = {**request, "amount": to_hitpay(price)}
     return Terms(
         request=request,
         opaque=opaque,

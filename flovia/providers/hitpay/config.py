@@ -70,6 +70,12 @@ class HitPayConfig:
             "form of the 402: a conforming challenge (core), HitPay's body (hitpay), both, or by Accept-Payment (auto)"
         ),
     )
+    header_amount: Literal["base", "decimal"] = attrs.field(
+        default="base",
+        metadata=_choice(
+            "amount in the challenge's header: base units, or HitPay's decimals if its client reads those"
+        ),
+    )
     bare_charge_id: bool = attrs.field(
         default=False, metadata=_choice("take a bare mpp_ch_… as a credential: whoever saw the polling URL has it")
     )
@@ -184,6 +190,8 @@ class HitPayConfig:
         object.__setattr__(self, "_api", api_endpoint(self.api, broker))
         if self.profile not in PROFILES:
             raise WiringError(f"there is no wire profile {self.profile!r}; known: {', '.join(PROFILES)}")
+        if self.header_amount not in ("base", "decimal"):
+            raise WiringError("header_amount is 'base' or 'decimal'")
         self._check_key(broker)
         for name in ("retry_after_s", "charge_lifetime_s", "call_s", "verify_s", "breaker_failures", "breaker_s"):
             if getattr(self, name) <= 0:

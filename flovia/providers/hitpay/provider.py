@@ -4,6 +4,7 @@ import logging
 from typing import Final
 
 from flovia.core.effects import Flow
+from flovia.core.encoding import JsonObject
 from flovia.core.errors import WiringError
 from flovia.core.http import Headers
 from flovia.core.money import Price
@@ -106,6 +107,10 @@ class HitPayProvider:
         check_price(price, self.config)
         if self._saved_methods is not None:
             self._saved_methods.check(price)
+
+    def amount_asked(self, charge: JsonObject) -> int:
+        """What a challenge of ours asks for, whichever form its amount has."""
+        return wire.amount_asked(charge)
 
     def quote(self, quote: Quote) -> Flow[Terms]:
         """A charge, or the binding of a wallet, and the challenge that leads to it."""

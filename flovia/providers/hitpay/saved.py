@@ -142,7 +142,7 @@ class SavedCharges:
             raise Refusal("provider-unavailable", retry_after_s=down.retry_after_s) from None
         form = wire.form_of(quote.request, config)
         request = wire.challenge_request(quote.price, created, description=quote.description, form=form, wallet=wallet)
-        return terms_for(config, request, created, opaque={METHOD_ID: created.id, HASH: rh}, form=form)
+        return terms_for(config, request, created, quote.price, opaque={METHOD_ID: created.id, HASH: rh}, form=form)
 
     @staticmethod
     def _email(saved: SavedMethods, request: HttpRequest) -> str | None:

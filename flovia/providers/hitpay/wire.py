@@ -13,9 +13,9 @@ from flovia.core.challenge import format_expires
 from flovia.core.encoding import JsonObject, JsonValue
 from flovia.core.errors import ParseError, WiringError
 from flovia.core.http import HttpRequest
-from flovia.core.money import Price, check_amount, exponent
+from flovia.core.money import Price, exponent
 from flovia.core.provider import Look, Presented, charge_request
-from flovia.providers.hitpay.amounts import to_hitpay
+from flovia.providers.hitpay.amounts import from_hitpay, to_hitpay
 from flovia.providers.hitpay.broker import Created
 from flovia.providers.hitpay.config import HitPayConfig
 from flovia.signed import ReceiptClaims
@@ -84,7 +84,7 @@ def read_asked(charge: JsonObject) -> Asked | None:
     if not isinstance(details, dict) or not isinstance(currency, str):
         return None
     try:
-        price = Price(amount=check_amount(charge.get("amount")), currency=currency)
+        price = Price(amount=amount_asked(charge), currency=currency)
     except (ParseError, WiringError):
         return None
     mode = details.get("mode") or ""
@@ -103,6 +103,18 @@ def read_asked(charge: JsonObject) -> Asked | None:
         description=description if isinstance(description, str) else None,
         **texts,
     )
+
+
+def amount_asked(charge: JsonObject) -> int:
+    """The amount of a challenge of ours, base units: from HitPay's decimal text, which is there in every form.
+
+    Raises:
+        ParseError: there is none.
+    """
+    details, currency = charge.get("methodDetails"), charge.get("currency")
+    if not isinstance(details, dict) or not isinstance(currency, str):
+        raise ParseError("a challenge without its method's details")
+    return from_hitpay(details.get("amount_decimal"), currency)
 
 
 def look_of(asked: Asked, expires: str, form: Form) -> Look | None:

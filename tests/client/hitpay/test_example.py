@@ -1,17 +1,16 @@
 """examples/hitpay_shop.py and examples/hitpay_agent.py do what they say."""
 
 import os
-import runpy
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 import pytest
 
 from flovia.sandbox import Sandbox, serving
-from flovia.testing.servers import serve_wsgi
 from tests.client.hitpay.app import selling
 from tests.tree import ROOT
 
@@ -24,16 +23,33 @@ class Shop:
     url: str
 
 
+@contextmanager
+def running(folder: Path, environment: Mapping[str, str]) -> Generator[str]:
+    """The example's shop in a process of its own; yields the address of what it sells."""
+    program = f"import runpy; runpy.run_path({str(ROOT / 'examples' / 'hitpay_shop.py')!r})['main'](0)"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HITPAY_", "FLOVIA_"))}
+    path = os.pathsep.join(path for path in sys.path if path)
+    shop = subprocess.Popen(
+        [sys.executable, "-u", "-c", program],
+        cwd=folder,
+        env={**kept, "FLOVIA_SECRET": "test-secret-of-32-characters-000", "PYTHONPATH": path, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert shop.stdout is not None
+        yield shop.stdout.readline().split(" ")[0]
+    finally:
+        shop.terminate()
+        shop.communicate()
+
+
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Shop]:
-    """One of each; the shop takes the environment's sandbox, as a reader's would."""
-    monkeypatch.chdir(tmp_path)
-    with serving(seed=31) as sandbox:
-        for name, value in {**sandbox.environment, "FLOVIA_SECRET": "test-secret-of-32-characters-000"}.items():
-            monkeypatch.setenv(name, value)
-        make_app = runpy.run_path(str(ROOT / "examples" / "hitpay_shop.py"))["make_app"]
-        with serve_wsgi(make_app()) as url:
-            yield Shop(sandbox=sandbox, url=f"{url}/report")
+def shop(tmp_path: Path) -> Generator[Shop]:
+    """One of each."""
+    with serving(seed=31) as sandbox, running(tmp_path, sandbox.environment) as url:
+        yield Shop(sandbox=sandbox, url=url)
 
 
 def agent(home: Path, *arguments: str) -> tuple[int, str, str]:
@@ -84,13 +100,7 @@ def test_a_wallet_is_saved_and_used(tmp_path: Path) -> None:
         assert ("2.00", 2) == (found["spent"], found["uses"])
 
 
-def test_the_shop_brings_its_own_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shop_brings_its_own_sandbox(tmp_path: Path) -> None:
     """With no setting at all there is a sandbox on this machine, and an agent can pay."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FLOVIA_SECRET", "test-secret-of-32-characters-000")
-    for name in ("API_KEY", "WEBHOOK_SALT", "API_SALT", "MPP_ENDPOINT", "API_ENDPOINT"):
-        monkeypatch.setenv(f"HITPAY_{name}", "test_unset")  # so that it is put back after the example has set it
-        monkeypatch.delenv(f"HITPAY_{name}")
-    found = runpy.run_path(str(ROOT / "examples" / "hitpay_shop.py"))
-    with serve_wsgi(found["make_app"]()) as url:
-        assert "receipt verified" in agent(tmp_path, "--auto-pay", f"{url}/report")[1]
+    with running(tmp_path, {}) as url:
+        assert "receipt verified" in agent(tmp_path, "--auto-pay", url)[1]

@@ -101,3 +101,10 @@ def test_a_price_function() -> None:
     world.paid = world.flo.paid_api(provider=world.provider, price=lambda request: "0.10 SGD")
     assert 500 == world.refusal(request()).status
     assert [] == world.hitpay.calls
+
+
+def test_more_digits_than_an_amount_has() -> None:
+    """A number beyond fifteen digits, or of no currency, is no amount."""
+    for value, currency in (("1234567890123456.00", "sgd"), ("1.00", "xx")):
+        with pytest.raises(ParseError):
+            from_hitpay(value, currency)

@@ -90,6 +90,7 @@ def test_set_but_empty(name: str) -> None:
         ({"api": "https://api.hit-pay.com"}, "never mix"),
         ({"api": "https://api.evil.example"}, "HITPAY_API_ENDPOINT"),
         ({"profile": "both"}, "profile"),
+        ({"header_amount": "cents"}, "header_amount"),
         ({"call_s": 0}, "call_s"),
         ({"creations": Rate(count=70, seconds=60.0)}, "70 a minute"),
         ({"creations": Rate(count=2, seconds=1.0)}, "70 a minute"),

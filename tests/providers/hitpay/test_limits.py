@@ -10,7 +10,17 @@ from flovia.ledger.memory import MemoryLedger
 from flovia.providers.hitpay.limits import take_creation
 from flovia.testing.flows import ByHand, drive
 from flovia.testing.ledger_steps import ManualClock
-from tests.providers.hitpay.fake import World, charge_id, config, credential, field, problem, reply, request
+from tests.providers.hitpay.fake import (
+    World,
+    challenge_of,
+    charge_id,
+    config,
+    credential,
+    field,
+    problem,
+    reply,
+    request,
+)
 
 
 def test_a_flood_stops_before_the_broker() -> None:
@@ -180,3 +190,36 @@ class TestSharing:
         world.refusal(request(x_login="ann"))
         assert [503] == inner
         assert 402 == world.refusal(request(x_login="ann")).status
+
+
+class TestWaiting:
+    """Calls of one caller that come at once."""
+
+    def test_the_second_gets_the_firsts_charge(self) -> None:
+        """It waits until the charge is there, and is shown that one."""
+        world = World(caller_of=lambda request: request.headers.get("x-login"))
+        first = world.paid.guard.enter(request(x_login="ann"))
+        second = world.paid.guard.enter(request(x_login="ann"))
+        found: list[object] = []
+        running = [[first, first.send(None)], [second, second.send(None)]]
+        while running:
+            for pair in list(running):
+                flow, effect = pair
+                try:
+                    pair[1] = flow.send(world.hand(effect))  # type: ignore[attr-defined]  # a flow and its effect
+                except StopIteration as stop:
+                    found.append(stop.value.response)
+                    running.remove(pair)
+        idents = {charge_id(challenge_of(response)) for response in found}  # type: ignore[arg-type]  # as above
+        assert 1 == len(idents)
+        assert 1 == len(world.hitpay.called("create"))
+
+    def test_a_record_that_cannot_be_read(self) -> None:
+        """A kept charge that is damaged counts as none."""
+        world = World(caller_of=lambda request: "ann")
+        world.challenge()
+        for (namespace, key), (until, _) in list(world.hand.ledger._texts.items()):
+            if namespace == "hitpay" and key.startswith("open "):
+                world.hand.ledger._texts[namespace, key] = (until, "{")
+        world.challenge()
+        assert 2 == len(world.hitpay.called("create"))

@@ -2,10 +2,11 @@
 
 import json
 
+import attrs
 import pytest
 
 from flovia.core.effects import HttpReply
-from flovia.core.encoding import loads_object
+from flovia.core.encoding import encode_param, loads_object
 from flovia.core.errors import HttpError
 from tests.providers.hitpay.fake import (
     LIFE_S,
@@ -328,6 +329,22 @@ class TestOneTime:
         world.hand.clock.advance(2)
         assert world.enter(request(credential(challenge))).grant is not None
         assert "nonce" not in loads_object(world.hitpay.called("verify")[0].body)
+
+
+def test_a_made_up_challenge() -> None:
+    """An echo that is not ours is invalid whatever it says, and no exception: its words are anybody's."""
+    world = World()
+    challenge = world.challenge()
+    for members in (
+        {"amount": "100", "currency": "xxx", "methodDetails": {"amount_decimal": "1.00"}},
+        {"amount": "100", "currency": "sgd", "methodDetails": {"amount_decimal": 1}},
+        {"amount": "100", "currency": "sgd"},
+        {"currency": 7},
+    ):
+        forged = attrs.evolve(challenge, request=encode_param(members))
+        token = credential(forged, {"challenge_id": "mpp_ch_1"})
+        assert (402, "invalid-challenge") == problem(world.refusal(request(token)))
+    assert [] == world.hitpay.called("verify")
 
 
 class TestCreating:

@@ -12,7 +12,19 @@ from flovia.core.offers import Offer, OfferPlan
 from flovia.core.provider import Look, NotPaid
 from flovia.providers.hitpay import HitPayProvider, wire
 from flovia.providers.hitpay.broker import Created
-from tests.providers.hitpay.fake import API, BROKER, SAVED, World, challenge_of, config, credential, field, request
+from tests.providers.hitpay.fake import (
+    API,
+    BROKER,
+    SAVED,
+    World,
+    challenge_of,
+    charge_id,
+    config,
+    credential,
+    field,
+    problem,
+    request,
+)
 
 UUID = "9ef68e2e-3569-4f69-9f68-04c7e4bb007c"
 CREATED = Created(
@@ -118,6 +130,18 @@ class TestProfiles:
         assert "challenge" not in loads_object(world.refusal(request(accept_payment="hitpay/charge")).body)
         assert "challenge" in loads_object(world.refusal(request()).body)
 
+    def test_decimals_in_the_header(self) -> None:
+        """Where HitPay's client reads the header, it can have decimals; what is compared stays exact."""
+        world = World(header_amount="decimal")
+        challenge = world.challenge()
+        assert "1.00" == challenge.request_json["amount"]
+        world.hitpay.pay(charge_id(challenge))
+        assert world.enter(request(credential(challenge))).grant is not None
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        world.hitpay.claims = {"amount": "0.99"}
+        assert (402, "payment-insufficient") == problem(world.refusal(request(credential(challenge))))
+
     def test_without_description(self) -> None:
         """No description is none in both."""
         response = World(description=None).refusal(request())
@@ -186,8 +210,8 @@ def test_reading_back() -> None:
     """What is no challenge of ours is nothing; a silent one names no charge."""
     assert wire.read_asked({}) is None
     assert wire.read_asked({"amount": "1", "currency": "sgd", "methodDetails": 7}) is None
-    assert wire.read_asked({"amount": "x", "currency": "sgd", "methodDetails": {}}) is None
-    assert wire.read_asked({"amount": "1", "currency": "xx", "methodDetails": {}}) is None
+    assert wire.read_asked({"amount": "1", "currency": "sgd", "methodDetails": {}}) is None
+    assert wire.read_asked({"currency": "xx", "methodDetails": {"amount_decimal": "1.00"}}) is None
     silent = wire.read_asked(wire.challenge_request(Price.parse("1.00 SGD"), None, description=None, wallet=""))
     assert silent is not None
     assert ("", "saved-method") == (silent.ident, silent.mode)

@@ -1,0 +1,113 @@
+"""``flovia refund`` and ``flovia refunds``, run in this process on a file that a shop wrote."""
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+
+import attrs
+import pytest
+
+import flovia
+from flovia.cli.app import run
+from flovia.ledger.base import Ledger
+from flovia.ledger.opening import open_ledger
+from flovia.providers.base import NotRefunded
+from flovia.providers.mock import MockProvider
+from flovia.testing.ledger_refunds import record_late
+from flovia.testing.ledger_steps import ManualClock
+from tests.core.world import SECRET, buy, deliver
+
+
+@attrs.frozen
+class Shop:
+    """A ledger file with one delivered payment."""
+
+    url: str
+    ledger: Ledger
+    payment: str
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Generator[Shop]:
+    """A shop that has sold once."""
+    url = f"sqlite:///{tmp_path}/shop.db"
+    ledger = open_ledger(url)
+    gate = flovia.Flovia(ledger=ledger, secret=SECRET).paid_api(provider="mock", price="1.00 USD")
+    _, passage = buy(gate)
+    deliver(gate, passage)
+    assert passage.grant is not None
+    yield Shop(url, ledger, passage.grant.payment_id)
+    ledger.close()
+
+
+def test_a_part(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """A part goes back; a second time is refused, in one line."""
+    arguments = ["refund", shop.payment, "--provider", "mock", "--ledger", shop.url, "--amount", "0.40 USD"]
+    assert 0 == run(arguments)
+    assert f"refunded  0.40 USD  {shop.payment}  mock_refund_" in capsys.readouterr().out
+    assert 1 == run(arguments)
+    assert "was given back already (0.40 USD)" in capsys.readouterr().err
+
+
+def test_as_json(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result for programs; the ledger from the environment."""
+    monkeypatch.setenv("FLOVIA_LEDGER", shop.url)
+    assert 0 == run(["refund", shop.payment, "--provider", "mock", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert ("refunded", "100", "usd", shop.payment) == (
+        found["status"],
+        found["amount"],
+        found["currency"],
+        found["payment_id"],
+    )
+
+
+def test_refused(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the provider says is told, with exit status 1, in JSON too."""
+
+    def refuse(self: object, order: object) -> object:
+        yield from ()
+        return NotRefunded(reason="not today")
+
+    monkeypatch.setattr(MockProvider, "refund", refuse)
+    for more in ([], ["--json"]):
+        assert 1 == run(["refund", shop.payment, "--provider", "mock", "--ledger", shop.url, *more])
+        shown = capsys.readouterr()
+        assert "refused: not today" in shown.err
+        assert ("refused" in shown.out) == bool(more)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nobody", "--provider", "mock"], "no payment 'nobody' is in this ledger"),
+        (["x", "--provider", "nobody"], "no provider 'nobody'"),
+        (["x", "--provider", "mock", "--amount", "much"], "the amount to give back"),
+        (["x", "--provider", "mock", "--ledger", "memory://"], "gone with its process"),
+        (["x", "--provider", "mock", "--ledger", "sqlite:////nowhere/x.db"], "nowhere"),
+    ],
+)
+def test_what_cannot_be(shop: Shop, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    """Each mistake is one line that says what to do."""
+    ledger = [] if "--ledger" in arguments else ["--ledger", shop.url]
+    assert 1 == run(["refund", *arguments, *ledger])
+    assert message in capsys.readouterr().err
+
+
+def test_what_is_due(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Late money and refunds that were begun, oldest first; nothing if nothing is due."""
+    assert 0 == run(["refunds", "--ledger", shop.url])
+    assert "" == capsys.readouterr().out
+    record_late(shop.ledger, ManualClock(2e9))
+    shop.ledger.open_refund(f"mock|{shop.payment}", 40, "usd", "test-nonce", 1.0)
+    assert 0 == run(["refunds", "--ledger", shop.url])
+    lines = capsys.readouterr().out.splitlines()
+    assert ["mock  pay-2  1.00 USD", f"mock  {shop.payment}  1.00 USD  refund of 0.40 USD begun"] == sorted(lines)[::-1]
+    assert 0 == run(["refunds", "--ledger", shop.url, "--json", "--limit", "1"])
+    found = json.loads(capsys.readouterr().out)
+    assert ("pay-2", "challenge-1", "100", None) == (
+        found["payment_id"],
+        found["challenge_id"],
+        found["amount"],
+        found["ordered"],
+    )
