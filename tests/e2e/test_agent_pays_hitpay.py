@@ -108,7 +108,7 @@ def test_a_key_rotated_in_mid_flight(tmp_path: Path, market: Market) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_broker_whose_status_is_stuck(way: str, tmp_path: Path, market: Market) -> None:
-    """The broker tells the agent for ever that nobody has paid: the server is asked, and delivers. One charge, one debit.
+    """The broker tells the agent for ever that nobody has paid: the server is asked, and delivers. One debit.
 
     Before the person has paid the server says so too, and the wallet goes on waiting without showing the page again.
     """
