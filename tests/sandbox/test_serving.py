@@ -303,9 +303,7 @@ def test_controls(sandbox: Sandbox, http: httpx.Client) -> None:
     assert ["retired", "current"] == [each["state"] for each in sandbox.keys("rotate")]
     assert ["withdrawn", "current"] == [each["state"] for each in sandbox.keys("retire")]
     kid = sandbox.state.keys[-1].kid
-    assert ["withdrawn", "compromised", "current"] == [
-        each["state"] for each in sandbox.keys("compromise", kid)
-    ]
+    assert ["withdrawn", "compromised", "current"] == [each["state"] for each in sandbox.keys("compromise", kid)]
     before = sandbox.state.now
     sandbox.advance(5)
     assert 5000 <= sandbox.state.now - before

@@ -257,35 +257,57 @@ class SavedCharges:
         self, presented: Presented, asked: wire.Asked, claims: GrantClaims, grant: str, rh: str
     ) -> Flow[Verdict]:
         nonce = yield from store.nonce_for(self._config, "silent", presented.nonce)
-        answer = yield from self._broker.charge_saved(
-            claims.saved_method_id,
-            amount=to_hitpay(asked.price),
-            currency=asked.price.currency,
-            nonce=nonce,
-            request_hash=rh,
-            grant=grant,
-        )
-        match answer.status:
-            case _ if answer.ok:
-                return (yield from self._charged(presented, claims, answer, rh))
+        # Whether this very charge was asked for before and nobody knows what became of it.
+        again = yield from store.begin_silent(self._config, nonce)
+        try:
+            answer = yield from self._broker.charge_saved(
+                claims.saved_method_id,
+                amount=to_hitpay(asked.price),
+                currency=asked.price.currency,
+                nonce=nonce,
+                request_hash=rh,
+                grant=grant,
+            )
+        except HitPayDown as down:
+            if not (down.called or again):
+                yield from store.end_silent(nonce)
+            raise
+        if answer.ok:
+            return (yield from self._charged(presented, claims, answer, rh, nonce))
+        return (yield from self._refused(claims, answer.status, nonce, again))
+
+    def _refused(self, claims: GrantClaims, status: int, nonce: str, again: bool) -> Flow[Verdict]:
+        """What a refusal of the broker's means. The wallet's own is about this charge, others about the next one.
+
+        So after a try of unknown outcome they say nothing about that one: it may have gone through before the wallet
+        was unbound or its cap reached.
+        """
+        if status in (403, 404, 410):
+            if status == 410:
+                yield from store.revoke_grant(self._config, claims.saved_method_id)
+            if again:
+                _log.error("a silent charge of unknown outcome cannot be repeated: look for it in the dashboard")
+                return Unknown(retry_after_s=30)
+        match status:
             case 402:
+                yield from store.end_silent(nonce)
                 return NotPaid()  # the wallet declined
             case 403:
+                yield from store.end_silent(nonce)
                 return NotPaid(problem="payment-insufficient")
-            case 404:
+            case 404 | 410:
+                yield from store.end_silent(nonce)
                 return NotPaid(problem="payment-expired")
-            case 410:
-                yield from store.revoke_grant(self._config, claims.saved_method_id)
-                return NotPaid(problem="payment-expired")
-            case status:
+            case _:
                 # 409 above all: the nonce was used, so a charge was made, and which one cannot be said.
                 _log.error("the broker answers %d to a silent charge; its outcome is unknown", status)
                 return Unknown(retry_after_s=5)
 
-    def _charged(self, presented: Presented, grant: GrantClaims, answer: Answer, rh: str) -> Flow[Verdict]:
+    def _charged(self, presented: Presented, grant: GrantClaims, answer: Answer, rh: str, nonce: str) -> Flow[Verdict]:
         members = answer.members
         status, jws, charge_id = members.get("status"), members.get("receipt_jws"), members.get("charge_id")
         if status == "failed":
+            yield from store.end_silent(nonce)
             return NotPaid()
         if status != "paid" or not isinstance(jws, str) or not isinstance(charge_id, str) or not is_id(charge_id):
             return Unknown()
