@@ -22,7 +22,7 @@ some of them through a real gate on a memory ledger.
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Final, cast
 
@@ -43,6 +43,7 @@ from flovia.core.receipt import parse_receipt, receipt_text
 from flovia.core.scope import opaque_param, read_opaque
 from flovia.providers.registry import RAILS
 from flovia.testing.flows import ByHand, drive
+from flovia.testing.provider_owed import OwedPromises
 from flovia.testing.provider_steps import (
     FAULTS,
     READING,
@@ -68,7 +69,7 @@ MIN_SECRET_TEXT: Final = 8
 """Shorter texts of a payload turn up in logs by chance."""
 
 
-class ProviderContract(ABC):
+class ProviderContract(OwedPromises):
     """Every promise of :class:`flovia.providers.base.Provider`, one test each.
 
     ``price``: what is asked. ``optional_members``: members of a payload that need not be there.

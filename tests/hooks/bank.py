@@ -193,7 +193,10 @@ class HookBankProvider:
             found = loads_object(reply.body)
         except (HttpError, ParseError):
             return RefundUnknown()
-        return Refunded(refund_id=str(found["id"]), amount=_int(found["cents"]), currency=str(found["currency"]))
+        refund_id, cents = found.get("id"), found.get("cents")
+        if not isinstance(refund_id, str) or not isinstance(cents, int):
+            return RefundUnknown()
+        return Refunded(refund_id=refund_id, amount=cents, currency=order.currency)
 
     def _find(self, name: str) -> Flow[JsonObject | None]:
         reply: HttpReply = yield from http(self._call("GET", f"/payments/{name}"))
@@ -201,7 +204,10 @@ class HookBankProvider:
             return None
         if reply.status != 200:
             raise HttpError("the bank does not answer", sent=True)
-        return loads_object(reply.body)
+        found = loads_object(reply.body)
+        if found.get("id") != name or type(found.get("cents")) is not int or type(found.get("returned")) is not int:
+            raise HttpError("the bank's answer is about something else", sent=True)
+        return found
 
     def _call(self, http_method: str, path: str, body: bytes = b"", *fields: tuple[str, str]) -> HttpCall:
         headers = (("authorization", f"Bearer {KEY}"), *fields)
