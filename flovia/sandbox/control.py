@@ -8,7 +8,7 @@ import attrs
 from flovia.sandbox import machine, receipts, webhooks
 from flovia.sandbox.events import EVENTS
 from flovia.sandbox.faults import KNOBS, read_fault
-from flovia.sandbox.fields import read_json
+from flovia.sandbox.fields import is_key, read_json
 from flovia.sandbox.money import read_amount, write_amount
 from flovia.sandbox.records import Charge, Delivery, Entry, PaymentRequest, SavedMethod
 from flovia.sandbox.state import Draft, iso
@@ -252,7 +252,7 @@ def salts(d: Draft, call: Call) -> Reply:
     """Set the salts of a merchant by hand, as its dashboard would show them."""
     body = _body(call)
     api_key, salt, api_salt = (body.get(name) for name in ("api_key", "webhook_salt", "api_salt"))
-    if not isinstance(api_key, str) or not api_key.startswith("test_"):
+    if not is_key(api_key):
         raise _bad("api_key: one that starts with test_")
     if not isinstance(salt, str | None) or not isinstance(api_salt, str | None):
         raise _bad("webhook_salt and api_salt: text")

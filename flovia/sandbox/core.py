@@ -227,11 +227,16 @@ def _faulty(d: Draft, call: Call, route: Route | None, parts: tuple[str, ...]) -
             route.handler(d, call, *parts)
         wait = round(fault.option("retry_after", 1))
         after = [("retry-after", str(wait))] if fault.value in ("503", "429") else []
-        return broker_error(int(fault.value), "fault", "the sandbox was told to fail here", *after).reply
+        said = "the sandbox was told to fail here"
+        if call.side == "api":
+            return api_error(int(fault.value), said, None, *after).reply
+        return broker_error(int(fault.value), "fault", said, *after).reply
     if fault.value == "redirect":
         return Reply(status=307, headers=(("location", fault.text("location", f"{d.origin(call.side)}/elsewhere")),))
     if fault.value == "hang" and not fault.flag("after_commit"):
         return Reply(status=504, ending="hang")
+    if fault.value == "reset" and not fault.flag("after_commit", default=True):
+        return Reply(status=504, ending="reset")
     reply = route.handler(d, call, *parts)
     return _spoilt(fault, reply)
 

@@ -20,6 +20,7 @@ _log: Final = logging.getLogger("flovia.sandbox")
 _ANSWER_WITHIN_S: Final = 30.0
 """How long a receiver may take (HitPay docs: events)."""
 
+_ENDED_WITHIN_S: Final = 2.0
 _LONGEST_WAIT_S: Final = 3600.0
 
 
@@ -67,7 +68,7 @@ class Engine:
             self._closing = True
             self._changed.notify_all()
         if self._thread is not None:
-            self._thread.join(_ANSWER_WITHIN_S + 1)
+            self._thread.join(_ENDED_WITHIN_S)  # a receiver that hangs is left to itself: nobody waits for its answer
 
     @property
     def state(self) -> State:

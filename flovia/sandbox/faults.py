@@ -135,9 +135,9 @@ class Fault:
         found = dict(self.options).get(name, default)
         return found if isinstance(found, str) else default
 
-    def flag(self, name: str) -> bool:
-        """A yes-or-no option; no by default."""
-        return dict(self.options).get(name) is True
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """A yes-or-no option."""
+        return dict(self.options).get(name, default) is True
 
     @property
     def label(self) -> str:

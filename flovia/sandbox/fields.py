@@ -4,10 +4,11 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeGuard
 from urllib.parse import parse_qsl
 
-from flovia.sandbox.faults import LIMITS
+import attrs
+
 from flovia.sandbox.records import Merchant
 from flovia.sandbox.state import Draft
 from flovia.sandbox.wire import Call, Json, Refused, api_error, broker_error, members
@@ -20,6 +21,7 @@ HASH: Final = re.compile(r"[A-Za-z0-9_=:+/.-]{16,200}").fullmatch
 
 NONCE: Final = re.compile(r"[\x21-\x7e]{8,200}").fullmatch
 _WINDOW_MS: Final = 60_000
+_TOO_MANY: Final = "Too many requests: wait and try again."
 
 
 def broker_problem(name: str, text: str) -> Refused:
@@ -86,37 +88,20 @@ def flag(body: Json, name: str) -> bool:
 # --- who asks -----------------------------------------------------------------------------------------
 
 
-def merchant(d: Draft, api_key: object, *, creates: bool = False) -> Merchant | None:
-    """Whoever holds ``api_key``, or None: any key that starts with ``test_`` is a merchant here.
-
-    Raises:
-        Refused: 429, above one of the rates.
-    """
-    if not isinstance(api_key, str) or not api_key.startswith("test_") or not 6 <= len(api_key) <= 200:
-        return None
-    found = d.merchant(api_key)
-    calls = tuple(at for at in found.calls if at > d.now - _WINDOW_MS)
-    creations = tuple(at for at in found.creations if at > d.now - _WINDOW_MS)
-    for past, name in ((calls, "calls_per_minute"), (creations, "creations_per_minute") if creates else ((), "")):
-        most = round(d.limit(name)) if name in LIMITS else 0
-        if most and len(past) >= most:
-            wait = max(1, -(-(past[-most] + _WINDOW_MS - d.now) // 1000))
-            raise broker_error(429, "too_many_requests", f"{name} is {most}", ("retry-after", str(wait)))
-    counted = d.limit("calls_per_minute") > 0, creates and d.limit("creations_per_minute") > 0
-    if any(counted):
-        d.note_calls(found, (*calls, d.now) if counted[0] else (), (*creations, d.now) if counted[1] else creations)
-    return d.merchant(api_key)
+_KEY_HINT: Final = "the sandbox takes keys that start with test_ and no others"
 
 
 def broker_merchant(d: Draft, api_key: object, *, creates: bool = False) -> Merchant:
-    """The merchant of a call to the broker.
+    """The merchant of a call to the broker: any key that starts with ``test_`` is one here.
 
     Raises:
-        Refused: 401 or 429.
+        Refused: 401, or 429 above one of the rates.
     """
-    found = merchant(d, api_key, creates=creates)
-    if found is None:
-        raise broker_error(401, "invalid_api_key", "the sandbox takes keys that start with test_ and no others")
+    if not is_key(api_key):
+        raise broker_error(401, "invalid_api_key", _KEY_HINT)
+    found = d.merchant(api_key)
+    if (wait := _count(d, found, creates=creates)) is not None:
+        raise broker_error(429, "too_many_requests", _TOO_MANY, ("retry-after", str(wait)))
     return found
 
 
@@ -124,12 +109,34 @@ def api_merchant(d: Draft, call: Call, *, creates: bool = False) -> Merchant:
     """The merchant of a call to HitPay's API, by ``X-BUSINESS-API-KEY``.
 
     Raises:
-        Refused: 401 or 429.
+        Refused: 401, or 429 above one of the rates.
     """
-    found = merchant(d, call.header("x-business-api-key"), creates=creates)
-    if found is None:
-        raise api_error(401, "Unauthenticated. The sandbox takes keys that start with test_ and no others.")
+    api_key = call.header("x-business-api-key")
+    if not is_key(api_key):
+        raise api_error(401, f"Unauthenticated: {_KEY_HINT}.")
+    found = d.merchant(api_key)
+    if (wait := _count(d, found, creates=creates)) is not None:
+        raise api_error(429, _TOO_MANY, None, ("retry-after", str(wait)))
     return found
+
+
+def is_key(value: object) -> TypeGuard[str]:
+    """Whether this is a key the sandbox takes; never a live one."""
+    return isinstance(value, str) and value.startswith("test_") and 6 <= len(value) <= 200
+
+
+def _count(d: Draft, found: Merchant, *, creates: bool) -> int | None:
+    """Count a call against the rates; if it is above one, the seconds until there is room instead."""
+    calls = tuple(at for at in found.calls if at > d.now - _WINDOW_MS)
+    creations = tuple(at for at in found.creations if at > d.now - _WINDOW_MS)
+    most_calls, most_creations = (round(d.limit(name)) for name in ("calls_per_minute", "creations_per_minute"))
+    for past, most in ((calls, most_calls), (creations, most_creations if creates else 0)):
+        if most and len(past) >= most:
+            return max(1, -(-(past[-most] + _WINDOW_MS - d.now) // 1000))
+    counted = (*calls, d.now) if most_calls else (), (*creations, d.now) if most_creations and creates else creations
+    if counted != (found.calls, found.creations):
+        d.put_merchant(attrs.evolve(found, calls=counted[0], creations=counted[1]))
+    return None
 
 
 def fingerprint(body: Json) -> str:

@@ -230,10 +230,6 @@ class Draft:
         """A merchant that something in the state belongs to."""
         return next(found for found in self.merchants.values() if found.id == merchant_id)
 
-    def note_calls(self, merchant: Merchant, calls: tuple[int, ...], creations: tuple[int, ...]) -> None:
-        """Remember when a merchant called, for the rates."""
-        self.put_merchant(attrs.evolve(merchant, calls=calls, creations=creations))
-
     @property
     def signing_key(self) -> Key:
         """The key that signs."""

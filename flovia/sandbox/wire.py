@@ -117,12 +117,12 @@ def broker_error(status: int, code: str, message: str, *headers: tuple[str, str]
     return Refused(json_reply(status, {"error": code, "message": message}, *headers))
 
 
-def api_error(status: int, message: str, errors: Mapping[str, str] | None = None) -> Refused:
+def api_error(status: int, message: str, errors: Mapping[str, str] | None = None, *headers: tuple[str, str]) -> Refused:
     """An error of HitPay's own API: ``message``, and ``errors`` by field if one is to blame (HitPay docs: errors)."""
     body: Json = {"message": message}
     if errors:
         body["errors"] = {name: [text] for name, text in errors.items()}
-    return Refused(json_reply(status, body))
+    return Refused(json_reply(status, body, *headers))
 
 
 def is_loopback(host: str) -> bool:

@@ -181,6 +181,23 @@ def test_without_the_extra(package: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_it_shares_no_code_with_what_it_tests(tmp_path: Path) -> None:
+    """Importing the sandbox loads neither a provider nor what checks signatures, nor a library for them."""
+    code = "import sys, flovia.sandbox, flovia.sandbox.serving\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "flovia.sandbox.signing" in loaded
+    others = (
+        "flovia.providers",
+        "flovia.signed",
+        "flovia.client",
+        "flovia.core.money",
+        "flovia.core.encoding",
+        "joserfc",
+    )
+    assert [] == [name for name in others if name in loaded]
+
+
 def test_a_broken_module_of_our_own_is_not_taken_for_an_extra(tmp_path: Path) -> None:
     """It is a bug, and shown as one."""
     code = "import sys; sys.modules['flovia.sandbox.core'] = None\nimport flovia.sandbox"

@@ -419,6 +419,9 @@ def failing(local: Local) -> None:
             len(local.state.charges),
         )
         assert 200 == local.broker("POST /v1/charges", body).status
+        local.fault("http", status, route="payment_requests.list", next=1)
+        reply = local.api("GET /v1/payment-requests")
+        assert (status, ["message"]) == (reply.status, list(reply.json()))
 
 
 @shows("http", "slow")
@@ -449,6 +452,9 @@ def reset(local: Local) -> None:
     reply = local.silent(saved_id)
     assert (200, "paid") == (reply.status, reply.json()["status"])
     local.verified(reply.json()["receipt_jws"])
+    assert 1 == len(local.state.payments)
+    local.fault("http", "reset", route="B7", next=1, after_commit=False)
+    assert "reset" == local.silent(saved_id, nonce="another-nonce-1").ending
     assert 1 == len(local.state.payments)
 
 
@@ -749,7 +755,8 @@ def limits(local: Local) -> None:
     assert "2030-01-01T00:00:50Z" == setup.json()["expires_at"]
     refused = local.broker("POST /v1/charges", local.creation())
     assert (429, "40") == (refused.status, dict(refused.headers)["retry-after"])
-    assert 429 == local.api("POST /v1/payment-requests", {"amount": "1.00", "currency": "sgd"}).status
+    refused = local.api("POST /v1/payment-requests", {"amount": "1.00", "currency": "sgd"})
+    assert (429, "40", ["message"]) == (refused.status, dict(refused.headers)["retry-after"], list(refused.json()))
     assert 201 == local.broker("POST /v1/charges", local.creation(api_key="test_another_merchant")).status
     local.advance(39)
     assert 429 == local.broker("POST /v1/charges", local.creation()).status

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -210,6 +211,19 @@ def test_head_has_no_body(sandbox: Sandbox, http: httpx.Client) -> None:
 def test_a_large_body_is_refused(sandbox: Sandbox, http: httpx.Client) -> None:
     """And not kept."""
     assert 413 == http.post(f"{sandbox.broker_url}/v1/charges", content=b" " * 600_000).status_code
+
+
+def test_many_at_once_are_one(sandbox: Sandbox, http: httpx.Client) -> None:
+    """Twenty clients that make the same charge make one; twenty that verify it get one and the same receipt."""
+    with ThreadPoolExecutor(20) as pool:
+        made = set(pool.map(lambda _: create(sandbox, http), range(20)))
+        (charge_id,) = made
+        sandbox.pay(charge_id)
+        found = pool.map(lambda _: verify(sandbox, http, charge_id), range(20))
+        answers = {(reply.status_code, reply.text) for reply in found}
+    assert 1 == len(answers)
+    assert [charge_id] == list(sandbox.state.charges)
+    assert {"sgd": {"in": "1.00", "refunded": "0.00", "payments": 1}} == sandbox.money()
 
 
 # --- webhooks ---------------------------------------------------------------------------------------------------
