@@ -24,7 +24,7 @@ from flovia.core.offers import Offer as CoreOffer
 from flovia.core.offers import PriceFunction
 from flovia.core.passage import Passage
 from flovia.core.provider import Provider
-from flovia.providers.registry import RAILS, Roster, observed_reading, observed_receipt_field
+from flovia.providers.registry import RAILS, Roster, observed
 from flovia.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -301,17 +301,9 @@ class Flovia(BackOffice):
                 "say who takes the payment and what it costs: paid_api(provider='mock', price='1.00 SGD');"
                 " or, for a handler with a gate of its own, which provider that is: observe(provider='hitpay')"
             )
-        if isinstance(chosen, str):
-            label, field = chosen, observed_receipt_field(chosen)
-        else:
-            label, field = chosen.name, chosen.receipt_header
+        label, field, reading = observed(chosen)
         guard = Observer(
-            self._services(()),
-            provider=label,
-            receipt_header=field,
-            reading=observed_reading(label),
-            rail=rail,
-            name=name,
+            self._services(()), provider=label, receipt_header=field, reading=reading, rail=rail, name=name
         )
         return PaidApi(guard, self._world())
 

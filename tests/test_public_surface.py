@@ -43,7 +43,9 @@ def test_a_star_import_works() -> None:
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_every_adapter_has_the_one_verb(adapter: str) -> None:
-    """An adapter's verb is ``paid``, documented, whatever the framework."""
+    """An adapter's verb is ``paid``, and its receiver ``webhooks``, documented, whatever the framework."""
     module = importlib.import_module(adapter)
     assert "paid" in module.__all__
     assert inspect.getdoc(module.paid)
+    assert "webhooks" in module.__all__
+    assert inspect.getdoc(module.webhooks)

@@ -53,13 +53,22 @@ def observed_receipt_field(name: str) -> str:
     return field if field is not None else find_provider(name).receipt_header
 
 
-def observed_reading(name: str) -> Reading | None:
-    """How the SDK of this provider writes what is not in the protocol's own form; None if nothing is."""
-    if name != "hitpay":
-        return None
-    from flovia.providers.hitpay import observed
+def observed(provider: str | Provider) -> tuple[str, str, Reading | None]:
+    """What an Observer needs: the name, the field of a paid answer, and how the provider's SDK writes what is not in
+    the protocol's own form (None: nothing is).
 
-    return observed
+    Raises:
+        WiringError: the provider is unknown.
+    """
+    if isinstance(provider, str):
+        name, field = provider, observed_receipt_field(provider)
+    else:
+        name, field = provider.name, provider.receipt_header
+    if name != "hitpay":
+        return name, field, None
+    from flovia.providers.hitpay import observed as reading
+
+    return name, field, reading
 
 
 class Roster:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import flovia
 from flovia.core.effects import PaymentView
 from flovia.core.errors import WiringError
 from flovia.core.exchange import DELIVERED, DELIVERING, PARKED, REFUNDED, SETTLED
@@ -119,6 +120,10 @@ def test_an_old_payment_that_was_forgotten(ledger: Ledger) -> None:
     assert found is not None
     assert (DELIVERED, None) == (found.state, found.amount)
     assert "no_amount" == ledger.open_refund("mock|pay-forgotten", None, None, "n", 15.0).outcome
+    flo = flovia.Flovia(provider="mock", ledger=ledger)
+    with pytest.raises(flovia.RefundError, match="no longer on record") as caught:
+        flo.refund("pay-forgotten")
+    assert "no_amount" == caught.value.code
     assert "noted" == ledger.note_refund("realm.test|forgotten", "mock|pay-forgotten", 70, "usd", ())
 
 

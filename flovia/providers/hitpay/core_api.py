@@ -18,7 +18,8 @@ from flovia.providers.hitpay.config import HitPayConfig
 
 State = Literal["paid", "open", "dead"]
 
-_PAID: Final = frozenset({"completed", "paid", "succeeded"})
+PAID: Final = frozenset({"completed", "paid", "succeeded"})
+"""The statuses by which a payment request says that it was paid."""
 _DEAD: Final = frozenset({"expired", "cancelled", "canceled", "failed"})
 _UUID: Final = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 _IN_URL: Final = re.compile(rf"/payment-request/@[^/]+/({_UUID})(?:/|$)").search
@@ -128,7 +129,7 @@ class CoreApi:
             if isinstance(item, dict) and (money := self._money(item, currency)) is not None
         )
         state: State = "dead" if status in _DEAD else "open"
-        if status in _PAID or any(not money.refunded for money in payments):
+        if status in PAID or any(not money.refunded for money in payments):
             state = "paid"
         return PaymentRequest(
             id=ident,

@@ -20,7 +20,8 @@ from flovia.providers.hitpay.core_api import CoreApi
 from flovia.providers.hitpay.native import read_native
 from flovia.providers.hitpay.problems import NOT_CONFIGURED, WALLET_UNSUPPORTED
 from flovia.providers.hitpay.refunds import Refunds
-from flovia.providers.hitpay.saved import GRANT, METHOD_ID, SavedCharges, SavedMethods
+from flovia.providers.hitpay.saved import GRANT, METHOD_ID, SavedMethods, SavedWallets
+from flovia.providers.hitpay.silent import SilentCharges
 from flovia.providers.hitpay.webhooks import Webhooks
 from flovia.signed import Jwks
 
@@ -68,7 +69,8 @@ class HitPayProvider:
         broker, api = Broker(self.config), CoreApi(self.config)
         jwks = Jwks(origin=self.config.broker_endpoint.origin, limits=self.config.signed)
         self._charges = Charges(self.config, broker, api, jwks)
-        self._saved = SavedCharges(self.config, broker, jwks, saved)
+        self._saved = SavedWallets(self.config, broker, saved)
+        self._silent = SilentCharges(self.config, broker, jwks)
         self._webhooks = Webhooks(self.config, broker, api, self.method)
         self._refunds = Refunds(self.config, api)
 
@@ -151,7 +153,7 @@ class HitPayProvider:
         if GRANT in payload or METHOD_ID in payload or asked.mode:
             if self._saved_methods is None:
                 return NotPaid(problem="invalid-payload")
-            return (yield from self._saved.verify(presented, asked))
+            return (yield from self._silent.verify(presented, asked))
         return (yield from self._charges.verify(presented, asked))
 
     def webhook(self, headers: Headers, body: bytes) -> Flow[Heard]:

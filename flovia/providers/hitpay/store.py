@@ -90,6 +90,19 @@ def reference_of(payment_id: str) -> Flow[str | None]:
     return (yield from recall(NAMESPACE, f"reference {payment_id}"))
 
 
+def begin_silent(config: HitPayConfig, nonce: str) -> Flow[bool]:
+    """Note that a silent charge is about to be asked for; whether it was before, and no answer put an end to it."""
+    key = f"silent {nonce}"
+    before = yield from recall(NAMESPACE, key)
+    yield from remember(NAMESPACE, key, "1", ttl_s=float(config.nonce_kept_s))
+    return before is not None
+
+
+def end_silent(nonce: str) -> Flow[None]:
+    """Note that a silent charge has certainly not been made."""
+    yield from remember(NAMESPACE, f"silent {nonce}", "", ttl_s=0.001)
+
+
 def revoke_grant(config: HitPayConfig, saved_method_id: str) -> Flow[None]:
     """Take no grant of this saved method any more, whatever the broker says: it is final, or you decided so."""
     yield from remember(NAMESPACE, f"revoked {saved_method_id}", "1", ttl_s=PAID_KEPT_S)

@@ -20,7 +20,7 @@ from flovia.providers.hitpay.broker import Broker
 from flovia.providers.hitpay.calls import NAMESPACE, HitPayDown
 from flovia.providers.hitpay.charges import shown
 from flovia.providers.hitpay.config import HitPayConfig
-from flovia.providers.hitpay.core_api import CoreApi, Money, PaymentRequest, request_id_of
+from flovia.providers.hitpay.core_api import PAID, CoreApi, Money, PaymentRequest, request_id_of
 from flovia.providers.hitpay.signatures import check_v1, check_v2, read_form
 
 _log = logging.getLogger("flovia")
@@ -83,9 +83,11 @@ class Webhooks:
         request_id = yield from self._request_id(event, inner)
         if request_id is not None:
             found = yield from self._api.payment_request(request_id)
-            if found is not None:
-                return (yield from self._about(found, inner))
-            return None
+            if found is None:
+                return None
+            if found.state == "open" and inner.get("status") in PAID:
+                raise HitPayDown("an event is ahead of HitPay's API, which says that nothing was paid yet")
+            return (yield from self._about(found, inner))
         method_id = _saved_id(event, inner)
         if method_id is not None:
             return (yield from self._about_saved(method_id))

@@ -251,6 +251,40 @@ def _shop(site: Site, monkeypatch: pytest.MonkeyPatch) -> flovia.Flovia:
     return flovia.Flovia(provider="hitpay", ledger=site.ledger)
 
 
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [
+        ("normal", 200),
+        ("duplicate", 200),
+        ("flat", 200),
+        ("enveloped", 200),
+        ("sha256_prefix", 200),
+        ("upper_hex", 200),
+        ("foreign", 200),
+        ("bad_signature", 401),
+        ("wrong_salt", 401),
+        ("truncated", 401),
+    ],
+)
+def test_webhooks(site: Site, value: str, answer: int) -> None:
+    """However an event comes, it is answered as it deserves, and opens nothing that the broker does not vouch for."""
+    site.sandbox.register_webhook(f"{site.url}/hooks/hitpay", events=("payment_request.completed",))
+    challenge = site.challenge()
+    site.sandbox.fault("broker_status_stuck", "verify")
+    site.sandbox.fault("webhook", value, next=4)
+    site.sandbox.pay(ident(challenge))
+
+    def answered() -> list[int]:
+        mine = [found for found in site.sandbox.webhooks() if found["target"] == "endpoint"]
+        return [given for found in mine for given in found["answers"] if given]  # type: ignore[attr-defined]  # JSON
+
+    _until(lambda: bool(answered()))
+    assert answer in answered()
+    assert challenge.id == challenge_of(site.get(token=token(challenge))).id
+    site.sandbox.clear("broker_status_stuck")
+    assert 200 == site.get(token=token(challenge)).status_code
+
+
 def test_refund(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A delivered payment goes back through HitPay's API, in part, once."""
     challenge = site.challenge()

@@ -333,6 +333,40 @@ class TestSilentCharge:
         shop.hitpay.claims = claims
         assert (503, "outcome-unknown") == self.present(shop, shop.hitpay.grant())
 
+    @pytest.mark.parametrize("status", [403, 404, 410])
+    def test_refused_after_a_lost_answer(self, status: int) -> None:
+        """The charge may have gone through before the wallet was unbound: nobody is asked to pay again."""
+        shop = world()
+        grant = shop.hitpay.grant()
+        shop.hitpay.given["silent"] = [HttpError("reset", sent=True), reply(status, {}), reply(status, {})]
+        token = credential(shop.challenge(), {"saved_method_jws": grant})
+        codes = [problem(shop.refusal(request(token))) for _ in range(2)]
+        assert [(503, "outcome-unknown")] * 2 == codes
+
+    def test_refused_twice(self) -> None:
+        """Refused for sure, the same credential may come again and is refused again."""
+        shop = world()
+        shop.hitpay.given["silent"] = [reply(403, {}), reply(403, {}), reply(402, {}), reply(403, {})]
+        token = credential(shop.challenge(), {"saved_method_jws": shop.hitpay.grant()})
+        codes = []
+        for _ in range(4):
+            codes.append(problem(shop.refusal(request(token)))[1])
+            shop.hand.clock.advance(1)
+        assert ["payment-insufficient", "payment-insufficient", "verification-failed", "payment-insufficient"] == codes
+
+    def test_not_asked_for_at_all(self) -> None:
+        """While HitPay is left alone no charge is asked for, so that a later refusal is certain."""
+        shop = world(breaker_failures=1)
+        shop.hitpay.given["silent"] = [reply(410, {})]
+        token = credential(shop.challenge(), {"saved_method_jws": shop.hitpay.grant()})
+        shop.enter(request(shop.hitpay.grant(sub="mpp_spm_other")))
+        shop.hitpay.given["create"] = [reply(500)]
+        shop.refusal(request())
+        assert (503, "outcome-unknown") == problem(shop.refusal(request(token)))
+        shop.hand.clock.advance(12)
+        shop.hitpay.given["silent"] = [reply(403, {})]
+        assert (402, "payment-insufficient") == problem(shop.refusal(request(token)))
+
     def test_keys_unreachable(self) -> None:
         """Nobody can check the grant: 503, and no charge leaves."""
         shop = world()

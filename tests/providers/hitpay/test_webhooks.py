@@ -50,9 +50,10 @@ def hear(world: World, event: object, *, salt: str = SALT, signature: str | None
     return drive(world.provider.webhook(Headers.of(pairs), body), world.hand)
 
 
-def event(world: World, ident: str, status: str = "completed") -> dict[str, object]:
-    """The flat event of a payment request."""
+def event(world: World, ident: str, status: str | None = None) -> dict[str, object]:
+    """The flat event of a payment request; by default one that tells the truth."""
     charge = world.hitpay.charges[ident]
+    status = status or ("completed" if world.hitpay.requests[charge["uuid"]]["payments"] else "failed")
     return {
         "id": charge["uuid"],
         "amount": charge["amount"],
@@ -133,7 +134,7 @@ class TestSignatures:
             "phone": "",
             "amount": "1.00",
             "currency": "SGD",
-            "status": "completed",
+            "status": "failed",
             "reference_number": ident,
         }
         message = "".join(f"{name}{value}" for name, value in sorted(members.items())).encode()
@@ -266,14 +267,15 @@ class TestCharges:
         return found
 
     def test_lies(self) -> None:
-        """Whatever the event says, HitPay's own answer counts: nothing was paid here."""
+        """Whatever the event says, HitPay's own answer counts: nothing was paid, and perhaps it is sent again."""
         world = World()
         challenge, ident = asked(world)
         world.hand.clock.advance(LIFE_S)
         world.hitpay.states[ident] = "expired"
-        lie = {**event(world, ident), "payments": [{"id": "x", "status": "succeeded", "amount": "1.00"}]}
-        heard = hear(world, lie)
-        assert (200, ()) == (heard.status, heard.notices)
+        lie = {**event(world, ident, "completed"), "payments": [{"id": "x", "status": "succeeded", "amount": "1.00"}]}
+        for told, status in ((lie, 503), ({**lie, "status": "failed"}, 200)):
+            heard = hear(world, told)
+            assert (status, ()) == (heard.status, heard.notices)
         assert world.enter(request(credential(challenge))).grant is None
 
     def test_envelope(self) -> None:

@@ -1,0 +1,189 @@
+"""Silent charges of a saved wallet, under the grant that an agent presents.
+
+The grant is checked here first, so that a charge beyond it never leaves; the broker checks everything again and counts.
+A silent charge moves money when it is made, so its nonce is kept before the call and every retry repeats it: an answer
+that got lost is asked for again, not paid again.
+"""
+
+import logging
+from typing import Final
+
+from flovia.core.challenge import parse_expires
+from flovia.core.effects import Flow, now
+from flovia.core.encoding import JsonValue
+from flovia.core.provider import NotPaid, Paid, Presented, Unknown, Verdict
+from flovia.providers.hitpay import store, wire
+from flovia.providers.hitpay.amounts import to_hitpay
+from flovia.providers.hitpay.broker import Broker, is_id
+from flovia.providers.hitpay.calls import Answer, HitPayDown
+from flovia.providers.hitpay.charges import HASH, same, shown
+from flovia.providers.hitpay.config import HitPayConfig
+from flovia.providers.hitpay.native import is_native
+from flovia.providers.hitpay.request_hash import request_hash
+from flovia.providers.hitpay.saved import GRANT, METHOD_ID
+from flovia.signed import BadToken, GrantClaims, Jwks, KeysUnavailable
+
+_log = logging.getLogger("flovia")
+
+_FINAL: Final = frozenset({"detached", "revoked", "expired"})
+
+
+class SilentCharges:
+    """Verifies a credential by charging the wallet it is for."""
+
+    def __init__(self, config: HitPayConfig, broker: Broker, jwks: Jwks) -> None:
+        self._config = config
+        self._broker = broker
+        self._jwks = jwks
+
+    def verify(self, presented: Presented, asked: wire.Asked) -> Flow[Verdict]:
+        """Charge the saved wallet for this request, if the grant allows it."""
+        rh = presented.opaque.get(HASH)
+        if not isinstance(rh, str) or not same(rh, request_hash(presented.request, self._config)):
+            return NotPaid()
+        try:
+            grant = presented.payload.get(GRANT)
+            if grant is None:
+                found = yield from self._bound(presented, asked)
+                if not isinstance(found, str):
+                    return found
+                grant = found
+            if not isinstance(grant, str):
+                return NotPaid(problem="invalid-payload")
+            claims = yield from self._checked(grant, asked)
+            if not isinstance(claims, GrantClaims):
+                return claims
+            return (yield from self._charge(presented, asked, claims, grant, rh))
+        except HitPayDown as down:
+            _log.warning("a silent charge has no known outcome: %s", down)
+            return Unknown(retry_after_s=down.retry_after_s)
+        except KeysUnavailable as error:
+            _log.warning("a grant cannot be verified now: %s", error)
+            return Unknown(retry_after_s=error.retry_after_s)
+
+    def _bound(self, presented: Presented, asked: wire.Asked) -> Flow[str | Verdict]:
+        """The grant of the wallet that this challenge had bound, once it is active."""
+        named = presented.payload.get(METHOD_ID, presented.payload.get("challenge_id"))
+        if not isinstance(named, str):
+            return NotPaid(problem="invalid-payload")
+        bound = presented.opaque.get(METHOD_ID)
+        if not isinstance(bound, str) or not same(named, bound) or not same(named, asked.ident):
+            return NotPaid()
+        found = yield from self._broker.saved_status(named)
+        if found is None:
+            return NotPaid(problem="invalid-challenge")
+        if found.status == "active":
+            return found.jws if found.jws is not None else Unknown()
+        if found.status in _FINAL:
+            return NotPaid(problem="payment-expired")
+        if found.status != "pending":
+            return Unknown()
+        expires = presented.challenge.expires
+        if expires is None or parse_expires(expires) <= (yield from now()):
+            return NotPaid(problem="payment-expired")
+        look = wire.look_again(presented, asked, self._config)
+        return NotPaid(retry_after_s=self._config.retry_after_s, same_challenge=True, look=look)
+
+    def _checked(self, grant: str, asked: wire.Asked) -> Flow[GrantClaims | NotPaid]:
+        """The grant's claims, if it may pay the price; nothing has been charged yet."""
+        try:
+            claims = yield from self._jwks.grant(grant, audience=self._config.grant_audience)
+        except BadToken as error:
+            _log.info("a grant is not accepted (%s)", error.reason)
+            return NotPaid(problem="payment-expired" if error.reason == "time" else "verification-failed")
+        try:
+            claims.check(asked.price)
+        except BadToken as error:
+            over = error.reason in ("amount", "claims")
+            return NotPaid(problem="payment-insufficient" if over else "verification-failed")
+        if (yield from store.is_revoked(claims.saved_method_id)):
+            return NotPaid(problem="payment-expired")
+        return claims
+
+    def _charge(
+        self, presented: Presented, asked: wire.Asked, claims: GrantClaims, grant: str, rh: str
+    ) -> Flow[Verdict]:
+        nonce = yield from store.nonce_for(self._config, "silent", presented.nonce)
+        # Whether this very charge was asked for before and nobody knows what became of it.
+        again = yield from store.begin_silent(self._config, nonce)
+        try:
+            answer = yield from self._broker.charge_saved(
+                claims.saved_method_id,
+                amount=to_hitpay(asked.price),
+                currency=asked.price.currency,
+                nonce=nonce,
+                request_hash=rh,
+                grant=grant,
+            )
+        except HitPayDown as down:
+            if not (down.called or again):
+                yield from store.end_silent(nonce)
+            raise
+        if answer.ok:
+            return (yield from self._charged(presented, claims, answer, rh, nonce))
+        return (yield from self._refused(claims, answer.status, nonce, again))
+
+    def _refused(self, claims: GrantClaims, status: int, nonce: str, again: bool) -> Flow[Verdict]:
+        """What a refusal of the broker's means. The wallet's own is about this charge, others about the next one.
+
+        So after a try of unknown outcome they say nothing about that one: it may have gone through before the wallet
+        was unbound or its cap reached.
+        """
+        if status in (403, 404, 410):
+            if status == 410:
+                yield from store.revoke_grant(self._config, claims.saved_method_id)
+            if again:
+                _log.error("a silent charge of unknown outcome cannot be repeated: look for it in the dashboard")
+                return Unknown(retry_after_s=30)
+        match status:
+            case 402:
+                yield from store.end_silent(nonce)
+                return NotPaid()  # the wallet declined
+            case 403:
+                yield from store.end_silent(nonce)
+                return NotPaid(problem="payment-insufficient")
+            case 404 | 410:
+                yield from store.end_silent(nonce)
+                return NotPaid(problem="payment-expired")
+            case _:
+                # 409 above all: the nonce was used, so a charge was made, and which one cannot be said.
+                _log.error("the broker answers %d to a silent charge; its outcome is unknown", status)
+                return Unknown(retry_after_s=5)
+
+    def _charged(self, presented: Presented, grant: GrantClaims, answer: Answer, rh: str, nonce: str) -> Flow[Verdict]:
+        members = answer.members
+        status, jws, charge_id = members.get("status"), members.get("receipt_jws"), members.get("charge_id")
+        if status == "failed":
+            yield from store.end_silent(nonce)
+            return NotPaid()
+        if status != "paid" or not isinstance(jws, str) or not isinstance(charge_id, str) or not is_id(charge_id):
+            return Unknown()
+        try:
+            claims = yield from self._jwks.receipt(jws)
+        except BadToken as error:
+            _log.error("the receipt of silent charge %s is not believed (%s)", shown(charge_id), error.reason)
+            return Unknown()
+        method_id = claims.saved_method_id
+        if not same(claims.request_hash, rh) or (method_id is not None and not same(method_id, grant.saved_method_id)):
+            _log.error("the receipt of silent charge %s is for another request or wallet", shown(charge_id))
+            return Unknown()
+        if claims.charge_id is not None and not same(claims.charge_id, charge_id):
+            _log.error("the receipt of silent charge %s names another one", shown(charge_id))
+            return Unknown()
+        payment_id = claims.payment_id or members.get("payment_id")
+        record = store.PaidRecord(payment_id=payment_id if isinstance(payment_id, str) else "")
+        yield from store.keep_paid(charge_id, record)
+        native = is_native(presented.request, self._config)
+        extra, headers, receipt = wire.receipt_parts(claims, jws, native=native, external_id=None)
+        data: dict[str, JsonValue] = {METHOD_ID: grant.saved_method_id}
+        if record.payment_id:
+            data["payment_id"] = record.payment_id
+        return Paid(
+            reference=charge_id,
+            amount=claims.price.amount,
+            currency=claims.price.currency,
+            receipt_extra=extra,
+            receipt_headers=headers,
+            receipt=receipt,
+            data=data,
+        )
