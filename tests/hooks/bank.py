@@ -50,7 +50,8 @@ class Bank:
     """Payments by id and refunds by idempotency key. Safe to call from any number of threads.
 
     ``faults``: what happens to the next calls, in order: ``""`` nothing, ``503``, ``refuse`` (409: a refund that the
-    bank does not want), ``lost`` (done, but the answer says 502), ``garbage`` (done, the answer is no JSON).
+    bank does not want), ``lost`` (done, but the answer says 502), ``garbage`` (done, the answer is no JSON). ``hold``
+    keeps every call waiting until it is set; ``held`` counts them.
     """
 
     def __init__(self) -> None:
@@ -60,6 +61,7 @@ class Bank:
         self.calls: Counter[str] = Counter()
         self.keys: list[str] = []
         self.hold: threading.Event | None = None
+        self.held = 0
         self._lock = threading.Lock()
 
     def pay(self, name: str, challenge: str, cents: int = 100, currency: str = "usd", state: str = "paid") -> str:
@@ -79,6 +81,8 @@ class Bank:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         body = environ["wsgi.input"].read(length)
         if self.hold is not None:
+            with self._lock:
+                self.held += 1
             self.hold.wait(30)
         with self._lock:
             fault = self.faults.pop(0) if self.faults else ""

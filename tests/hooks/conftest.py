@@ -94,6 +94,7 @@ def bank(bank_server: tuple[Bank, str]) -> Bank:
     found.calls.clear()
     found.keys.clear()
     found.hold = None
+    found.held = 0
     return found
 
 

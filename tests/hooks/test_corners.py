@@ -77,10 +77,12 @@ def test_overtaken(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     shop.bank.hold = hold = threading.Event()
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(shop.flo.refund, payment)
-        while not shop.flo.refunds_due():
+        while shop.bank.held < 1:
             hold.wait(0.01)
         shop.clock.advance(10.0)
         second = pool.submit(shop.flo.refund, payment)
+        while shop.bank.held < 2:
+            hold.wait(0.01)
         hold.set()
         assert ["refunded", "refunded"] == [first.result().status, second.result().status]
     assert 1 == len(shop.bank.refunds) == len(shop.events("payment.refunded"))
