@@ -5,6 +5,8 @@ import json
 from hashlib import sha256
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flovia.core.encoding import b64url_decode, b64url_encode
 from flovia.signed import BadToken, Jwks, Reason, SignedLimits, UnknownKey, read_jwks, verify_jws
@@ -253,3 +255,27 @@ def test_what_is_secret_is_in_no_repr() -> None:
     assert "receipt-1" in shown  # what is no secret is
     opened = verify_jws(ISSUER.grant(NOW), read_jwks(ISSUER.document()).keys, GRANT)
     assert "mpp_spm_demo0001" == opened["sub"]
+
+
+@given(st.data())
+def test_no_damaged_token_is_believed_and_none_breaks_the_reader(data: st.DataObject) -> None:
+    """Any edit of a good token, and any text at all: BadToken, never another error, never a claim that was changed."""
+    token = ISSUER.receipt(NOW)
+    kind = data.draw(st.sampled_from(["replace", "insert", "delete", "text", "parts"]))
+    if kind == "text":
+        damaged = data.draw(st.text(max_size=200))
+    elif kind == "parts":
+        parts = st.one_of(st.binary(max_size=60).map(b64url_encode), st.sampled_from(token.split(".")))
+        damaged = ".".join(data.draw(st.lists(parts, min_size=1, max_size=4)))
+    else:
+        at = data.draw(st.integers(0, len(token) - 1))
+        more = "" if kind == "delete" else data.draw(st.characters(codec="utf-8"))
+        damaged = token[:at] + more + token[at + (kind != "insert") :]
+    keys = read_jwks(ISSUER.document()).keys
+    try:
+        claims = verify_jws(damaged, keys, RECEIPT)
+    except BadToken:
+        assert damaged != token
+    else:
+        assert damaged == token
+        assert "pay_1" == claims["payment_id"]

@@ -297,7 +297,7 @@ def test_a_key_that_was_rotated_meanwhile_is_found(tmp_path: Path, street: Stree
     with httpx.Client(transport=agent.transport()) as client:
         for turn in range(4):
             if turn == 2:
-                street.sandbox.signing_keys("rotate")
+                street.sandbox.keys("rotate")
             info = payment_info(client.get(street.server.url))
             assert info is not None
             assert info.receipt_verified
