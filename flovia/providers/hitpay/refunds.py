@@ -21,7 +21,6 @@ _log = logging.getLogger("flovia")
 
 NO_KEY: Final = "HITPAY_API_KEY is not set: set it and try again"
 NO_PAYMENT: Final = "HitPay's own payment behind this one is not known: refund it in the dashboard"
-BAD_KEY: Final = "HitPay does not accept the API key for refunds: check HITPAY_API_KEY and its permissions"
 REFUSED: Final = "HitPay refuses this refund: a payment can be refunded once, and not for longer than its method allows"
 ANOTHER: Final = "this payment has been refunded already, with another amount or order"
 
@@ -74,8 +73,9 @@ class Refunds:
             yield from remember(NAMESPACE, mark, f"{own}|{found.id}", ttl_s=store.PAID_KEPT_S)
             return Refunded(refund_id=found.id, amount=found.amount, currency=found.currency)
         if answer.status in (401, 403):
-            yield from remember(NAMESPACE, mark, own + "|", ttl_s=0.001)
-            return NotRefunded(reason=BAD_KEY)
+            # About the key and not about the money: the order stays open until somebody has set it right.
+            _log.error("HitPay does not accept the API key for refunds: check HITPAY_API_KEY and its permissions")
+            return RefundUnknown()
         if answer.status in (400, 404, 422):
             # Refused is certain only if no earlier try of this order can have gone through.
             if noted is not None and (earlier := (yield from self._reconciled(order, request_id, payment_id))):
