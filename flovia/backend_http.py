@@ -1,12 +1,17 @@
 """HTTP calls to payment backends for the drivers: one deadline for the whole call, a size cap, no redirects.
 
 httpx is imported on the first call. Answers are read raw: a backend that compresses is not asked to and its
-bytes are not inflated, so a small answer cannot become a large one.
+bytes are not inflated, so a small answer cannot become a large one. No log line names the address: to whoever
+knows it, a backend's address may be worth money.
 """
 
 import atexit
+import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from flovia.core.effects import HttpCall, HttpReply
@@ -16,6 +21,24 @@ if TYPE_CHECKING:
     import httpx
 
 _clients: "dict[str, httpx.Client]" = {}
+_ours: ContextVar[bool] = ContextVar("flovia_backend_call", default=False)
+
+
+def _not_ours(record: logging.LogRecord) -> bool:
+    return not _ours.get()
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep httpx from logging the address of this call; what else the program sends is logged as ever."""
+    log = logging.getLogger("httpx")
+    log.addFilter(_not_ours)  # twice is once
+    before = _ours.set(True)
+    try:
+        yield
+    finally:
+        _ours.reset(before)
+
 
 # A forked worker must not talk over its parent's connections.
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
@@ -63,9 +86,12 @@ def send(call: HttpCall) -> HttpReply:
     until = time.monotonic() + call.deadline_s
     body = bytearray()
     try:
-        with client.stream(
-            call.http_method, call.url, headers=_headers(call), content=call.body, timeout=call.deadline_s
-        ) as response:
+        with (
+            _unlogged(),
+            client.stream(
+                call.http_method, call.url, headers=_headers(call), content=call.body, timeout=call.deadline_s
+            ) as response,
+        ):
             for chunk in response.iter_raw():
                 body += chunk
                 if len(body) > call.max_bytes:
@@ -84,7 +110,7 @@ async def asend(call: HttpCall) -> HttpReply:
 
     body = bytearray()
     try:
-        with anyio.fail_after(call.deadline_s):
+        with _unlogged(), anyio.fail_after(call.deadline_s):
             # A client belongs to one event loop, and there may be several: one a call is the safe choice.
             async with (
                 httpx.AsyncClient(follow_redirects=False, timeout=call.deadline_s) as client,

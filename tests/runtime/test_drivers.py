@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TypeVar
 
 import anyio
+import httpx
 import pytest
 
 import flovia
@@ -262,6 +263,17 @@ async def test_http_calls(drive, backend: Backend) -> None:
     assert (200, b"not gzip", "test-key") == (reply.status, reply.body, reply.header("x-seen"))
     assert "test-key" not in repr(reply)
     assert 302 == (await drive(call(backend, "/redirect"))).status
+
+
+async def test_the_address_of_a_backend_is_not_logged(
+    drive, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """httpx logs every address at INFO: not those of backends, which may hold what money was paid for."""
+    caplog.set_level("INFO", logger="httpx")
+    await drive(call(backend, "/echo"))
+    assert "/echo" not in caplog.text
+    httpx.post(backend.url + "/echo", content=b"the program's own", headers={"x-key": "test-key"}, timeout=PATIENT_S)
+    assert "/echo" in caplog.text
 
 
 # httpx does not close the generators inside its response when reading stops early; trio warns of each.
