@@ -86,6 +86,9 @@ class Agent:
             fresh = challenge_in(passage)
             if fresh.id == challenge.id:
                 return False
+            record = self.world.state.charges[charge]
+            still_open = record.state == "pending" and self.world.state.now < record.expires_at
+            assert not still_open, f"{charge} can still be paid, and another payment is asked for"
             if self.endings.get(charge) != "delivered":
                 self.endings[charge] = str(loads_object(passage.response.body)["type"]).rpartition("/")[2]
             return True
