@@ -3,9 +3,19 @@
 import sys
 from collections.abc import Callable
 
+import attrs
 import pytest
 
-from flovia.client import Declined, PaidAnswer, Payment, PaymentContext, ReceiptUnverified, ReceiptWrong, Uncertain
+from flovia.client import (
+    Declined,
+    PaidAnswer,
+    Payment,
+    PaymentContext,
+    ReceiptUnverified,
+    ReceiptWrong,
+    Uncertain,
+    Unconfirmed,
+)
 from flovia.client.hitpay import Checkout, GrantFiles, HitPayWallet, Pins, SavedMethodWallet, qr_text, show_in_terminal
 from flovia.client.hitpay.receipts import verify
 from flovia.client.hitpay.terminal import checkout_text
@@ -107,18 +117,29 @@ def test_a_state_it_does_not_know_is_waited_out() -> None:
     """A new word of the broker's decides nothing: at the end nobody knows."""
     world = says({**PENDING, "status": "thinking"})
     started = world.clock()
-    assert isinstance(drive(wallet().pay(challenge(), CONTEXT), world), Uncertain)
+    assert isinstance(drive(wallet(present_s=1000).pay(challenge(), CONTEXT), world), Uncertain)
     assert 600 == world.clock() - started
+
+
+def test_the_server_is_asked_in_between() -> None:
+    """Every 20 s the credential may be tried; the time of the whole counts from the first question to the wallet."""
+    world, shown = says(PENDING), list[Checkout]()
+    started = world.clock()
+    context = attrs.evolve(CONTEXT, asked_at=started)
+    for attempt in range(1, 30):
+        verdict = drive(wallet(shown.append).pay(challenge(), attrs.evolve(context, attempt=attempt)), world)
+        assert isinstance(verdict, Unconfirmed)
+        assert 20 * attempt == world.clock() - started
+    assert isinstance(drive(wallet().pay(challenge(), attrs.evolve(context, attempt=30)), world), Uncertain)
+    assert (600, 1) == (world.clock() - started, len(shown))
 
 
 def test_it_does_not_wait_beyond_the_challenge() -> None:
     """Half a minute after the challenge's end the broker has said what there is to say."""
-    import attrs
-
     world = says(PENDING)
     started = world.clock()
     context = attrs.evolve(CONTEXT, expires_at=started + 60)
-    assert isinstance(drive(wallet().pay(challenge(), context), world), Uncertain)
+    assert isinstance(drive(wallet(present_s=1000).pay(challenge(), context), world), Uncertain)
     assert 90 == world.clock() - started
 
 
