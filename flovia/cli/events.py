@@ -47,7 +47,7 @@ def events(
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
         limit: how many, at most.
         as_json: one JSON object a line.
-        paid: only the attempts that were paid and delivered.
+        paid: only the attempts that were paid and delivered, also those that were refunded since.
         raw: the events themselves, not joined.
     """
     url = ledger_of(ledger)
@@ -88,7 +88,14 @@ def ledger_of(given: str | None) -> str:
 
 
 def _attempts(events: Sequence[Event], *, paid: bool) -> list[JoinedEvent]:
-    return [one for one in join(events) if not paid or one.insight == CONVERTED]
+    return [one for one in join(events) if not paid or _bought(one)]
+
+
+def _bought(joined: JoinedEvent) -> bool:
+    """Whether it was paid and delivered, also if money went back since."""
+    if joined.insight == CONVERTED:
+        return True
+    return joined.refunded is not None and joined.response_status is not None and joined.response_status < 400
 
 
 def _newest(ledger: Ledger, count: int) -> list[Event]:

@@ -99,7 +99,7 @@ def pay(
         resume: present the credential kept under this reference again, once it is paid. Pays nothing.
         state: the folder for kept credentials; without it the user's own.
     """
-    printer = Printer(as_json=as_json)
+    printer = Printer(as_json=as_json, state=state)
     progress = Progress(printer)
     endpoint = broker or os.environ.get("HITPAY_MPP_ENDPOINT") or None
     try:

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import shlex
 import sys
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -44,8 +46,9 @@ class WouldPay:
 class Printer:
     """Standard output and standard error of one run."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, state: Path | None = None) -> None:
         self.as_json = as_json
+        self._state = state
         self._line = False
         self._said_at: float | None = None
 
@@ -120,7 +123,8 @@ class Printer:
             self._json({"exit": status, "error": text, "reference": reference, "paid": None})
         complain(text)
         if reference is not None:
-            self.note(f"resume it with: flovia pay --resume {reference}")
+            state = "" if self._state is None else f" --state {shlex.quote(str(self._state))}"
+            self.note(f"resume it with: flovia pay --resume {reference}{state}")
 
     def _json(self, members: dict[str, JsonValue]) -> None:
         sys.stdout.write(json.dumps(members) + "\n")

@@ -33,6 +33,7 @@ from flovia.core.guard import Services, as_payer
 from flovia.core.http import Headers, HttpRequest, HttpResponse
 from flovia.core.issuing import Issuer
 from flovia.core.offers import Offer
+from flovia.core.owed import Late
 from flovia.core.passage import (
     DROP,
     DROP_CHALLENGES,
@@ -223,8 +224,7 @@ class Redeemer(Issuer):
             yield from self._release(trace, key, fence, park=True)
             return self._refuse(request, trace, "internal-payment-error")
         if problem is not None:
-            # Money moved, but not the money that was asked for. It stays on record as unmatched.
-            trace.note(ev.PAYMENT_UNMATCHED, self._clock(), problem=problem)
+            yield from self._owe(trace, candidate, verdict, problem)
             yield from self._release(trace, key, fence, park=False)
             return (yield from self._challenge(request, trace, problem))
 
@@ -261,6 +261,29 @@ class Redeemer(Issuer):
             yield from self._release(trace, key, fence, park=False)
             return (yield from self._challenge(request, trace, "verification-failed"))
         return self._refuse(request, trace, "in-flight", 1)
+
+    def _owe(self, trace: Trace, candidate: Candidate, paid: Paid, problem: str) -> Flow[None]:
+        """Put money on record that moved and is not the money that was asked for: it has to go back."""
+        now = self._clock()
+        asked = trace.offer_amount, trace.offer_currency
+        trace.offer_amount, trace.offer_currency = paid.amount, paid.currency.lower()
+        trace.note(ev.PAYMENT_UNMATCHED, now, problem=problem)
+        trace.offer_amount, trace.offer_currency = asked
+        if paid.amount <= 0:
+            return  # nothing that could go back
+        *before, unmatched = trace.take()
+        proof = f"{candidate.plan.method}|{paid.reference}"
+        yield Late(
+            f"{candidate.key}|{proof}",
+            proof,
+            paid.reference,
+            paid.amount,
+            paid.currency.lower(),
+            now + self._redeem_for_s,
+            (unmatched,),
+        )
+        # Told before, it is not told again; the rest of this request is.
+        trace.rows.extend(before)
 
     def _not_claimed(self, request: HttpRequest, trace: Trace, claimed: ClaimResult) -> Flow[HttpResponse]:
         match claimed.outcome:

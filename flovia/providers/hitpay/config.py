@@ -4,6 +4,7 @@
 day it does, one line changes here, or one argument where the provider is made.
 """
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, cast
@@ -15,6 +16,8 @@ from flovia.core.http import HttpRequest
 from flovia.core.limiter import Rate
 from flovia.providers.hitpay.endpoints import SANDBOX_BROKER, Endpoint, api_endpoint, broker_endpoint
 from flovia.signed.limits import DEFAULT_LIMITS, SignedLimits
+
+_log = logging.getLogger("flovia")
 
 Profile = Literal["core", "hitpay", "dual", "auto"]
 Source = Literal["documented", "choice"]
@@ -221,6 +224,12 @@ class HitPayConfig:
             raise WiringError(
                 "HITPAY_MPP_ENDPOINT is this machine, and HITPAY_API_KEY does not start with test_: a real key is not"
                 " sent to a local sandbox, use test_anything"
+            )
+        if broker.environment == "sandbox" and not test:
+            # Not refused: HitPay's own pages show keys of several forms.
+            _log.warning(
+                "HITPAY_API_KEY does not start with test_ and HITPAY_MPP_ENDPOINT is HitPay's sandbox: is it the key of"
+                " the sandbox dashboard?"
             )
 
     @property
