@@ -90,6 +90,20 @@ class LedgerVerbs(Protocol):
         """Extend a delivery."""
         ...
 
+    def late(
+        self,
+        key: str,
+        proof: str,
+        payment_id: str,
+        amount: int,
+        currency: str,
+        keep_until: float,
+        events: tuple[EventRow, ...],
+        /,
+    ) -> bool:
+        """Record money that can buy nothing, with its refund due."""
+        ...
+
     def find(self, key: str, /) -> PaymentView | None:
         """Look at one payment."""
         ...

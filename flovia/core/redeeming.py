@@ -273,15 +273,13 @@ class Redeemer(Issuer):
             return  # nothing that could go back
         *before, unmatched = trace.take()
         proof = f"{candidate.plan.method}|{paid.reference}"
-        yield Late(
-            f"{candidate.key}|{proof}",
-            proof,
-            paid.reference,
-            paid.amount,
-            paid.currency.lower(),
-            now + self._redeem_for_s,
-            (unmatched,),
-        )
+        keep_until = now + self._redeem_for_s
+        late = (f"{candidate.key}|{proof}", proof, paid.reference, paid.amount, paid.currency.lower(), keep_until)
+        ledger = self._ledger
+        if ledger.direct:
+            ledger.late(*late, (unmatched,))
+        else:
+            yield Late(*late, (unmatched,))
         # Told before, it is not told again; the rest of this request is.
         trace.rows.extend(before)
 

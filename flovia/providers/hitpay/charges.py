@@ -151,7 +151,7 @@ class Charges:
                 return (yield from self._not_paid(presented, asked))
             case 409:
                 # It was verified before and the answer was lost: paid for sure, and nobody is asked again.
-                return (yield from self._by_core(asked)) or Unknown()
+                return (yield from self._by_core(asked, anyway=True)) or Unknown()
             case 410:
                 return NotPaid(problem="payment-expired")
             case 404:
@@ -166,11 +166,13 @@ class Charges:
 
     def _not_paid(self, presented: Presented, asked: wire.Asked) -> Flow[Verdict]:
         """The broker says that it has not been paid. So it has not, unless its status got stuck."""
-        found = yield from self._by_core(asked)
+        expires = presented.challenge.expires
+        over = expires is None or parse_expires(expires) <= (yield from now())
+        # Before anybody is asked to pay a second time HitPay itself is asked, whatever the settings say.
+        found = yield from self._by_core(asked, anyway=over)
         if found is not None:
             return found
-        expires = presented.challenge.expires
-        if expires is None or parse_expires(expires) <= (yield from now()):
+        if over:
             return NotPaid(problem="payment-expired")
         look = wire.look_again(presented, asked, self._config)
         return NotPaid(retry_after_s=self._config.retry_after_s, same_challenge=True, look=look)
@@ -207,9 +209,9 @@ class Charges:
             data=_data(record),
         )
 
-    def _by_core(self, asked: wire.Asked) -> Flow[Verdict | None]:
+    def _by_core(self, asked: wire.Asked, *, anyway: bool = False) -> Flow[Verdict | None]:
         """What the core API says about a charge, where that may be asked: paid, or nothing."""
-        if not self._config.core_fallback:
+        if not (self._config.core_fallback or anyway):
             return None
         request_id = request_id_of(asked.checkout_url)
         found = None if request_id is None else (yield from self._api.payment_request(request_id))

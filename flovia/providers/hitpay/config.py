@@ -82,6 +82,13 @@ class HitPayConfig:
     bare_charge_id: bool = attrs.field(
         default=False, metadata=_choice("take a bare mpp_ch_… as a credential: whoever saw the polling URL has it")
     )
+    charge_id_json: bool = attrs.field(
+        default=False,
+        metadata=_choice(
+            "take base64url JSON that holds a charge's id and no echoed challenge: whoever saw the polling URL, or the"
+            " reference on the checkout page, could fetch what somebody else has paid for"
+        ),
+    )
     retry_after_s: int = attrs.field(
         default=2,
         metadata=_choice("what an agent waits while the payment is pending; HitPay's samples poll every 1.5 to 2 s"),

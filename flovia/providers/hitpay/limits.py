@@ -14,8 +14,6 @@ from flovia.core.limiter import Rate
 from flovia.providers.hitpay.calls import NAMESPACE
 from flovia.providers.hitpay.config import HitPayConfig
 
-_RACES: Final = 6
-"""Slots tried from the oldest one on: others may take one in the same instant."""
 _FULL_S: Final = 1.0
 """How long nobody looks again once all slots were taken."""
 
@@ -28,14 +26,15 @@ def take_creation(config: HitPayConfig, client: str) -> Flow[int]:
 
 
 def _take(name: str, rate: Rate) -> Flow[int]:
-    # Slots are taken in turn, so that the one after the last is the oldest: if it is not free, none is.
+    # Slots are taken in turn, so the one after the last is most likely free. The mark of the last is a hint: of two
+    # that come at once the later may set it back. So only who has found every slot taken says that it is full.
     last, full_until = _read((yield from recall(NAMESPACE, f"permit {name}")))
     at = yield from now()
     if at < full_until:
         return max(1, math.ceil(full_until - at))
     own = f"{at:.3f} {(yield from token())}"
     free_at = at + rate.seconds
-    for step in range(1, min(_RACES, rate.count) + 1):
+    for step in range(1, rate.count + 1):
         slot = (last + step) % rate.count
         holder = yield from remember(NAMESPACE, f"permit {name} {slot}", own, ttl_s=rate.seconds, if_absent=True)
         if holder == own:

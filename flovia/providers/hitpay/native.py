@@ -17,7 +17,6 @@ from flovia.providers.hitpay.config import HitPayConfig
 from flovia.signed import GRANT, BadToken, open_jws
 
 _CHARGE: Final = re.compile(r"mpp_ch_[A-Za-z0-9_-]{1,120}").fullmatch
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
 _NAMES: Final = ("challenge_id", "challengeId", "charge_id")
 MAX_NATIVE: Final = 16384
 
@@ -34,7 +33,8 @@ def read_native(token: str, config: HitPayConfig) -> Native | None:
     """What a token in HitPay's form says; None if it has none of the forms.
 
     * a JWS of typ ``mpp-spm+jwt``: a grant (documented)
-    * base64url JSON with ``challenge_id``, ``challengeId`` or ``charge_id``: a paid charge
+    * base64url JSON with ``challenge_id``, ``challengeId`` or ``charge_id``: a paid charge, only where
+      ``charge_id_json`` is set
     * base64url JSON with ``saved_method_jws``: a grant
     * ``mpp_ch_…`` alone, only where ``bare_charge_id`` is set
     """
@@ -57,9 +57,12 @@ def read_native(token: str, config: HitPayConfig) -> Native | None:
     grant = members.get("saved_method_jws")
     if isinstance(grant, str) and grant:
         return Native(grant=grant)
+    if not config.charge_id_json:
+        return None
     named = [found for name in _NAMES if (found := members.get(name)) is not None]
     ident = named[0] if named and named.count(named[0]) == len(named) else None
-    return Native(charge_id=ident) if isinstance(ident, str) and _ID(ident) else None
+    # Not the id of a saved method, which stands in the link of its setup: whoever saw that could spend from it.
+    return Native(charge_id=ident) if isinstance(ident, str) and _CHARGE(ident) else None
 
 
 def is_native(request: HttpRequest, config: HitPayConfig) -> bool:

@@ -26,6 +26,7 @@ def handler(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable
 def make_app() -> WSGIApplication:
     """Paid routes everywhere, and the webhook receiver at /hooks/hitpay."""
     config = attrs.evolve(from_environ(), core_fallback=os.environ.get("E2E_CORE_FALLBACK") == "1", call_s=20.0)
+    config = attrs.evolve(config, charge_id_json=True)
     if os.environ.get("E2E_MANY"):
         many = Rate(count=1000, seconds=60.0)
         config = attrs.evolve(config, creations=many, creations_per_client=many, breaker_failures=100)

@@ -324,6 +324,7 @@ def config(**settings: object) -> HitPayConfig:
         "webhook_salts": (SALT,),
         "broker": BROKER,
         "api": API,
+        "charge_id_json": True,
         "creations_per_client": Rate(count=1000, seconds=60.0),
         "creations": Rate(count=1000, seconds=60.0),
     }

@@ -1,9 +1,12 @@
 """Nobody floods HitPay through us: permits, the breaker, and who may share a charge."""
 
+import random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flovia.core.effects import Flow
+from flovia import runtime
+from flovia.core.effects import Flow, Now, Token
 from flovia.core.errors import HttpError
 from flovia.core.limiter import Rate
 from flovia.ledger.memory import MemoryLedger
@@ -223,3 +226,34 @@ class TestWaiting:
                 world.hand.ledger._texts[namespace, key] = (until, "{")
         world.challenge()
         assert 2 == len(world.hitpay.called("create"))
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32), st.integers(1, 20), st.integers(1, 40))
+def test_permits_under_races(seed: int, count: int, callers: int) -> None:
+    """However those that come at once overtake each other: as many get a permit as there are, and no one too few."""
+    chance, clock, ledger = random.Random(seed), ManualClock(), MemoryLedger()
+    limits = config(creations_per_client=Rate(count=1000, seconds=60.0), creations=Rate(count=count, seconds=60.0))
+    world = runtime.World(ledger=ledger, clock=clock)
+    waiting: list[tuple[Flow[int], object]] = []
+    waits: list[int] = []
+    for number in range(callers):
+        flow = take_creation(limits, f"c{number}")
+        waiting.append((flow, flow.send(None)))
+    while waiting:
+        flow, effect = waiting.pop(chance.randrange(len(waiting)))
+        try:
+            waiting.append((flow, flow.send(_perform(effect, world))))
+        except StopIteration as stop:
+            waits.append(stop.value)
+    assert min(count, callers) == waits.count(0)
+
+
+def _perform(effect: object, world: runtime.World) -> object:
+    match effect:
+        case Now():
+            return world.clock()
+        case Token():
+            return world.tokens()
+        case _:
+            return world.ledger_call(effect)  # type: ignore[arg-type]  # remember and recall

@@ -73,6 +73,16 @@ def test_pending_and_unknown() -> None:
     assert (402, "invalid-challenge") == problem(world.refusal(request(b64({"challenge_id": "mpp_ch_never"}))))
 
 
+def test_the_id_of_a_charge_is_no_secret() -> None:
+    """By default nobody fetches with a charge's id what somebody else has paid for; nor does a setup's id charge."""
+    world = World(charge_id_json=False)
+    challenge = world.challenge()
+    world.hitpay.pay(charge_id(challenge))
+    assert (402, "malformed-credential") == problem(world.refusal(request(b64({"challenge_id": charge_id(challenge)}))))
+    assert world.enter(request(credential(challenge))).grant is not None
+    assert read_native(b64({"challenge_id": "mpp_spm_0123456789"}), config()) is None
+
+
 def test_a_bare_charge() -> None:
     """``mpp_ch_…`` alone counts only where it is allowed: whoever saw the polling URL has it."""
     for allowed in (False, True):

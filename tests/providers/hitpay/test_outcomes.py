@@ -172,7 +172,6 @@ class TestOneTime:
             reply(401, {"error": "bad_key"}),
             reply(400, {}),
             reply(422, {"error": "nonce_mismatch"}),
-            reply(409, {"error": "already_verified"}),
             reply(200, {}),
             reply(200, {"receipt_jws": 1}),
             reply(200, [1]),
@@ -422,6 +421,25 @@ class TestCreating:
 
 class TestCoreFallback:
     """A broker whose status is stuck, with the core API asked as well."""
+
+    def test_verified_before_and_core_down(self) -> None:
+        """A single-use verification whose answer was lost stays unknown while the core API cannot say."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        world.hitpay.given["verify"] = [reply(409, {"error": "already_verified"})]
+        world.hitpay.given["request"] = [reply(500)]
+        assert (503, "outcome-unknown") == problem(world.refusal(request(credential(challenge))))
+        world.hitpay.given["verify"] = [reply(409, {"error": "already_verified"})]
+        assert world.enter(request(credential(challenge))).grant is not None
+
+    def test_over_and_perhaps_paid(self) -> None:
+        """Before a second payment is asked for the core API is: a broker may be stuck with what was paid in time."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay_at_core(charge_id(challenge))
+        world.hand.clock.advance(901)
+        assert world.enter(request(credential(challenge))).grant is not None
 
     def test_off(self) -> None:
         """By default only the broker's word counts."""
