@@ -185,8 +185,6 @@ def _refusal(payment_id: str, opening: RefundOpening) -> RefundError:
 
     wait = opening.retry_after_s
     match opening.outcome:
-        case "unknown" | "open":
-            return _unknown(payment_id)
         case "delivering":
             return RefundError(
                 "delivering",
@@ -218,6 +216,8 @@ def _refusal(payment_id: str, opening: RefundOpening) -> RefundError:
                 f"what {payment_id} paid is no longer on record, it is from an earlier version; refund it where you"
                 " manage your payments with the provider",
             )
+        case _:  # unknown: forgotten between two questions
+            return _unknown(payment_id)
 
 
 def _ask(provider: RefundingProvider, order: RefundOrder, seconds: float) -> Flow[RefundVerdict]:

@@ -48,6 +48,14 @@ def test_a_paid_answer_passes(seen: flovia.PaidApi, shop: Shop, field: str) -> N
     assert "r1" == shop.ledger.read_events()[1][1].payment_id
 
 
+def test_a_credential_that_cannot_be_read(seen: flovia.PaidApi, shop: Shop) -> None:
+    """What a client sends is the handler's business: here it names no challenge, and the answer is judged as ever."""
+    passage = seen.enter(request("Payment"))
+    passage.start(200, flovia.Headers.of([("payment-receipt", RECEIPT)]))
+    seen.leave(passage, completed=True)
+    assert [None] * 3 == [event.challenge_id for _, event in shop.ledger.read_events()]
+
+
 def test_an_unguarded_answer_is_withheld(seen: flovia.PaidApi, shop: Shop) -> None:
     """A 2xx without a receipt becomes 500: a route that lost its gate is not free."""
     passage = seen.enter(request())

@@ -8,11 +8,13 @@ import attrs
 import pytest
 
 import flovia
+from flovia import runtime
 from flovia.core.challenge import Challenge, format_expires, parse_challenges
 from flovia.core.credential import Credential, format_credential
 from flovia.core.effects import Flow, now
 from flovia.core.encoding import JsonObject, loads_object
 from flovia.core.http import Body, BodyState, Headers
+from flovia.core.issued import find_issued
 from flovia.core.passage import Passage
 from flovia.core.problems import FLOVIA, ProblemType
 from flovia.core.provider import (
@@ -207,17 +209,19 @@ class TestRefusals:
         door.shop.clock.advance(400)
         assert (402, "payment-expired", None, True) == said(door.refusal(token))
 
-    def test_at_once(self) -> None:
+    @pytest.mark.parametrize("open_outcome", [True, False])
+    def test_at_once(self, open_outcome: bool) -> None:
         """Also where verify refuses before it asks for anything."""
 
         @attrs.define(kw_only=True)
         class Quick(Toy):
             def verify(self, presented: Presented) -> Flow[Verdict]:
-                raise Refusal(CLOSED)
+                raise Refusal(CLOSED, open_outcome=open_outcome)
                 yield  # pragma: no cover  # makes it a flow
 
         door = Door(Quick())
         assert (503, "closed", None, False) == said(door.refusal(door.credential(door.challenge())))
+        assert open_outcome == ("payment.unknown" in door.shop.events())
 
     def test_its_text(self) -> None:
         """The exception names the problem and nothing else."""
@@ -333,6 +337,14 @@ class TestReceipt:
         assert {"a": "b"} == read_data(record)
         assert {} == read_data(write_record(attrs.evolve(paid, data={}), None, "2030-01-01T00:00:00Z"))
         assert 5 == len(json.loads(write_record(attrs.evolve(paid, data={}), None, "2030-01-01T00:00:00Z")))
+
+
+def test_a_challenge_that_was_kept_and_cannot_be_read() -> None:
+    """A store that somebody else wrote to stands for no challenge."""
+    door = Door(Toy())
+    door.shop.ledger.remember("issued", "toy|x", "no challenge", 60.0, False)
+    world = runtime.World(ledger=door.shop.ledger)
+    assert runtime.run(find_issued("toy", "x"), world) is None
 
 
 class TestAdopting:

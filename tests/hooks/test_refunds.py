@@ -12,6 +12,7 @@ import pytest
 import flovia
 from flovia import CallerError, Price, RefundError, WiringError
 from flovia.core.errors import LedgerError
+from flovia.core.owed import RefundOpening
 from flovia.core.provider import Provider
 from flovia.ledger.memory import MemoryLedger
 from flovia.providers.base import Flow, Refunded, RefundOrder, RefundVerdict, sleep
@@ -181,6 +182,25 @@ def test_one_id_under_two_methods(shop: Shop) -> None:
         shop.flo.refund(payment)
     assert "refunded" == shop.flo.refund(payment, provider=twin).status
     assert "delivered" == shop.state(payment)
+
+
+def test_two_providers_of_one_method(shop: Shop) -> None:
+    """Two routes may have a provider each that takes the same method: the first of them is asked, once."""
+    gate = shop.flo.paid_api(provider=MockProvider(), price="1.00 USD")
+    shop.flo.paid_api(provider=MockProvider(recipient="somebody else"), price="1.00 USD")
+    (challenge,) = challenges(gate.enter(request()).response)
+    passage = gate.enter(request(pay(challenge)))
+    deliver(gate, passage)
+    assert passage.grant is not None
+    assert "refunded" == shop.flo.refund(passage.grant.payment_id).status
+
+
+def test_forgotten_between_two_questions(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The payment was there when it was looked for, and is gone when its refund is ordered."""
+    payment, _ = shop.buy()
+    gone = RefundOpening(outcome="unknown")
+    monkeypatch.setattr(shop.flo.ledger, "open_refund", lambda *_: gone)
+    assert "unknown" == code(lambda: shop.flo.refund(payment))
 
 
 # --- deliveries -----------------------------------------------------------------------------------------------

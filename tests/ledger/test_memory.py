@@ -110,3 +110,5 @@ def test_forks(ledger: MemoryLedger, clock: ManualClock) -> None:
     for key in ("a", "c"):
         with pytest.raises(LedgerError, match="another process"):
             claim(ledger, clock, key)
+    with pytest.raises(LedgerError, match="another process"):
+        ledger.late("a|p", "p", "p", 100, "usd", clock() + 60, ())
