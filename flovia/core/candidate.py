@@ -12,7 +12,7 @@ from flovia.core.fingerprint import Fingerprints
 from flovia.core.http import BodyState, HttpRequest
 from flovia.core.money import check_amount
 from flovia.core.offers import HEADER_FIELD, OfferPlan
-from flovia.core.scope import Opaque, Scopes
+from flovia.core.scope import Scopes
 
 
 class Candidate:
@@ -22,7 +22,7 @@ class Candidate:
     under the same ``fingerprint`` can still be redeemed. ``amount`` is in base units.
     """
 
-    __slots__ = ("amount", "authentic", "charge", "credential", "currency", "fingerprint", "key", "opaque", "plan")
+    __slots__ = ("amount", "authentic", "charge", "credential", "currency", "extra", "fingerprint", "key", "plan")
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Candidate:
         charge: JsonObject,
         amount: int,
         currency: str,
-        opaque: Opaque,
+        extra: JsonObject,
         key: str,
         fingerprint: str,
         authentic: bool,
@@ -41,7 +41,7 @@ class Candidate:
         self.charge = charge
         self.amount = amount
         self.currency = currency
-        self.opaque = opaque
+        self.extra = extra
         self.key = key
         self.fingerprint = fingerprint
         self.authentic = authentic
@@ -100,10 +100,10 @@ class Checker:
                 asked = _Asked(self._keyring, self._realm, plan, echo.request)
             # From here on the echo is ours, or a payment on record will have to vouch for it.
             authentic = asked.prefix.verify(rest, echo.id)
-            opaque = self._scopes.read(echo.opaque or "", request) if self._belongs(request, field, echo) else None
+            extra = self._scopes.read(echo.opaque or "", request) if self._belongs(request, field, echo) else None
         except ParseError:
             return "invalid-challenge"
-        if opaque is None:
+        if extra is None:
             return "invalid-challenge"
         if len(plans) > 1:
             plan = next((p for p in plans if p.price is not None and p.price.currency == asked.currency), plan)
@@ -113,7 +113,7 @@ class Checker:
             asked.charge,
             asked.amount,
             asked.currency,
-            opaque,
+            extra,
             self._prefix + echo.id,
             asked.fingerprints.of(rest, credential.payload),
             authentic,

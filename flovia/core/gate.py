@@ -20,7 +20,7 @@ from flovia.core.effects import Deliver, Fail, Flow, Renew
 from flovia.core.errors import CallerError, LedgerError
 from flovia.core.exchange import ADMITTED, EXCHANGE, RECEIVED, step
 from flovia.core.guard import DAY_S, Services
-from flovia.core.http import BodyState, HttpRequest, HttpResponse
+from flovia.core.http import NO_BODY, BodyState, HttpRequest, HttpResponse
 from flovia.core.offers import Offer
 from flovia.core.passage import Passage, Trace
 from flovia.core.provider import Refusal
@@ -118,9 +118,10 @@ class Gate(Adopter):
 
     def _examine(self, request: HttpRequest, trace: Trace) -> Candidate | HttpResponse | str:
         """A credential worth taking to the ledger; else the refusal, or the problem of the 402 to answer with."""
-        refusal = self._blocked(request, trace)
-        if refusal is not None:
-            return refusal
+        if not self._anywhere or request.multiprocess or request.body is not NO_BODY:
+            refusal = self._blocked(request, trace)
+            if refusal is not None:
+                return refusal
         field = self._field(request)
         values = request.headers.get_all(field)
         if not values or request.http_method == "HEAD":

@@ -16,6 +16,7 @@ from flovia.core.errors import FloviaError
 from flovia.core.http import HttpRequest
 from flovia.core.money import Price
 from flovia.core.problems import ProblemType
+from flovia.core.scope import read_opaque
 
 _NOTHING: Final[JsonObject] = MappingProxyType({})
 
@@ -93,9 +94,16 @@ class Presented:
     payload: JsonObject = attrs.field(repr=False)
     source: str | None
     opaque: JsonObject = attrs.field(repr=False)
-    nonce: str
+    _nonce: str | None
     attempt: int
     request: HttpRequest
+
+    @property
+    def nonce(self) -> str:
+        """128 random bits, base64url; read from the challenge when somebody asks for them."""
+        if self._nonce is None:
+            self._nonce = read_opaque(self.challenge.opaque or "").nonce
+        return self._nonce
 
 
 @attrs.define(kw_only=True)

@@ -305,15 +305,15 @@ class Redeemer(Issuer):
     # --- the provider's word ----------------------------------------------------------------------------------
 
     def _presented(self, request: HttpRequest, candidate: Candidate, attempt: int) -> Presented:
-        credential, opaque = candidate.credential, candidate.opaque
+        credential = candidate.credential
         # Positional, as keywords would double the cost of making it.
         return Presented(
             credential.challenge,
             candidate.charge,
             credential.payload,
             credential.source,
-            opaque.extra,
-            opaque.nonce,
+            candidate.extra,
+            None,
             attempt,
             request,
         )

@@ -23,7 +23,7 @@ _NOTHING: Final[JsonObject] = MappingProxyType({})
 # Where the parts of a plain opaque parameter stand in its base64url text. Six bytes, {"n":", come before the nonce,
 # and from byte 30 on all is scope: whole groups of three bytes, so the text of one scope is always the same there.
 _HEAD: Final = b64url_encode(b'{"n":"')
-_NONCE: Final = slice(len(_HEAD), 40)
+_BEFORE_SCOPE: Final = 40
 
 
 class Scopes:
@@ -37,8 +37,8 @@ class Scopes:
         """The scope of a request: 43 characters of base64url. HEAD shares the scope of GET."""
         return self._find(request)[0]
 
-    def read(self, opaque: str, request: HttpRequest) -> "Opaque | None":
-        """The opaque parameter of a challenge for this very request; None if it is for another one.
+    def read(self, opaque: str, request: HttpRequest) -> JsonObject | None:
+        """What a provider added to the opaque parameter of a challenge for this request; None if it is for another.
 
         Only for a text that our MAC is over: of the form that we issue most, not every byte is looked at.
 
@@ -46,11 +46,10 @@ class Scopes:
             ParseError: it is none of ours.
         """
         scope, tail = self._find(request)
-        if opaque.endswith(tail) and len(opaque) == _NONCE.stop + len(tail) and opaque.startswith(_HEAD):
-            # The last two of these bytes close the nonce.
-            return Opaque(b64url_decode(opaque[_NONCE])[:22].decode("latin-1"), scope, _NOTHING)
+        if opaque.endswith(tail) and len(opaque) == _BEFORE_SCOPE + len(tail) and opaque.startswith(_HEAD):
+            return _NOTHING
         found = read_opaque(opaque)
-        return found if found.scope == scope else None
+        return found.extra if found.scope == scope else None
 
     def _find(self, request: HttpRequest) -> tuple[str, str]:
         """The scope, and what it comes to at the end of a plain opaque parameter."""
@@ -58,7 +57,7 @@ class Scopes:
         found = self._cache.get(key)
         if found is None:
             scope = scope_hash(request, self._name)
-            found = scope, opaque_param("n" * 22, scope, {})[_NONCE.stop :]
+            found = scope, opaque_param("n" * 22, scope, {})[_BEFORE_SCOPE:]
             if len(request.path) + len(request.query) <= _CACHED_LENGTH:
                 if len(self._cache) >= _CACHED:
                     self._cache.clear()
