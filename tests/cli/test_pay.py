@@ -310,6 +310,6 @@ def test_the_command_as_a_process(tmp_path: Path, street: Street) -> None:
     out, rest = waiting.communicate(timeout=60)
     assert (130, "") == (waiting.returncode, out), said + rest
     street.sandbox.pay(street.shop.charges[0])
-    reference = rest.split("--resume ")[1].strip()
+    reference = rest.split("--resume ")[1].split()[0]
     done = subprocess.run([*command, "--resume", reference], env=environ, capture_output=True, text=True, check=False)
     assert (0, "goods") == (done.returncode, done.stdout), done.stderr

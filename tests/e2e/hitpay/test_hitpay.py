@@ -92,11 +92,20 @@ def test_another_url(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("amount", "problem"), [("0.50", "payment-insufficient"), ("2.00", "verification-failed")])
-def test_wrong_amount(site: Site, amount: str, problem: str) -> None:
-    """Another sum than was asked opens nothing."""
+def test_wrong_amount(site: Site, amount: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another sum than was asked opens nothing, however often it is tried; what was paid is due, and goes back once."""
     challenge = site.challenge()
     site.sandbox.pay(ident(challenge), amount=amount)
-    assert (402, problem) == code(site.get(token=token(challenge)))
+    for _ in range(2):
+        assert (402, problem) == code(site.get(token=token(challenge)))
+    flo = _shop(site, monkeypatch)
+    try:
+        (due,) = [one for one in flo.refunds_due() if one.payment_id == ident(challenge)]
+        assert f"{due.amount / 100:.2f}" == amount
+        assert "refunded" == flo.refund(due.payment_id).status
+    finally:
+        flo.close()
+    assert amount == site.sandbox.money()["sgd"]["refunded"]  # type: ignore[index]  # JSON of the sandbox
 
 
 def test_broker_down(site: Site) -> None:
@@ -235,10 +244,11 @@ def test_late_and_refunded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     flo = _shop(site, monkeypatch)
     try:
-        (due,) = flo.refunds_due()
-        assert (ident(challenge), 100, "sgd") == (due.payment_id, due.amount, due.currency)
+        # The app is the module's, so other tests may have left money of theirs.
+        (due,) = [one for one in flo.refunds_due() if one.payment_id == ident(challenge)]
+        assert (100, "sgd") == (due.amount, due.currency)
         assert "refunded" == flo.refund(due.payment_id).status
-        assert [] == flo.refunds_due()
+        assert due.payment_id not in [one.payment_id for one in flo.refunds_due()]
     finally:
         flo.close()
     assert "1.00" == site.sandbox.money()["sgd"]["refunded"]  # type: ignore[index]  # JSON of the sandbox
