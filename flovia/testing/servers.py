@@ -269,8 +269,13 @@ def _waitress(app: WSGIApplication, listener: socket.socket) -> Generator[None]:
     def close_all() -> None:
         wasyncore.close_all(channels, ignore_all=True)
 
+    def stop() -> None:
+        # The loop may find close_all, woken by a worker, before this has woken it: then there is nobody left to wake.
+        with contextlib.suppress(OSError):
+            server.trigger.pull_trigger(close_all)
+
     # Channels belong to the loop's thread, so they are closed there; without any the loop ends.
-    with _thread(server.run, lambda: server.trigger.pull_trigger(close_all)):
+    with _thread(server.run, stop):
         yield
     server.task_dispatcher.shutdown()
 
