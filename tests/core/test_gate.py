@@ -550,6 +550,7 @@ class TestVerdicts:
         ("claimed", "expected"),
         [
             ({"paid_amount": "99"}, "payment-insufficient"),
+            ({"paid_amount": "0"}, "payment-insufficient"),
             ({"paid_amount": "101"}, "verification-failed"),
             ({"paid_currency": "sgd"}, "verification-failed"),
         ],

@@ -307,6 +307,17 @@ class TestGateUnderDrivers:
         assert "invalid-challenge" == problem((await paid.aenter(request(pay(challenge)))).response)
         assert threading.get_ident() not in shop.ledger.threads
 
+    async def test_other_money_than_asked(self, shop: Shop) -> None:
+        """It is on record with its refund due, once, however often its credential is presented."""
+        paid = shop.flovia.paid_api(provider="mock", price="1.00 USD")
+        (challenge,) = challenges((await paid.aenter(request())).response)
+        for _ in range(2):
+            response = (await paid.aenter(request(pay(challenge, "ok1", paid_amount="99")))).response
+            assert "payment-insufficient" == problem(response)
+        (due,) = await shop.flovia.arefunds_due()
+        assert (99, "usd") == (due.amount, due.currency)
+        assert 1 == shop.events().count("payment.unmatched")
+
     def test_purchase_blocking(self, shop: Shop) -> None:
         """The same from a WSGI worker, with a failed delivery and a declined proof in between."""
         paid = shop.flovia.paid_api(provider="mock", price="1.00 USD")
