@@ -9,7 +9,7 @@ import atexit
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ def _not_ours(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def _unlogged() -> Iterator[None]:
+def _unlogged() -> Generator[None]:
     """Keep httpx from logging the address of this call; what else the program sends is logged as ever."""
     log = logging.getLogger("httpx")
     log.addFilter(_not_ours)  # twice is once

@@ -94,7 +94,7 @@ class Presented:
     payload: JsonObject = attrs.field(repr=False)
     source: str | None
     opaque: JsonObject = attrs.field(repr=False)
-    _nonce: str | None
+    _nonce: str | None = attrs.field(alias="nonce")
     attempt: int
     request: HttpRequest
 

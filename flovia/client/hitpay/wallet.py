@@ -153,9 +153,13 @@ class HitPayWallet:
         until = started + self.timeout_s
         if context.expires_at is not None:
             until = min(until, max(context.expires_at, started) + LATE_S)
-        pause, tick = min(until, at + self.present_s), self.tick
-        told = None if tick is None else lambda left: tick(left + until - pause)
-        patience = Patience(poll_s=self.poll_s, until=pause, tick=told)
+        pause = min(until, at + self.present_s)
+
+        def tick(left: float) -> None:
+            if self.tick is not None:
+                self.tick(left + until - pause)
+
+        patience = Patience(poll_s=self.poll_s, until=pause, tick=tick)
         found = yield from wait_for(
             terms.polling_url, patience, lambda status: status.status == "paid" or status.status in ENDED
         )
