@@ -88,7 +88,8 @@ def interop(session: nox.Session) -> None:
     npm = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
     session.run(*npm, "--prefix", str(peers), *NODE_PEERS, external=True)
     session.env["FLOVIA_NODE_MODULES"] = str(peers / "node_modules")
-    pytest(session, "tests/interop")
+    # What needs no Node is in the whole suite.
+    pytest(session, "-m", "node", "tests/interop")
 
 
 @nox.session(python="3.11")
@@ -96,7 +97,7 @@ def browser(session: nox.Session) -> None:
     """A person pays in headless Chromium; the browser is the machine's own (FLOVIA_CHROMIUM, or on PATH)."""
     stage_tests(session, "browser")
     session.install("playwright>=1.50")
-    pytest(session, "-m", "browser", "tests/e2e/browser")
+    pytest(session, "-n0", "-m", "browser", "tests/e2e/browser")
 
 
 @nox.session(python="3.11")

@@ -5,6 +5,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,13 @@ SECRET_SETTING = re.compile(r"\b[A-Z_]*(?:SECRET|API_KEY|SALT|PASSWORD)\s*[=:]\s
 DIRECTIVE = re.compile(r"#\s*(?:noqa|type:\s*ignore|pyright:\s*ignore|pragma:\s*no (?:cover|branch))[^#]*")
 
 
-def texts() -> Iterator[tuple[Path, str]]:
+@cache
+def texts() -> tuple[tuple[Path, str], ...]:
     """Every text file of the project, with its path relative to the checkout."""
+    return tuple(_texts())
+
+
+def _texts() -> Iterator[tuple[Path, str]]:
     for name in files():
         try:
             yield name, (ROOT / name).read_text(encoding="utf-8")
@@ -35,11 +41,16 @@ def texts() -> Iterator[tuple[Path, str]]:
             continue  # an image
 
 
+@cache
+def _module(name: Path, text: str) -> ast.Module:
+    return ast.parse(text, str(name))
+
+
 def modules(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
     """Every Python file below ``folders``, parsed."""
     for name, text in texts():
         if name.suffix == ".py" and name.parts[0] in folders:
-            yield name, ast.parse(text, str(name))
+            yield name, _module(name, text)
 
 
 @pytest.mark.parametrize(

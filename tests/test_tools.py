@@ -83,7 +83,7 @@ def test_a_missing_need_skips_unless_it_is_required(monkeypatch: pytest.MonkeyPa
 def test_a_run_that_must_test_the_wheel_refuses_the_tree() -> None:
     """FLOVIA_TEST_INSTALLED=1 stops a run that would silently import the checkout."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/test_docs.py"],
+        [sys.executable, "-m", "pytest", "-n0", "--collect-only", "-q", "tests/test_docs.py"],
         cwd=ROOT,
         env={**os.environ, "FLOVIA_TEST_INSTALLED": "1"},
         capture_output=True,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tests
+from tests.docs import nursery
 from tests.docs.snippets import OTHERS, PROGRAMS, Snippet, all_programs, blocks, pages, programs
 from tests.patience import PROGRAM_S
 from tests.tree import ROOT
@@ -66,8 +67,23 @@ def test_snippet(snippet: Snippet, environment: dict[str, str], tmp_path: Path) 
     file = folder / ("snippet.py" if snippet.language == "python" else "snippet.sh")
     # The same line numbers as on the page, so that a traceback points there.
     file.write_text("\n" * snippet.line + snippet.text, encoding="utf-8")
+    status, output, errors = run(command(snippet, file), folder, environment)
+    if snippet.how.startswith("raises "):
+        assert status == 1, errors
+        assert snippet.how.removeprefix("raises ") in errors.splitlines()[-1]
+    else:
+        assert status == 0, f"{snippet}\n{output}{errors}"
+    if snippet.prints is not None:
+        wanted = ".*?".join(re.escape(part) for part in snippet.prints.strip().split("…"))
+        assert re.fullmatch(wanted, output.strip(), re.DOTALL), f"{snippet} prints\n{output}"
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[int, str, str]:
+    """The exit status, output and errors of a command, run in ``folder``."""
+    if not os.environ.get("CI") and nursery.can_run(command):
+        return nursery.run(command, folder, environment, folder.parent, PROGRAM_S)
     done = subprocess.run(
-        command(snippet, file),
+        command,
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -77,14 +93,7 @@ def test_snippet(snippet: Snippet, environment: dict[str, str], tmp_path: Path) 
         timeout=PROGRAM_S,
         check=False,
     )
-    if snippet.how.startswith("raises "):
-        assert done.returncode == 1, done.stderr
-        assert snippet.how.removeprefix("raises ") in done.stderr.splitlines()[-1]
-    else:
-        assert done.returncode == 0, f"{snippet}\n{done.stdout}{done.stderr}"
-    if snippet.prints is not None:
-        wanted = ".*?".join(re.escape(part) for part in snippet.prints.strip().split("…"))
-        assert re.fullmatch(wanted, done.stdout.strip(), re.DOTALL), f"{snippet} prints\n{done.stdout}"
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("page", pages(), ids=str)

@@ -161,8 +161,8 @@ def test_a_read_only_file(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     open_ledger(f"sqlite:///{path}").close()
     path.chmod(0o444)
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        if folder.stat().st_uid == os.geteuid() and folder.name.startswith(("pytest", tmp_path.name)):
+    for folder in (tmp_path, *tmp_path.parents[:4]):
+        if folder.stat().st_uid == os.geteuid() and folder.name.startswith(("pytest", "popen", tmp_path.name)):
             folder.chmod(0o755)
     messages: list[str] = []
     as_nobody(lambda: messages.append(refusal(f"sqlite:///{path}")))
