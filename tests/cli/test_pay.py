@@ -17,6 +17,7 @@ from flovia.cli.pay_wallets import Progress
 from flovia.client import PendingFiles
 from tests.client.hitpay.conftest import Street, street
 from tests.client.server import Say, nobody_listens, sells, serving, unpaid
+from tests.patience import PROGRAM_S
 
 __all__ = ["street"]  # a fixture
 
@@ -307,7 +308,7 @@ def test_the_command_as_a_process(tmp_path: Path, street: Street) -> None:
         if "waiting for" in line:
             break
     waiting.send_signal(signal.SIGINT)
-    out, rest = waiting.communicate(timeout=60)
+    out, rest = waiting.communicate(timeout=PROGRAM_S)
     assert (130, "") == (waiting.returncode, out), said + rest
     street.sandbox.pay(street.shop.charges[0])
     reference = rest.split("--resume ")[1].split()[0]

@@ -14,6 +14,7 @@ from flovia.ledger.opening import open_ledger
 from tests.core.world import Clock, problem, request
 from tests.hooks.bank import event, sign
 from tests.hooks.conftest import Shop
+from tests.patience import PROGRAM_S
 
 CRASH = """
 import os, signal, sys
@@ -50,7 +51,7 @@ def crash(shop_url: str, ledger: str, point: str, payment: str) -> None:
     """Let a process die at a point."""
     command = [sys.executable, "-c", CRASH, shop_url, ledger, point, payment]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_S, check=False, env=environment)
     assert (-signal.SIGKILL, "") == (done.returncode, done.stdout), done.stderr
 
 

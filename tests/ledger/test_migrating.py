@@ -21,6 +21,7 @@ from flovia.ledger.base import Ledger
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql_schema import OLDEST_READER, SCHEMA_VERSION
 from flovia.testing.ledger_steps import DAY_S, DELIVER_S, ManualClock, claim, settle
+from tests.patience import PROGRAM_S
 
 DUMP = Path(__file__).with_name("version1.sql")
 
@@ -197,7 +198,7 @@ def test_opened_by_many_at_once(path: Path) -> None:
 
     def start(_: int) -> int:
         command = [sys.executable, "-c", OPEN, f"sqlite:///{path}"]
-        return subprocess.run(command, check=False, timeout=60).returncode
+        return subprocess.run(command, check=False, timeout=PROGRAM_S).returncode
 
     with ThreadPoolExecutor(4) as pool:
         assert [0] * 4 == list(pool.map(start, range(4)))
