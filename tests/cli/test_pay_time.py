@@ -50,7 +50,8 @@ def test_redirects_share_the_time(tmp_path: Path) -> None:
 
     def talk(peer: Peer) -> None:
         while peer.request():
-            peer.drip(iter((b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n", b"", b"", b"", b"", b"Location: /\r\n\r\n")))
+            head = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: /\r\n\r\n"
+            peer.drip(iter([head[:20], b"", b"", b"", head[20:]]))
 
     with serving(talk) as server:
         assert 1 == run(["pay", f"http://127.0.0.1:{server.port}", *SOON, "--state", str(tmp_path)])
