@@ -1,5 +1,8 @@
 """HTTP calls to payment backends for the drivers: one deadline for the whole call, a size cap, no redirects.
 
+The deadline holds from looking for a connection to the last byte of the answer, however slowly it comes; blocking
+calls have it from :mod:`flovia.deadline_transport`, which also says what no blocking call can bound.
+
 httpx is imported on the first call. Answers are read raw: a backend that compresses is not asked to and its
 bytes are not inflated, so a small answer cannot become a large one. No log line names the address: to whoever
 knows it, a backend's address may be worth money.
@@ -8,11 +11,10 @@ knows it, a backend's address may be worth money.
 import atexit
 import logging
 import os
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flovia.core.effects import HttpCall, HttpReply
 from flovia.core.errors import HttpError
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     import httpx
 
 _clients: "dict[str, httpx.Client]" = {}
+
+_BEGUN: Final = "http11.send_request_headers"
+"""httpcore's event from which on something may have reached the backend."""
+
 _ours: ContextVar[bool] = ContextVar("flovia_backend_call", default=False)
 
 
@@ -79,25 +85,29 @@ def send(call: HttpCall) -> HttpReply:
     """
     import httpx
 
+    from flovia.deadline_transport import DeadlineTransport, environment_proxies, within
+
     client = _clients.get("sync")
     if client is None:
-        client = _clients["sync"] = httpx.Client(follow_redirects=False)
+        client = httpx.Client(transport=DeadlineTransport(), mounts=environment_proxies(), follow_redirects=False)
+        _clients["sync"] = client
         atexit.register(client.close)
-    until = time.monotonic() + call.deadline_s
     body = bytearray()
     try:
         with (
             _unlogged(),
             client.stream(
-                call.http_method, call.url, headers=_headers(call), content=call.body, timeout=call.deadline_s
+                call.http_method,
+                call.url,
+                headers=_headers(call),
+                content=call.body,
+                extensions=within(call.deadline_s),
             ) as response,
         ):
             for chunk in response.iter_raw():
                 body += chunk
                 if len(body) > call.max_bytes:
                     raise _too_large(call)
-                if time.monotonic() > until:
-                    raise HttpError("the backend's answer took too long", sent=True)
             return _reply(response, bytes(body))
     except httpx.HTTPError as error:
         raise _failure(error) from None
@@ -109,12 +119,24 @@ async def asend(call: HttpCall) -> HttpReply:
     import httpx
 
     body = bytearray()
+    begun = False
+
+    async def trace(name: str, _: object) -> None:
+        nonlocal begun
+        begun = begun or name.startswith(_BEGUN)
+
     try:
         with _unlogged(), anyio.fail_after(call.deadline_s):
             # A client belongs to one event loop, and there may be several: one a call is the safe choice.
             async with (
                 httpx.AsyncClient(follow_redirects=False, timeout=call.deadline_s) as client,
-                client.stream(call.http_method, call.url, headers=_headers(call), content=call.body) as response,
+                client.stream(
+                    call.http_method,
+                    call.url,
+                    headers=_headers(call),
+                    content=call.body,
+                    extensions={"trace": trace},
+                ) as response,
             ):
                 async for chunk in response.aiter_raw():
                     body += chunk
@@ -122,6 +144,6 @@ async def asend(call: HttpCall) -> HttpReply:
                         raise _too_large(call)
                 return _reply(response, bytes(body))
     except TimeoutError:
-        raise HttpError("the backend's answer took too long", sent=True) from None
+        raise HttpError("the backend's answer took too long", sent=begun) from None
     except httpx.HTTPError as error:
         raise _failure(error) from None

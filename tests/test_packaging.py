@@ -101,7 +101,7 @@ def test_the_extras_are_the_documented_ones(metadata: email.message.Message) -> 
 def test_the_base_install_is_small(metadata: email.message.Message) -> None:
     """Without an extra flovia needs five packages, and no web framework or database."""
     needs = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
-    assert ["anyio", "attrs", "http-sf", "httpx", "rfc8785"] == sorted(
+    assert ["anyio", "attrs", "http-sf", "httpcore", "httpx", "rfc8785"] == sorted(
         re.split(r"[^\w-]", need, maxsplit=1)[0] for need in needs
     )
 

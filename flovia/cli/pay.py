@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -20,6 +21,7 @@ from flovia.client import (
     PaymentDeclined,
     PaymentError,
     PendingFiles,
+    Policy,
     PolicyViolation,
     ReceiptRejected,
     Wallet,
@@ -41,6 +43,7 @@ ERROR_STATUS: Final = 7
 INTERRUPTED: Final = 130
 
 READ_S: Final = 60.0
+"""Longest single wait for a server: one that says nothing at all is given up sooner than one that talks."""
 MAX_DATA: Final = 64 << 20
 
 Header = Annotated[tuple[str, ...], Parameter(name=["--header", "-H"], negative="", consume_multiple=False)]
@@ -93,7 +96,8 @@ def pay(
         wallet: hitpay shows where a person pays; mock pays the mock provider, which takes no money.
         broker: HitPay's MPP broker; without it HITPAY_MPP_ENDPOINT, and without that HitPay's sandbox.
         auto_pay: let a sandbox on this machine (flovia sandbox) pay by itself, without a person.
-        timeout: how many seconds to wait for the person.
+        timeout: how many seconds to wait for the person. As long, each, may it take until the price is known, head
+            and body and redirects together, and until a paid answer is whole (that: at least 30 s).
         dry_run: say what would be paid, and pay nothing.
         as_json: one JSON object on standard output.
         resume: present the credential kept under this reference again, once it is paid. Pays nothing.
@@ -107,6 +111,7 @@ def pay(
             printer=printer,
             wallet=choose_wallet(wallet, endpoint, auto_pay, timeout, progress),
             pending=PendingFiles(state),
+            timeout_s=timeout,
         )
         if resume is not None:
             if url is not None or dry_run or data is not None:
@@ -133,6 +138,7 @@ class _Run:
     printer: Printer
     wallet: Wallet
     pending: PendingFiles
+    timeout_s: float
 
     def pay(self, request: Request, budget: str) -> int:
         transport = self._transport(self.wallet, Budget(budget))
@@ -155,8 +161,12 @@ class _Run:
 
     def _transport(self, wallet: Wallet, budget: Budget) -> "PayingTransport":
         from flovia.client.httpx import PayingTransport
+        from flovia.deadline_transport import DeadlineTransport
 
-        return PayingTransport(wallet, budget=budget, pending=self.pending)
+        policy = Policy()
+        # What is resumed has its own time; every other request says how much it has (bounded).
+        transport = DeadlineTransport(total_s=max(self.timeout_s, policy.paid_timeout_s))
+        return PayingTransport(wallet, budget=budget, policy=policy, pending=self.pending, transport=transport)
 
     def _within(
         self,
@@ -168,9 +178,16 @@ class _Run:
         import httpx
 
         from flovia.client.httpx import payment_info
+        from flovia.deadline_transport import within
+
+        until = time.monotonic() + self.timeout_s
+
+        def bounded(request: httpx.Request) -> None:
+            # Redirects come by here too: together they have as long as one answer.
+            request.extensions.update(within(until - time.monotonic(), wait_s=READ_S))
 
         try:
-            with httpx.Client(transport=transport, timeout=READ_S, follow_redirects=True) as client:
+            with httpx.Client(transport=transport, event_hooks={"request": [bounded]}, follow_redirects=True) as client:
                 response = call(client)
                 body = response.content
         except OutcomeUnknown as error:
@@ -192,6 +209,10 @@ class _Run:
             return self._failed(NO_ANSWER, error)
         except PaymentError as error:
             return self._failed(PAID_BUT, error)
+        except httpx.TimeoutException as error:
+            text = f"no whole answer in time ({type(error).__name__}; --timeout is {self.timeout_s:g} s)"
+            self.printer.failed(NO_ANSWER, f"{text}; nothing was paid", reference=None)
+            return NO_ANSWER
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # Its text may hold the URL, and that a secret. Where money may have moved, another error is raised.
             self.printer.failed(NO_ANSWER, f"no answer ({type(error).__name__}); nothing was paid", reference=None)

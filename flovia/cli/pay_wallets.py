@@ -119,9 +119,7 @@ class DryRun:
     def pay(self, challenge: Challenge, context: PaymentContext) -> Flow[WalletVerdict]:
         """Note what would be paid, and decline."""
         yield from ()
-        why_not = None
-        if isinstance(self._wallet, HitPayWallet) and self._wallet.foresee(challenge, context) is None:
-            why_not = "its addresses are not HitPay's"
+        why_not = self._wallet.refusal(challenge, context) if isinstance(self._wallet, HitPayWallet) else None
         left = None if context.expires_at is None else max(0, round(context.expires_at - time.time()))
         self.found = WouldPay(
             method=challenge.method,

@@ -332,9 +332,12 @@ def inflate(body: bytes, encoding: str, step: ReadBody = READ_BODY) -> bytes:
 
 
 def patient(timeout: dict[str, float | None], read_s: float) -> dict[str, float | None]:
-    """httpx's time-outs, by name in seconds, with at least ``read_s`` for reading."""
-    read = timeout.get("read")
-    return timeout if read is None else {**timeout, "read": max(read, read_s)}
+    """httpx's time-outs, by name in seconds, with at least ``read_s`` for reading.
+
+    ``total``, which :mod:`flovia.deadline_transport` knows and httpx does not, likewise.
+    """
+    limits = {name: limit for name in ("read", "total") if (limit := timeout.get(name)) is not None}
+    return {**timeout, **{name: max(limit, read_s) for name, limit in limits.items()}}
 
 
 def interrupted(reference: str, error: Exception) -> OutcomeUnknown:

@@ -99,7 +99,7 @@ def test_a_person_is_shown_where_to_pay(cli: Cli, street: Street) -> None:
 
 def test_nobody_pays_in_time_and_resume_fetches_it_later(cli: Cli, street: Street) -> None:
     """Exit 3 with the line to type; resume shows the same checkout, waits, and pays nothing more."""
-    done = cli(street.server.url, *SGD, "--timeout", "0.2")
+    done = cli(street.server.url, *SGD, "--timeout", "3")
     (reference,) = cli.pending.references()
     assert (3, "") == (done.status, done.out)
     assert f"flovia pay --resume {reference}" in done.err
@@ -114,7 +114,7 @@ def test_nobody_pays_in_time_and_resume_fetches_it_later(cli: Cli, street: Stree
 
 def test_expired_is_not_paid(cli: Cli, street: Street) -> None:
     """Exit 5, also when it expires between two runs."""
-    cli(street.server.url, *SGD, "--timeout", "0.2")
+    cli(street.server.url, *SGD, "--timeout", "3")
     (reference,) = cli.pending.references()
     street.sandbox.expire(street.shop.charges[0])
     done = cli("--resume", reference, "--json")
@@ -284,7 +284,7 @@ def test_a_terminal_shows_a_running_line(cli: Cli, street: Street, monkeypatch: 
 
 def test_a_kept_credential_of_another_wallet_is_presented_at_once(cli: Cli, street: Street) -> None:
     """Only HitPay's own are waited for: with another wallet the server decides."""
-    cli(street.server.url, *SGD, "--timeout", "0.2")
+    cli(street.server.url, *SGD, "--timeout", "3")
     (reference,) = cli.pending.references()
     street.sandbox.pay(street.shop.charges[0])
     assert (0, "goods") == ((done := cli("--resume", reference, "--wallet", "mock")).status, done.out)

@@ -34,6 +34,7 @@ from flovia.ledger.memory import MemoryLedger
 from flovia.providers.mock import MockProvider
 from flovia.runtime import LEDGER_THREADS, World, arun, run
 from tests.core.world import Clock, Shop, challenges, pay, problem, request
+from tests.runtime.dripping import deaf
 
 T = TypeVar("T")
 PATIENT_S = 60.0
@@ -281,10 +282,18 @@ async def test_the_address_of_a_backend_is_not_logged(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_http_answers_are_bounded(drive, backend: Backend) -> None:
     """A long answer and one that drips are cut off; the outcome counts as unknown, for the call was made."""
-    for path, about in (("/large", {"max_bytes": 5000}), ("/drip", {"deadline_s": 0.3})):
+    for path, about in (("/large", {"max_bytes": 5000}), ("/drip", {"deadline_s": 2.0})):
         with pytest.raises(flovia.HttpError) as caught:
             await drive(call(backend, path, **about))
         assert caught.value.sent
+
+
+async def test_a_call_that_never_got_a_connection(drive) -> None:
+    """Its time is over before anything could be sent: that is known, for blocking calls and the others."""
+    with deaf() as port:
+        with pytest.raises(flovia.HttpError) as caught:
+            await drive(http(HttpCall(http_method="POST", url=f"http://127.0.0.1:{port}", deadline_s=0.5)))
+        assert not caught.value.sent
 
 
 class TestGateUnderDrivers:

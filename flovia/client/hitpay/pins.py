@@ -15,7 +15,7 @@ from flovia.core.challenge import Challenge
 from flovia.core.encoding import JsonObject
 from flovia.core.errors import WiringError
 from flovia.core.fields import printable
-from flovia.core.money import Price
+from flovia.core.money import Price, exponent, to_base_units
 from flovia.core.origin import is_loopback
 from flovia.signed import issuer_origin
 
@@ -152,14 +152,41 @@ def identifier(members: JsonObject, name: str) -> str:
     return found
 
 
-def charge_terms(challenge: Challenge, server: str, pins: Pins) -> ChargeTerms:
-    """The one-time charge of a challenge by ``server`` (its origin).
+def check_money(challenge: Challenge, price: Price) -> None:
+    """Hold HitPay's own spelling of the amount against ``price``, what the challenge asks in base units.
+
+    ``amount_decimal`` and ``exponent`` stand beside it for readers that take base units for whole units; a challenge
+    without them says nothing else (HitPay's own has none), but one that says two things is not shown to anybody.
 
     Raises:
-        Unpayable: it is for a saved wallet, incomplete, or an address is not HitPay's.
+        Unpayable: they disagree, or are none.
+    """
+    members = details(challenge)
+    decimal, digits = members.get("amount_decimal"), members.get("exponent")
+    if digits is not None and str(digits) != str(exponent(price.currency)):
+        raise Unpayable(f"the challenge's exponent is not that of {price.currency.upper()}")
+    if decimal is None:
+        return
+    try:
+        found = to_base_units(decimal, price.currency) if isinstance(decimal, str) else None
+    except WiringError:
+        found = None
+    if found is None:
+        raise Unpayable(f"the challenge asks {price}, and its amount_decimal is no amount of {price.currency.upper()}")
+    if found != price.amount:
+        said = f"{printable(str(decimal))} {price.currency.upper()}"
+        raise Unpayable(f"the challenge contradicts itself: it asks {price}, and its amount_decimal is {said}")
+
+
+def charge_terms(challenge: Challenge, server: str, pins: Pins, price: Price) -> ChargeTerms:
+    """The one-time charge of a challenge for ``price`` by ``server`` (its origin).
+
+    Raises:
+        Unpayable: it is for a saved wallet, incomplete, names two amounts, or an address is not HitPay's.
     """
     if is_saved(challenge):
         raise Unpayable("the challenge is for a saved wallet: use SavedMethodWallet")
+    check_money(challenge, price)
     members = details(challenge)
     charge_id = identifier(members, "challenge_id")
     polling_url, issuer = pins.polling(members.get("polling_url"), server, charge_id, "/v1/charges")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import attrs
 
 from flovia.client.hitpay.grants import Grant, GrantFiles, GrantInfo
-from flovia.client.hitpay.pins import Checkout, Pins, Unpayable, details, identifier, is_saved
+from flovia.client.hitpay.pins import Checkout, Pins, Unpayable, check_money, details, identifier, is_saved
 from flovia.client.hitpay.polling import Patience, Status, ask, wait_for
 from flovia.client.hitpay.receipts import verify
 from flovia.client.hitpay.terminal import show_in_terminal
@@ -92,6 +92,10 @@ class SavedMethodWallet:
 
     def pay(self, challenge: Challenge, context: PaymentContext) -> Flow[WalletVerdict]:
         """Present the grant, or have a person set one up first."""
+        try:
+            check_money(challenge, context.price)
+        except Unpayable as reason:
+            return Declined(reason=str(reason))
         name = GrantFiles.name_of(context.origin, context.realm, context.price.currency)
         kept = self._kept(context.realm, context)
         refusal = "no wallet is saved for this server"

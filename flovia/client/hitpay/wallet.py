@@ -90,14 +90,22 @@ class HitPayWallet:
     def foresee(self, challenge: Challenge, context: PaymentContext) -> Payment | None:
         """The credential names the charge that a person will pay; it is known before they do."""
         try:
-            return _payment(charge_terms(challenge, context.origin, self.pins))
+            return _payment(charge_terms(challenge, context.origin, self.pins, context.price))
         except Unpayable:
             return None
+
+    def refusal(self, challenge: Challenge, context: PaymentContext) -> str | None:
+        """Why ``pay`` would decline without asking anybody: the challenge contradicts itself, or is not HitPay's."""
+        try:
+            charge_terms(challenge, context.origin, self.pins, context.price)
+        except Unpayable as reason:
+            return str(reason)
+        return None
 
     def pay(self, challenge: Challenge, context: PaymentContext) -> Flow[WalletVerdict]:
         """Show the checkout and wait until it is paid, over, or too late."""
         try:
-            terms = charge_terms(challenge, context.origin, self.pins)
+            terms = charge_terms(challenge, context.origin, self.pins, context.price)
         except Unpayable as reason:
             return Declined(reason=str(reason))
         first = yield from ask(terms.polling_url, min(10.0, self.timeout_s))
@@ -125,7 +133,7 @@ class HitPayWallet:
         if not self.verify_receipts:
             return ReceiptUnverified(reason="this wallet was told not to verify receipts")
         try:
-            terms = charge_terms(answer.challenge, answer.origin, self.pins)
+            terms = charge_terms(answer.challenge, answer.origin, self.pins, answer.price)
         except Unpayable:
             return ReceiptUnverified(reason="it is not a receipt of a charge this wallet pays")
         issuer = Jwks(origin=terms.issuer, limits=self.limits)

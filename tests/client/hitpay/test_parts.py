@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import attrs
 import pytest
@@ -334,3 +335,20 @@ def test_without_segno_there_is_the_link(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "segno", None)
     assert None is qr_text("https://securecheckout.hit-pay.com/x")
     assert "https://securecheckout.hit-pay.com/x" in checkout_text(shown(), now=0.0)
+
+
+def test_a_saved_wallet_is_not_charged_for_a_challenge_that_names_two_amounts(tmp_path: Path) -> None:
+    """Neither is a grant presented, nor a setup begun, nor the wallet for one-time charges asked."""
+    shown: list[Checkout] = []
+    saved = SavedMethodWallet(
+        grants=GrantFiles(tmp_path, key=bytes(32)),
+        once=wallet(shown.append),
+        pins=Pins(broker=BROKER),
+        show=shown.append,
+    )
+    for details in (DETAILS, SETUP):
+        hand = says(500)
+        verdict = drive(saved.pay(challenge({**details, "amount_decimal": "100.00"}), CONTEXT), hand)
+        assert isinstance(verdict, Declined)
+        assert "contradicts itself" in verdict.reason
+    assert [] == shown

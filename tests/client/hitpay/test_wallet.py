@@ -10,10 +10,13 @@ from flovia.client import OutcomeUnknown, PaymentDeclined, PaymentRefused, Polic
 from flovia.client.hitpay import Checkout, HitPayWallet, Pins
 from flovia.client.hitpay.pins import charge_terms
 from flovia.core.challenge import Challenge
-from flovia.core.encoding import encode_param
-from flovia.core.errors import WiringError
+from flovia.core.encoding import JsonValue, encode_param
+from flovia.core.errors import PeerError, WiringError
+from flovia.core.money import Price
 from tests.client.agent import WAYS, Agent
 from tests.client.hitpay.conftest import Street
+
+SGD = Price(amount=100, currency="sgd")
 
 
 def wallet(street: Street, **more: object) -> HitPayWallet:
@@ -170,12 +173,49 @@ def test_a_charge_that_was_paid_before_is_presented_and_shown_to_nobody(tmp_path
 
 def test_a_challenge_that_asks_for_another_amount_than_the_broker_is_not_shown(tmp_path: Path, street: Street) -> None:
     """A server that says 1.00 and has 10.00 charged is caught before anybody is sent to the page."""
-    street.shop.amount = "10.00"
+    street.shop.amount, street.shop.details = "10.00", {"amount_decimal": "1.00"}
     shown: list[Checkout] = []
     agent = Agent("httpx", tmp_path, wallet=wallet(street, show=shown.append))
     with pytest.raises(PaymentDeclined, match="another amount"):
         agent.get(street.server.url)
     assert ([], 0) == (shown, agent.budget.spent())
+
+
+@pytest.mark.parametrize(
+    ("details", "why"),
+    [
+        ({"amount_decimal": "10.00"}, "contradicts itself: it asks 1.00 SGD, and its amount_decimal is 10.00 SGD"),
+        ({"amount_decimal": "100"}, "contradicts itself"),
+        ({"amount_decimal": "0.01"}, "contradicts itself"),
+        ({"amount_decimal": "1.001"}, "is no amount of SGD"),
+        ({"amount_decimal": "1,00"}, "is no amount of SGD"),
+        ({"amount_decimal": ""}, "is no amount of SGD"),
+        ({"amount_decimal": 1}, "is no amount of SGD"),
+        ({"amount_decimal": "\u0661.00"}, "is no amount of SGD"),
+        ({"exponent": "0"}, "exponent is not that of SGD"),
+        ({"exponent": True}, "exponent is not that of SGD"),
+    ],
+)
+def test_a_challenge_that_names_two_amounts_is_not_shown(
+    details: dict[str, JsonValue], why: str, tmp_path: Path, street: Street
+) -> None:
+    """Refused as the server's fault before the broker is asked: nothing shown, nothing paid, nothing kept."""
+    street.shop.details = details
+    shown: list[Checkout] = []
+    agent = Agent("httpx", tmp_path, wallet=wallet(street, show=shown.append))
+    with pytest.raises(PaymentDeclined, match=why) as caught:
+        agent.get(street.server.url)
+    assert isinstance(caught.value, PeerError)
+    assert ([], 0, []) == (shown, agent.budget.spent(), agent.pending.references())
+
+
+@pytest.mark.parametrize(
+    "details", [{"amount_decimal": None, "exponent": None}, {"amount_decimal": "1", "exponent": 2}]
+)
+def test_one_amount_is_enough(details: dict[str, JsonValue], tmp_path: Path, street: Street) -> None:
+    """HitPay's own challenges have no second spelling; fewer digits are the same amount."""
+    street.shop.details = details
+    assert b"goods" == Agent("httpx", tmp_path, wallet=wallet(street, auto_pay=True)).get(street.server.url).body
 
 
 @pytest.mark.parametrize(
@@ -223,10 +263,12 @@ def test_loopback_addresses_are_for_servers_on_this_machine() -> None:
         intent="charge",
         request=encode_param({"amount": "100", "currency": "sgd", "methodDetails": local}),
     )
-    assert "http://127.0.0.1:4010" == charge_terms(challenge, "http://localhost:8000", Pins()).issuer
-    assert "http://127.0.0.1:4010" == charge_terms(challenge, "https://a.test", Pins(broker="http://[::1]:1")).issuer
+    assert "http://127.0.0.1:4010" == charge_terms(challenge, "http://localhost:8000", Pins(), SGD).issuer
+    assert (
+        "http://127.0.0.1:4010" == charge_terms(challenge, "https://a.test", Pins(broker="http://[::1]:1"), SGD).issuer
+    )
     with pytest.raises(Exception, match="polling"):
-        charge_terms(challenge, "https://shop.test", Pins())
+        charge_terms(challenge, "https://shop.test", Pins(), SGD)
 
 
 def test_auto_pay_stays_on_this_machine(tmp_path: Path, street: Street) -> None:
@@ -237,7 +279,7 @@ def test_auto_pay_stays_on_this_machine(tmp_path: Path, street: Street) -> None:
         "challenge_id": "mpp_ch_1",
     }
     wallet = HitPayWallet(auto_pay=True, show=None, timeout_s=0.1, poll_s=0.05)
-    terms = charge_terms(street.shop.challenge("mpp_ch_1", street.shop.details), street.server.url, Pins())
+    terms = charge_terms(street.shop.challenge("mpp_ch_1", street.shop.details), street.server.url, Pins(), SGD)
     flow = wallet._pay_here(terms)
     with pytest.raises(StopIteration) as stop:
         next(flow)
