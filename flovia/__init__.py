@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from flovia.core.passage import problem_response as problem_response
     from flovia.core.provider import NotPaid as NotPaid
     from flovia.core.provider import Paid as Paid
+    from flovia.core.provider import PaidBack as PaidBack
     from flovia.core.provider import Provider as Provider
     from flovia.core.provider import Unknown as Unknown
     from flovia.core.refunding import RefundError as RefundError
@@ -113,6 +114,7 @@ _EXPORTS = {
     "problem_response": "flovia.core.passage",
     "NotPaid": "flovia.core.provider",
     "Paid": "flovia.core.provider",
+    "PaidBack": "flovia.core.provider",
     "Provider": "flovia.core.provider",
     "Unknown": "flovia.core.provider",
     "WsgiDelivery": "flovia.environ",
@@ -151,6 +153,7 @@ __all__ = [
     "Offer",
     "Paid",
     "PaidApi",
+    "PaidBack",
     "ParseError",
     "Passage",
     "PeerError",

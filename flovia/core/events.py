@@ -43,6 +43,12 @@ EVENT_TYPES: Final = (
     PAYMENT_UNMATCHED,
 )
 
+LATE: Final = "late"
+DUPLICATE: Final = "duplicate"
+PRICE_RISEN: Final = "price_risen"
+REASONS: Final = (LATE, DUPLICATE, PRICE_RISEN)
+"""Why money buys nothing and is to go back: its challenge had expired, it was paid already, or the price has risen."""
+
 
 @attrs.frozen
 class Event:
@@ -51,7 +57,8 @@ class Event:
     ``at``: Unix seconds by the gate's clock. ``seq``: position among the events of one request.
     ``endpoint``: the route's name, not the raw path. ``amount``: base units of ``currency``.
     ``payment_id``: the provider's reference of the payment. ``latency_ms``: received to last byte.
-    ``problem``: the code of the problem type the client got, if any.
+    ``problem``: the code of the problem type the client got, if any. ``reason``: one of :data:`REASONS`, in
+    ``payment.late`` only; None in those of an earlier version.
     """
 
     type: str
@@ -72,6 +79,7 @@ class Event:
     latency_ms: float | None = None
     workflow: str | None = None
     problem: str | None = None
+    reason: str | None = None
 
     @property
     def id(self) -> str:

@@ -11,6 +11,7 @@ from flovia.core.events import EventRow, declared_workflow
 from flovia.core.http import HttpRequest
 from flovia.core.limiter import Limiter
 from flovia.core.origin import Origin
+from flovia.core.owed import NoteResult, PaidView
 from flovia.core.passage import Trace
 
 DAY_S: Final = 86400.0
@@ -106,6 +107,16 @@ class LedgerVerbs(Protocol):
 
     def find(self, key: str, /) -> PaymentView | None:
         """Look at one payment."""
+        ...
+
+    def find_paid(self, proof: str, /) -> PaidView | None:
+        """Look a payment up by its proof."""
+        ...
+
+    def note_refund(
+        self, key: str, proof: str, amount: int, currency: str, events: tuple[EventRow, ...], /
+    ) -> NoteResult:
+        """Record a refund that was made elsewhere."""
         ...
 
     def append(self, events: Iterable[EventRow], /) -> None:

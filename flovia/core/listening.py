@@ -8,15 +8,19 @@ import json
 import logging
 from collections.abc import Iterable
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Final
+
+import attrs
 
 from flovia.core import events as ev
 from flovia.core.effects import TIMED_OUT, Deadline, Flow, now, token
 from flovia.core.errors import LedgerError
+from flovia.core.events import EventRow
 from flovia.core.guard import as_payer
 from flovia.core.http import Headers, HttpResponse
-from flovia.core.owed import FindPaid, Late, NoteRefund, NoteResult, PaidView, challenge_of, late_key
-from flovia.core.refunding import refund_event
+from flovia.core.owed import Late, challenge_of, late_key
+from flovia.core.refunding import moved_event
+from flovia.core.returned import record_returned
 from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment, WebhookProvider
 
 _log = logging.getLogger("flovia")
@@ -27,7 +31,6 @@ KEEP_S: Final = 7 * 86400.0
 """How long a ledger that forgets keeps a late payment, seconds."""
 RETRY_AFTER_S: Final = 30
 MAX_TEXT: Final = 255
-TRIES: Final = 5
 
 TEXTS: Final = MappingProxyType(
     {
@@ -104,13 +107,11 @@ def _write(notices: Iterable[Notice], name: str, realm: str, rail: str) -> Flow[
         proof = f"{notice.method}|{notice.payment_id}"
         money = (notice.amount, notice.currency.lower())
         if isinstance(notice, LatePayment):
-            row = refund_event(
-                ev.PAYMENT_LATE, at, (id_, number), name, rail, money, (notice.challenge_id, notice.payment_id)
-            )
-            who = ev.FIELDS.index("payer")
-            row = (*row[:who], as_payer(notice.payer), *row[who + 1 :])
+            paid = (notice.challenge_id, notice.payment_id)
+            event = moved_event(ev.PAYMENT_LATE, at, (id_, number), name, rail, money, paid)
+            event = attrs.evolve(event, payer=as_payer(notice.payer), reason=notice.reason)
             key = late_key(realm, notice.challenge_id, proof)
-            yield Late(key, proof, notice.payment_id, *money, at + KEEP_S, (row,))
+            yield Late(key, proof, notice.payment_id, *money, at + KEEP_S, (event.to_row(),))
         else:
             yield from _note(notice, proof, money, at, (id_, number), name, rail)
 
@@ -124,29 +125,27 @@ def _note(
     name: str,
     rail: str,
 ) -> Flow[None]:
-    for _ in range(TRIES):
-        found = cast("PaidView | None", (yield FindPaid(proof)))
-        key = found.key if found is not None else ""
-        paid = (challenge_of(key) if key else "", notice.payment_id)
-        row = refund_event(ev.PAYMENT_REFUNDED, at, id_, name, rail, money, paid)
-        if cast("NoteResult", (yield NoteRefund(key, proof, *money, (row,)))) != "moved":
-            return
-    raise LedgerError("a payment changes its key all the time")
+    def told(key: str) -> EventRow:
+        paid = (challenge_of(key) if key else notice.challenge_id or "", notice.payment_id)
+        return moved_event(ev.PAYMENT_REFUNDED, at, id_, name, rail, money, paid).to_row()
+
+    yield from record_returned(proof, money, told)
 
 
 def _check_notice(notice: Notice) -> None:
     """Refuse what no ledger should hold: a bug of the provider, which is told in the log.
 
     Raises:
-        ValueError: a text is empty, too long or holds a separator; the amount is no positive int.
+        ValueError: a text is empty, too long or holds a separator; the amount is no positive int; an unknown reason.
     """
-    texts = [notice.method, notice.payment_id, notice.currency]
-    if isinstance(notice, LatePayment):
-        texts.append(notice.challenge_id)
+    challenge_id = notice.challenge_id
+    if isinstance(notice, LatePayment) and notice.reason not in (ev.LATE, ev.DUPLICATE):
+        raise ValueError("a notice of a webhook has a reason that is none")
+    texts = [notice.method, notice.payment_id, notice.currency, *([] if challenge_id is None else [challenge_id])]
     for text in texts:
         if not text or len(text) > MAX_TEXT or not text.isprintable():
             raise ValueError("a notice of a webhook has a text that is empty, too long or not printable")
-    if "|" in notice.method or (isinstance(notice, LatePayment) and "|" in notice.challenge_id):
+    if "|" in notice.method or "|" in (challenge_id or ""):
         raise ValueError("a notice of a webhook has a separator in its method or challenge id")
     if type(notice.amount) is not int or notice.amount <= 0:
         raise ValueError("a notice of a webhook has an amount that is no positive int of base units")

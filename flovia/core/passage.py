@@ -193,6 +193,10 @@ class Trace:
             )
         )
 
+    def add_reason(self, reason: str) -> None:
+        """Say why, of the event noted last: few events have one, so it is no part of every row."""
+        self.rows[-1] = (*self.rows[-1], reason)
+
     def take(self) -> tuple[EventRow, ...]:
         """The events noted since the last call."""
         rows = tuple(self.rows)

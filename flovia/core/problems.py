@@ -197,6 +197,13 @@ _TABLE: Final = (
         "The payment was taken and every attempt to deliver failed. Do not pay again; ask the provider for a refund.",
     ),
     _ours(
+        "payment-refunded",
+        403,
+        "Payment refunded",
+        "What this credential paid has been given back, so it buys nothing any more. To buy again, request without a "
+        "credential.",
+    ),
+    _ours(
         "access-denied",
         403,
         "Access denied",

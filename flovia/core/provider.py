@@ -1,4 +1,4 @@
-"""What a gate and a provider say to each other: plain records, three verdicts, and the protocol itself.
+"""What a gate and a provider say to each other: plain records, four verdicts, and the protocol itself.
 
 Re-exported with a worked example by :mod:`flovia.providers.base`, which is the page for authors.
 """
@@ -157,6 +157,19 @@ class Unknown:
     retry_after_s: int = 2
 
 
+@attrs.frozen(kw_only=True)
+class PaidBack:
+    """The money had moved and has been given back, so it buys nothing. The client gets 403 and no challenge.
+
+    ``reference`` as :attr:`Paid.reference`. ``amount``: what went back, base units of ``currency``; it is put on record
+    unless that was done before. None where the backend does not say how much: then nothing is recorded.
+    """
+
+    reference: str
+    amount: int | None
+    currency: str
+
+
 class Refusal(FloviaError):
     """Raise it in ``quote``, ``adopt`` or ``verify`` to refuse with a problem of the provider's own: no challenge.
 
@@ -181,7 +194,7 @@ class Refusal(FloviaError):
         self.open_outcome = open_outcome
 
 
-Verdict = Paid | NotPaid | Unknown
+Verdict = Paid | NotPaid | Unknown | PaidBack
 
 
 @attrs.frozen(kw_only=True)

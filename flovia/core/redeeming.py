@@ -46,8 +46,9 @@ from flovia.core.passage import (
     problem_response,
 )
 from flovia.core.problems import PROBLEMS
-from flovia.core.provider import NotPaid, Paid, Presented, Refusal, Unknown, Verdict
+from flovia.core.provider import NotPaid, Paid, PaidBack, Presented, Refusal, Unknown, Verdict
 from flovia.core.receipt import receipt_text
+from flovia.core.returned import note_returned, was_returned
 from flovia.core.settlement import read_record, write_record
 
 _log = logging.getLogger("flovia")
@@ -56,7 +57,7 @@ Outcome = HttpResponse | Passage
 # What a claim once verified, and what money may depend on. A fingerprint on record was authentic when it was claimed.
 _ON_RECORD: Final = frozenset({CLAIMED, PARKED, SETTLED, DELIVERING})
 # A provider's refusal is raised, but by then it is a value like the others.
-_VERDICTS: Final = (Paid, NotPaid, Unknown, Refusal)
+_VERDICTS: Final = (Paid, NotPaid, Unknown, PaidBack, Refusal)
 _ADMITTED: Final = step(EXCHANGE, RECEIVED, "admit")
 
 
@@ -185,6 +186,10 @@ class Redeemer(Issuer):
             yield from self._release(trace, key, fence, park=True)
             return self._refuse(request, trace, "outcome-unknown", verdict.retry_after_s)
         if not isinstance(verdict, Paid):
+            if isinstance(verdict, PaidBack):
+                yield from note_returned(trace, self._clock(), echo.method, verdict, ledger)
+                yield from self._release(trace, key, fence, park=False)
+                return self._refuse(request, trace, "payment-refunded")
             if isinstance(verdict, Refusal):
                 if verdict.open_outcome:
                     trace.note(ev.PAYMENT_UNKNOWN, self._clock())
@@ -230,7 +235,11 @@ class Redeemer(Issuer):
 
         now = self._clock()
         trace.note(ev.PAYMENT_SETTLED, now)
-        trace.note(ev.PAYMENT_LATE if too_low else ev.ACCESS_GRANTED, now)
+        if too_low:
+            trace.note(ev.PAYMENT_LATE, now)
+            trace.add_reason(ev.PRICE_RISEN)
+        else:
+            trace.note(ev.ACCESS_GRANTED, now)
         rows = trace.take()
         settle = (
             key,
@@ -259,6 +268,8 @@ class Redeemer(Issuer):
         trace.rows.extend(rows[:-2])
         if result == "proof_used":
             yield from self._release(trace, key, fence, park=False)
+            if (yield from was_returned(f"{echo.method}|{verdict.reference}", ledger)):
+                return self._refuse(request, trace, "payment-refunded")
             return (yield from self._challenge(request, trace, "verification-failed"))
         return self._refuse(request, trace, "in-flight", 1)
 
@@ -292,6 +303,9 @@ class Redeemer(Issuer):
                 return self._refuse(request, trace, "delivery-exhausted")
             case "expired":
                 return (yield from self._challenge(request, trace, "payment-expired"))
+            case "refunded":
+                # Not with a challenge: whoever wants to pay once more does so knowing what became of the first time.
+                return self._refuse(request, trace, "payment-refunded")
             case "refund_due":
                 return (yield from self._challenge(request, trace, "payment-insufficient"))
             case _:

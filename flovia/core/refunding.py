@@ -125,15 +125,15 @@ def refunds_due(limit: int) -> Flow[list[RefundDue]]:
     return list(cast("Iterable[RefundDue]", (yield FindDue(limit))))
 
 
-def refund_event(
+def moved_event(
     type_: str, at: float, id_: tuple[str, int], provider: str, rail: str, money: tuple[int, str], paid: tuple[str, str]
-) -> EventRow:
+) -> Event:
     """The event of money that moved outside of any request, so there is no route and no HTTP method in it.
 
     ``id_``: request id and number. ``money``: base units and currency. ``paid``: challenge id ("" if nobody
     knows it) and payment id.
     """
-    event = Event(
+    return Event(
         type=type_,
         at=at,
         request_id=id_[0],
@@ -147,7 +147,6 @@ def refund_event(
         challenge_id=paid[0] or None,
         payment_id=paid[1],
     )
-    return event.to_row()
 
 
 def _provider_of(payment_id: str, providers: Iterable[Provider]) -> Flow[Provider]:
@@ -270,7 +269,7 @@ def _record(
         at, id_ = (yield from now()), "refund_" + (yield from token())
         paid = (order.challenge_id, order.payment_id)
         money = (verdict.amount, order.currency)
-        events = (refund_event(ev.PAYMENT_REFUNDED, at, (id_, 1), name, rail, money, paid),)
+        events = (moved_event(ev.PAYMENT_REFUNDED, at, (id_, 1), name, rail, money, paid).to_row(),)
     elif isinstance(verdict, NotRefunded):
         end = "refused"
         result = attrs.evolve(result, status=end, reason=verdict.reason)

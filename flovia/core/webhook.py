@@ -5,7 +5,7 @@ as :data:`Notice` records; the front door writes those into the ledger. No notic
 opens a route only when its own credential is presented and verified.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -15,11 +15,12 @@ from flovia.core.http import Headers
 
 @attrs.frozen(kw_only=True)
 class LatePayment:
-    """Money arrived that can buy nothing any more (the challenge has expired, or it was paid a second time).
+    """Money arrived that can buy nothing any more.
 
     It is put on record as settled with a refund due. ``challenge_id``: the MPP challenge it was meant for.
     ``payment_id``: the provider's reference, as :attr:`flovia.core.provider.Paid.reference` spells it, of *this*
-    money. ``amount`` in base units of ``currency``.
+    money. ``amount`` in base units of ``currency``. ``reason``: ``late``, the challenge could not be paid any more;
+    ``duplicate``, it had been paid before, and that payment is the one that buys.
     """
 
     challenge_id: str
@@ -28,16 +29,21 @@ class LatePayment:
     amount: int
     currency: str
     payer: str | None = None
+    reason: Literal["late", "duplicate"] = "late"
 
 
 @attrs.frozen(kw_only=True)
 class RefundedPayment:
-    """The backend says that a payment was given back, in full or in part. ``amount`` in base units."""
+    """The backend says that a payment was given back, in full or in part. ``amount`` in base units.
+
+    ``challenge_id``: what it was paid for, for a payment that nobody has presented here; None if that is not known.
+    """
 
     method: str
     payment_id: str
     amount: int
     currency: str
+    challenge_id: str | None = None
 
 
 Notice = LatePayment | RefundedPayment

@@ -21,6 +21,7 @@ REFUNDED: Final = "payment refunded"
 PARTLY_REFUNDED: Final = "payment refunded in part"
 REFUND_DUE: Final = "payment came after the price had risen, refund due"
 TOO_LATE: Final = "payment came too late, refund due"
+PAID_TWICE: Final = "paid twice, refund due"
 NOT_DELIVERED: Final = "paid, not delivered yet"
 MISMATCHED: Final = "payment did not match the price"
 UNKNOWN: Final = "payment outcome unknown"
@@ -43,6 +44,7 @@ INSIGHTS: Final = (
     PARTLY_REFUNDED,
     *dict.fromkeys(insight for _, insight in _INSIGHTS),
     TOO_LATE,
+    PAID_TWICE,
     NOT_ACCEPTED,
     NOT_PAID,
     NO_PAYMENT,
@@ -123,17 +125,24 @@ def join(events: Iterable[Event]) -> list[JoinedEvent]:
     """
     requests: dict[str, _Request] = {}
     moves: dict[tuple[str | None, str | None], list[Event]] = {}
+    paid_for: dict[tuple[str | None, str | None], str] = {}
     for event in sorted(set(events), key=_order):
         if event.http_method:
             requests.setdefault(event.request_id, _Request(event.request_id)).add(event)
+            if event.payment_id is not None and event.challenge_id is not None:
+                paid_for.setdefault((event.provider, event.payment_id), event.challenge_id)
         else:  # of no request: a refund, or money that came too late
             moves.setdefault((event.provider, event.payment_id), []).append(event)
     answered: dict[str, list[_Request]] = {}
     for request in requests.values():
         for challenge_id in request.presented:
             answered.setdefault(challenge_id, [])
-    for moved in moves.values():
-        if (meant := _challenge_of(moved)) is not None:
+    meant_for: dict[str | None, list[list[Event]]] = {}
+    for payment, moved in moves.items():
+        # A refund of what nobody had presented may not know its challenge; the request that presented it later does.
+        meant = _challenge_of(moved) or paid_for.get(payment)
+        meant_for.setdefault(meant, []).append(moved)
+        if meant is not None:
             answered.setdefault(meant, [])
     attempts: list[JoinedEvent] = []
     for request in requests.values():
@@ -143,12 +152,12 @@ def join(events: Iterable[Event]) -> list[JoinedEvent]:
         if not mine:
             attempts.append(_joined([request], next(iter(request.issued), None)))
     for challenge_id, found in answered.items():
-        meant_for = [moved for moved in moves.values() if _challenge_of(moved) == challenge_id]
-        own = next((moved for moved in meant_for if _belongs(moved, found, challenge_id)), ())
+        payments = meant_for.get(challenge_id, [])
+        own = next((moved for moved in payments if _belongs(moved, found, challenge_id)), ())
         if found:
             attempts.append(_joined(found, challenge_id, own))
-        attempts += (_of_no_request(moved) for moved in meant_for if not found or moved is not own)
-    attempts += (_of_no_request(moved) for moved in moves.values() if _challenge_of(moved) is None)
+        attempts += (_of_no_request(moved) for moved in payments if not found or moved is not own)
+    attempts += (_of_no_request(moved) for moved in meant_for.get(None, []))
     return sorted(attempts, key=lambda one: (one.at, one.request_ids, one.challenge_id or "", one.payment_id or ""))
 
 
@@ -186,9 +195,13 @@ def _challenge_of(moved: Iterable[Event]) -> str | None:
 
 
 def _belongs(moved: Sequence[Event], requests: Iterable[_Request], challenge_id: str) -> bool:
-    """Whether it is the payment that these requests settled; if they settled none, any may be meant."""
+    """Whether it is the payment that these requests settled; if they settled none, any but a second one may be."""
     own = {event.payment_id for request in requests for event in request.about(challenge_id)} - {None}
-    return not own or moved[0].payment_id in own
+    return moved[0].payment_id in own if own else not _is_second(moved)
+
+
+def _is_second(moved: Iterable[Event]) -> bool:
+    return any(event.reason == ev.DUPLICATE for event in moved)
 
 
 def _joined(requests: Sequence[_Request], challenge_id: str | None, moved: Sequence[Event] = ()) -> JoinedEvent:
@@ -268,7 +281,9 @@ def _of_moved(moved: Sequence[Event], amount: int | None, refunded: int | None) 
     types = {event.type for event in moved}
     if ev.PAYMENT_REFUNDED in types:
         return REFUNDED
-    return TOO_LATE if ev.PAYMENT_LATE in types else None
+    if ev.PAYMENT_LATE not in types:
+        return None
+    return PAID_TWICE if _is_second(moved) else TOO_LATE
 
 
 def _telling(requests: Sequence[_Request], challenge_id: str | None) -> _Request:

@@ -8,6 +8,7 @@ working beside a newer one that has added to its tables, during a rolling upgrad
 
 1. the first
 2. ``flovia_refunds``; a payment knows its proof, a proof what was paid with it
+3. an event may say its reason
 """
 
 from typing import Final
@@ -25,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """What this flovia knows. In the meta table as ``version``: what the tables have."""
 OLDEST_READER: Final = 1
 """In the meta table as ``schema``: the oldest version whose flovia may use these tables."""
@@ -112,6 +113,7 @@ EVENTS: Final = Table(
     Column("latency_ms", Double),
     Column("workflow", Text),
     Column("problem", Text),
+    Column("reason", Text),  # since 3
     # Writing an event again changes nothing. Its id alone would not do: a client that sends the same request
     # id with two requests must not make the second one's events disappear.
     UniqueConstraint("request_id", "seq", "at", "type"),
@@ -138,5 +140,8 @@ META: Final = Table(
     Column("value", Text, nullable=False),
 )
 
-ADDED: Final = {2: ((PAYMENTS, "proof"), (PROOFS, "amount"), (PROOFS, "currency"))}
+ADDED: Final = {
+    2: ((PAYMENTS, "proof"), (PROOFS, "amount"), (PROOFS, "currency")),
+    3: ((EVENTS, "reason"),),
+}
 """The columns that a version added to the tables of the one before; its new tables are made by themselves."""

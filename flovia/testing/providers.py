@@ -38,7 +38,7 @@ from flovia.core.http import Headers
 from flovia.core.money import Price, check_amount
 from flovia.core.passage import Passage
 from flovia.core.problems import PROBLEMS
-from flovia.core.provider import NotPaid, Paid, Provider, Unknown, Verdict
+from flovia.core.provider import NotPaid, Paid, PaidBack, Provider, Unknown, Verdict
 from flovia.core.receipt import parse_receipt, receipt_text
 from flovia.core.scope import opaque_param, read_opaque
 from flovia.providers.registry import RAILS
@@ -183,7 +183,7 @@ class ProviderContract(OwedPromises):
         more = (first.opaque, first.body, first.headers, first.expires_at)
         assert not any(more), "of fixed terms only the request reaches the client: set fixed_terms = False"
 
-    # --- the three verdicts -----------------------------------------------------------------------------------
+    # --- the verdicts -----------------------------------------------------------------------------------
 
     def test_paid(self) -> None:
         """What was paid is Paid, with the money that moved, in a form that makes a receipt."""
@@ -264,7 +264,7 @@ class ProviderContract(OwedPromises):
                 raise
             except Exception as error:
                 raise AssertionError(f"{shown}: verify() raised {type(error).__name__}: {error}") from error
-            assert isinstance(verdict, Paid | NotPaid | Unknown), f"{shown}: {_kind(verdict)} is no verdict"
+            assert isinstance(verdict, Paid | NotPaid | Unknown | PaidBack), f"{shown}: {_kind(verdict)} is no verdict"
             assert not isinstance(verdict, Paid) or member in self.optional_members, f"{shown} was taken for a payment"
 
     def test_calls_stay_on_their_way(self) -> None:

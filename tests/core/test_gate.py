@@ -606,7 +606,8 @@ class TestVerdicts:
         assert (402, "payment-insufficient") == (response.status, problem(response))
         assert "200" == challenges(response)[0].request_json["amount"]
         assert shop.ledger.find(f"api.example.com|{cheap.id}").refund_due
-        assert "payment.late" in shop.events()
+        (late,) = (event for _, event in shop.ledger.read_events() if event.type == "payment.late")
+        assert ("price_risen", "/paid", 100) == (late.reason, late.endpoint, late.amount)
         price["now"] = "0.50 USD"
         assert "payment-insufficient" == problem(gate.enter(request(credential)).response)
         assert gate.enter(request(pay(second, "ok-second"))).grant is not None

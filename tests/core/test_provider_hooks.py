@@ -1,4 +1,4 @@
-"""What a provider can say beyond the three verdicts: refusals, the look of a 402, receipts, its own credentials."""
+"""What a provider can say beyond its three plain verdicts: refusals, the look of a 402, receipts, own credentials."""
 
 import json
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from flovia.core.challenge import Challenge, format_expires, parse_challenges
 from flovia.core.credential import Credential, format_credential
 from flovia.core.effects import Flow, now
 from flovia.core.encoding import JsonObject, loads_object
+from flovia.core.errors import LedgerError
 from flovia.core.http import Body, BodyState, Headers
 from flovia.core.issued import find_issued
 from flovia.core.passage import Passage
@@ -24,6 +25,7 @@ from flovia.core.provider import (
     Look,
     NotPaid,
     Paid,
+    PaidBack,
     Presented,
     PriceChecking,
     Quote,
@@ -34,6 +36,7 @@ from flovia.core.provider import (
     charge_request,
 )
 from flovia.core.settlement import read_data, write_record
+from flovia.insights.join import join
 from flovia.ledger.opening import open_ledger
 from tests.core.world import START, Shop, request
 
@@ -227,6 +230,76 @@ class TestRefusals:
         """The exception names the problem and nothing else."""
         assert "refused: closed" == str(Refusal(CLOSED, body={"secret": "test"}))
         assert "refused: rate-limited" == str(Refusal("rate-limited"))
+
+
+class TestPaidBack:
+    """A provider says that the money was given back."""
+
+    def test_refused(self) -> None:
+        """403 without a challenge, the refund on record with its event, and the payment named in the request's."""
+        toy = Toy(verdict=PaidBack(reference="toy_1", amount=60, currency="USD"))
+        door = Door(toy)
+        challenge = door.challenge()
+        token = door.credential(challenge)
+        for _ in range(2):
+            assert (403, "payment-refunded", None, False) == said(door.refusal(token))
+        events = [event for _, event in door.shop.ledger.read_events(limit=100)]
+        (back,) = (event for event in events if event.type == "payment.refunded")
+        assert (60, "usd", "toy_1", challenge.id) == (back.amount, back.currency, back.payment_id, back.challenge_id)
+        last = events[-1]
+        assert ("paid_api.request_completed", "payment-refunded") == (last.type, last.problem)
+        assert (100, "toy_1", challenge.id) == (last.amount, last.payment_id, last.challenge_id)
+        (joined,) = join(events)
+        assert ("payment refunded in part", 60, 100) == (joined.insight, joined.refunded, joined.amount)
+        found = door.shop.ledger.find_paid("toy|toy_1")
+        assert found is not None
+        assert ("refunded", 60) == (found.refund, found.refunded)
+
+    def test_nobody_says_how_much(self) -> None:
+        """Then it is refused all the same, and nothing is recorded."""
+        door = Door(Toy(verdict=PaidBack(reference="toy_1", amount=None, currency="usd")))
+        assert (403, "payment-refunded", None, False) == said(door.refusal(door.credential(door.challenge())))
+        assert "payment.refunded" not in door.shop.events()
+        assert door.shop.ledger.find_paid("toy|toy_1") is None
+
+    @pytest.mark.parametrize(
+        "change", [{"reference": None}, {"reference": ""}, {"amount": 0}, {"amount": 1.5}, {"currency": 7}], ids=str
+    )
+    def test_a_bug(self, change: dict[str, object], caplog: pytest.LogCaptureFixture) -> None:
+        """What names no payment or no money is logged and not recorded; nobody gets in."""
+        verdict = attrs.evolve(PaidBack(reference="toy_1", amount=60, currency="usd"), **change)
+        door = Door(Toy(verdict=verdict))
+        assert (403, "payment-refunded", None, False) == said(door.refusal(door.credential(door.challenge())))
+        assert "PaidBack" in caplog.text
+        assert "payment.refunded" not in door.shop.events()
+
+    def test_the_ledger_is_down(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """503, and said again when it is back."""
+        door = Door(Toy(verdict=PaidBack(reference="toy_1", amount=60, currency="usd")))
+        token = door.credential(door.challenge())
+
+        def down(*_: object) -> str:
+            raise LedgerError("down, a test")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(door.shop.ledger, "note_refund", down)
+            assert (503, "ledger-unavailable") == said(door.refusal(token))[:2]
+        door.shop.clock.advance(20)
+        assert (403, "payment-refunded") == said(door.refusal(token))[:2]
+        assert 1 == door.shop.events().count("payment.refunded")
+
+    def test_on_a_file(self, tmp_path: Path) -> None:
+        """The same where the ledger waits."""
+        toy = Toy(verdict=PaidBack(reference="toy_1", amount=60, currency="usd"))
+        ledger = open_ledger(f"sqlite:///{tmp_path}/flovia.db")
+        door = Door(toy, shop=Shop(ledger))
+        token = door.credential(door.challenge())
+        assert (403, "payment-refunded", None, False) == said(door.refusal(token))
+        toy.verdict = PAID  # the provider's books say something else by now: what went back stays so
+        assert (403, "payment-refunded", None, False) == said(door.refusal(token))
+        ledger.flush()
+        assert 1 == door.shop.events().count("payment.refunded")
+        ledger.close()
 
 
 class TestLook:

@@ -31,6 +31,7 @@ OURS = {
     "provider-unavailable": 503,
     "delivery-failed": 500,
     "delivery-exhausted": 500,
+    "payment-refunded": 403,
     "access-denied": 403,
 }
 

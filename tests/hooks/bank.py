@@ -25,6 +25,7 @@ from flovia.providers.base import (
     NotPaid,
     NotRefunded,
     Paid,
+    PaidBack,
     ParseError,
     Presented,
     Quote,
@@ -157,8 +158,10 @@ class HookBankProvider:
             found = yield from self._find(name)
         except (HttpError, ParseError):
             return Unknown()
-        if found is None or found["state"] != "paid" or found["returned"]:
+        if found is None or found["state"] != "paid":
             return NotPaid()
+        if found["returned"]:
+            return PaidBack(reference=name, amount=_int(found["returned"]), currency=str(found["currency"]))
         return Paid(reference=name, amount=_int(found["cents"]), currency=str(found["currency"]))
 
     def webhook(self, headers: Headers, body: bytes) -> Flow[Heard]:
@@ -179,9 +182,14 @@ class HookBankProvider:
         money = {"method": self.method, "payment_id": name, "currency": str(found["currency"])}
         if found["returned"]:
             return Heard(notices=(RefundedPayment(amount=_int(found["returned"]), **money),))
-        if found["state"] == "late":
-            challenge = str(found["challenge"])
-            return Heard(notices=(LatePayment(challenge_id=challenge, amount=_int(found["cents"]), **money),))
+        if found["state"] in ("late", "duplicate"):
+            late = LatePayment(
+                challenge_id=str(found["challenge"]),
+                amount=_int(found["cents"]),
+                reason="late" if found["state"] == "late" else "duplicate",
+                **money,
+            )
+            return Heard(notices=(late,))
         return Heard()
 
     def refund(self, order: RefundOrder) -> Flow[RefundVerdict]:

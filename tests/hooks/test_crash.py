@@ -78,7 +78,7 @@ def test_killed_during_a_refund(
     assert 1 == len(shop.bank.refunds) == len(set(shop.bank.keys))
     assert asked + (point != "recorded") == len(shop.bank.keys)
     assert [40] == [one.amount for one in shop.events("payment.refunded")]
-    assert "invalid-challenge" == problem(shop.paid.enter(request(credential)).response)
+    assert "payment-refunded" == problem(shop.paid.enter(request(credential)).response)
     shop.ledger.close()
 
 

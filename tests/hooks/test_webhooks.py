@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
+from typing import Literal, cast
 
 import attrs
 import pytest
@@ -14,6 +14,7 @@ from flovia import Headers, HttpResponse, WiringError
 from flovia.core import listening
 from flovia.core.errors import LedgerError
 from flovia.core.listening import TEXTS
+from flovia.insights.join import join
 from flovia.ledger.memory import MemoryLedger
 from flovia.providers.base import Flow, Heard, LatePayment, Notice, RefundedPayment, WebhookProvider, sleep
 from flovia.providers.mock import MockProvider
@@ -44,6 +45,7 @@ def test_a_late_payment(shop: Shop) -> None:
     assert (200, "accepted") == told(shop.hook(payment))
     (one,) = shop.events("payment.late")
     assert (challenge, payment, 100, "usd") == (one.challenge_id, one.payment_id, one.amount, one.currency)
+    assert "late" == one.reason
     assert ("hookbank", "", "") == (one.provider, one.endpoint, one.http_method)
     (due,) = shop.flo.refunds_due()
     assert (payment, challenge, 100, "usd", None) == (
@@ -72,14 +74,26 @@ def test_a_late_payment_buys_nothing(shop: Shop) -> None:
     assert [] == shop.events("payment.settled")
 
 
+def attempts(shop: Shop) -> list[tuple[str, str | None, int | None]]:
+    """What the events say when they are joined: insight, payment and status of each attempt."""
+    shop.ledger.flush()
+    joined = join(event for _, event in shop.ledger.read_events(limit=10_000))
+    return [(one.insight, one.payment_id, one.response_status) for one in joined]
+
+
 def test_paid_twice(shop: Shop) -> None:
     """A second payment for a challenge is due, the first one's delivery and refund are not touched."""
     (challenge,) = challenges(shop.paid.enter(request()).response)
     first = shop.bank.pay("first", challenge.id)
-    second = shop.bank.pay("second", challenge.id, state="late")
-    passage = shop.paid.enter(request(credential_of(challenge, first)))
+    second = shop.bank.pay("second", challenge.id, state="duplicate")
     shop.hook(second)
+    assert [("price shown, not paid", None, 402), ("paid twice, refund due", second, None)] == attempts(shop)
+    passage = shop.paid.enter(request(credential_of(challenge, first)))
     deliver(shop.paid, passage)
+    (told,) = shop.events("payment.late")
+    assert "duplicate" == told.reason
+    expected = [("payment converted into paid API demand", first, 200), ("paid twice, refund due", second, None)]
+    assert expected == attempts(shop)
     assert ("delivered", "settled") == (shop.state(first), shop.state(second))
     assert "refunded" == shop.flo.refund(second).status
     assert ("delivered", "refunded") == (shop.state(first), shop.state(second))
@@ -123,7 +137,7 @@ def test_refunded_in_the_dashboard(shop: Shop, status: int) -> None:
     assert (60, payment) == (one.amount, one.payment_id)
     assert one.challenge_id
     assert "refunded" == shop.state(payment)
-    assert "invalid-challenge" == problem(shop.paid.enter(request(credential)).response)
+    assert "payment-refunded" == problem(shop.paid.enter(request(credential)).response)
     with pytest.raises(flovia.RefundError, match=r"0\.60 USD"):
         shop.flo.refund(payment)
 
@@ -145,10 +159,43 @@ def test_refunded_before_it_was_presented(shop: Shop) -> None:
     shop.bank.payments[payment]["returned"] = 100
     shop.hook(payment)
     shop.bank.payments[payment]["returned"] = 0  # the bank's books lie about it
-    assert "verification-failed" == problem(shop.paid.enter(request(credential)).response)
+    response = shop.paid.enter(request(credential)).response
+    assert (403, "payment-refunded", []) == (response.status, problem(response), challenges(response))
     (one,) = shop.events("payment.refunded")
     assert (payment, None) == (one.payment_id, one.challenge_id)
     assert "refunded" == shop.state(payment)
+    assert [("payment refunded", payment, 403)] == attempts(shop)
+
+
+def test_refunded_before_it_was_presented_and_the_challenge_is_known(shop: Shop) -> None:
+    """A notice that names the challenge puts it into the event, and so the refund stands with its 402."""
+    (challenge,) = challenges(shop.paid.enter(request()).response)
+    notice = RefundedPayment(**MONEY, payment_id="p-told", challenge_id=challenge.id)
+    provider = cast("WebhookProvider", Scripted(notice))
+    assert 200 == shop.flo.webhooks(provider=provider).hear({}, b"").status
+    (one,) = shop.events("payment.refunded")
+    assert ("p-told", challenge.id) == (one.payment_id, one.challenge_id)
+    assert [("payment refunded", "p-told", 402)] == attempts(shop)
+
+
+def test_refunded_and_no_webhook_came(shop: Shop) -> None:
+    """The bank says so when it is asked about the credential: refused without a challenge, on record, once."""
+    payment, credential = shop.credential()
+    shop.bank.payments[payment]["returned"] = 60
+    for _ in range(3):
+        response = shop.paid.enter(request(credential)).response
+        assert (403, "payment-refunded", []) == (response.status, problem(response), challenges(response))
+    shop.hook(payment)
+    (one,) = shop.events("payment.refunded")
+    assert (60, "usd", payment) == (one.amount, one.currency, one.payment_id)
+    assert one.challenge_id
+    assert one.http_method
+    found = shop.ledger.find_paid(f"hookbank|{payment}")
+    assert found is not None
+    assert ("refunded", 60) == (found.refund, found.refunded)
+    assert [("payment refunded in part", payment, 403)] == attempts(shop)
+    with pytest.raises(flovia.RefundError, match="given back already"):
+        shop.flo.refund(payment)
 
 
 def test_our_own_refund_comes_back_as_a_webhook(shop: Shop) -> None:
@@ -162,7 +209,7 @@ def test_our_own_refund_comes_back_as_a_webhook(shop: Shop) -> None:
     shop.hook(other)
     assert [payment, other] == [one.payment_id for one in shop.events("payment.refunded")]
     assert [] == shop.flo.refunds_due()
-    assert "invalid-challenge" == problem(shop.paid.enter(request(credential)).response)
+    assert "payment-refunded" == problem(shop.paid.enter(request(credential)).response)
     with pytest.raises(flovia.RefundError, match="given back already"):
         shop.flo.refund(other)
 
@@ -308,7 +355,9 @@ class Scripted:
                 attrs.evolve(LATE, payment_id="p" * 256),
                 attrs.evolve(LATE, amount=0),
                 attrs.evolve(LATE, amount=cast("int", 1.0)),
+                attrs.evolve(LATE, reason=cast("Literal['late']", "price_risen")),
                 RefundedPayment(method="m", payment_id="p", amount=-1, currency="usd"),
+                RefundedPayment(method="m", payment_id="p", amount=1, currency="usd", challenge_id="a|b"),
             )
         ),
     ],

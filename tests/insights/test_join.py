@@ -96,7 +96,15 @@ def redeemed(request_id: str = "req-3", at: float = 20.0, challenge: str = "chal
     ]
 
 
-def moved(type_: str, id_: str, at: float, challenge: str | None, payment: str = "pay-1", amount: int = 100) -> Event:
+def moved(
+    type_: str,
+    id_: str,
+    at: float,
+    challenge: str | None,
+    payment: str = "pay-1",
+    amount: int = 100,
+    reason: str | None = None,
+) -> Event:
     """Money that moved outside of any request: a refund, a notice of a webhook."""
     return Event(
         type=type_,
@@ -111,12 +119,18 @@ def moved(type_: str, id_: str, at: float, challenge: str | None, payment: str =
         currency="usd",
         challenge_id=challenge,
         payment_id=payment,
+        reason=reason,
     )
 
 
 def late(id_: str = "hook-1", at: float = 400.0, challenge: str = "challenge-1") -> list[Event]:
-    """Money that came too late."""
+    """Money that came too late, as an earlier version told it: without a reason."""
     return [moved(ev.PAYMENT_LATE, f"late-{id_}", at, challenge)]
+
+
+def overdue(id_: str = "hook-1", at: float = 400.0, challenge: str = "challenge-1") -> list[Event]:
+    """Money that came too late."""
+    return [moved(ev.PAYMENT_LATE, f"late-{id_}", at, challenge, reason=ev.LATE)]
 
 
 def refund(id_: str = "1", at: float = 500.0, challenge: str = "challenge-1") -> list[Event]:
@@ -290,14 +304,48 @@ def test_a_late_payment_of_the_second_offer() -> None:
 def test_paid_twice() -> None:
     """The second payment of a challenge, and its refund, are an event of their own; the call stays paid."""
     second = [
-        moved(ev.PAYMENT_LATE, "hook-1", 400.0, "challenge-1", "pay-2"),
+        moved(ev.PAYMENT_LATE, "hook-1", 400.0, "challenge-1", "pay-2", reason=ev.DUPLICATE),
         moved(ev.PAYMENT_REFUNDED, "refund-1", 500.0, "challenge-1", "pay-2"),
     ]
+    call, extra = join([*unpaid(), *retry(), *delivered(), second[0]])
+    assert (call.insight, extra.insight) == (module.CONVERTED, "paid twice, refund due")
     call, extra = join([*unpaid(), *retry(), *delivered(), *second])
     assert (call.insight, call.payment_id, call.refunded) == (module.CONVERTED, "pay-1", None)
     assert (extra.insight, extra.payment_id, extra.refunded) == ("payment refunded", "pay-2", 100)
     assert (extra.request_id, extra.request_ids, extra.challenge_id) == ("hook-1", ("hook-1",), "challenge-1")
     assert (extra.endpoint, extra.http_method, extra.response_status) == ("", "", None)
+
+
+def test_paid_twice_before_the_first_was_presented() -> None:
+    """The second payment is never taken for the one that the requests are about, even while that is unknown."""
+    second = moved(ev.PAYMENT_LATE, "hook-1", 5.0, "challenge-1", "pay-2", reason=ev.DUPLICATE)
+    shown, extra = join([*unpaid(), second])
+    assert (shown.insight, shown.payment_id) == ("price shown, not paid", None)
+    assert (extra.insight, extra.payment_id) == ("paid twice, refund due", "pay-2")
+    call, extra = join([*unpaid(), second, *retry(), *delivered()])
+    assert (call.insight, call.payment_id, extra.insight) == (module.CONVERTED, "pay-1", "paid twice, refund due")
+
+
+def test_a_late_payment_and_a_second_one() -> None:
+    """Both too late: the first belongs to the request, whichever was heard of first."""
+    second = moved(ev.PAYMENT_LATE, "hook-1", 400.0, "challenge-1", "pay-2", reason=ev.DUPLICATE)
+    first = moved(ev.PAYMENT_LATE, "hook-2", 401.0, "challenge-1", "pay-1", reason=ev.LATE)
+    call, extra = join([*unpaid(), second, first])
+    assert (call.insight, call.payment_id) == ("payment came too late, refund due", "pay-1")
+    assert (extra.insight, extra.payment_id) == ("paid twice, refund due", "pay-2")
+
+
+def test_refunded_before_it_was_presented() -> None:
+    """A refund that does not know its challenge stands with the request that presented the payment."""
+    back = moved(ev.PAYMENT_REFUNDED, "refund-1", 5.0, None)
+    refused_ = [
+        event(ev.REQUEST_STARTED, "req-2", 1, at=10.0),
+        event(ev.PAYMENT_CONTEXT_ATTACHED, "req-2", 2, at=10.0, challenge="challenge-1"),
+        event(ev.REQUEST_COMPLETED, "req-2", 3, at=10.0, challenge="challenge-1", paid=True, status=403),
+    ]
+    found = only([*unpaid(), back, *refused_])
+    assert (found.insight, found.refunded, found.request_ids) == ("payment refunded", 100, ("req-1", "req-2"))
+    assert (found.payment_id, found.response_status) == ("pay-1", 403)
 
 
 def test_two_late_payments() -> None:
@@ -354,8 +402,8 @@ def test_oldest_first() -> None:
 
 
 def test_insights_are_a_fixed_vocabulary() -> None:
-    """Eleven sentences, so that reports can group by them."""
-    assert len(set(INSIGHTS)) == len(INSIGHTS) == 11
+    """Twelve sentences, so that reports can group by them."""
+    assert len(set(INSIGHTS)) == len(INSIGHTS) == 12
 
 
 IDS = st.sampled_from(["1", "2", "3"])
@@ -374,6 +422,7 @@ ANY_EVENTS = st.lists(
         payment_id=st.none() | IDS,
         status=st.sampled_from([None, 200, 402, 500]),
         workflow=st.none() | IDS,
+        reason=st.sampled_from([None, *ev.REASONS]),
     ),
     max_size=20,
 )
@@ -406,7 +455,7 @@ def scenario(number: int, steps: list[str]) -> list[Event]:
     """A whole attempt of its own, by what happened after the 402."""
     challenge = f"challenge-{number}"
     makers = {"settle": retry, "deliver": delivered, "fail": failed, "redeem": redeemed, "refuse": refused}
-    makers |= {"late": late, "refund": refund, "part": part}
+    makers |= {"late": late, "overdue": overdue, "refund": refund, "part": part}
     events = unpaid(f"req-{number}-0", 100.0 * number, challenge)
     for i, name in enumerate(steps):
         # settling and its end are one request
@@ -424,12 +473,30 @@ OUTCOMES: list[tuple[list[str], str]] = [
     (["settle", "fail"], "paid, not delivered yet"),
     (["settle", "fail", "redeem"], module.CONVERTED),
     (["late"], "payment came too late, refund due"),
+    (["overdue"], "payment came too late, refund due"),
     (["refuse", "late"], "payment came too late, refund due"),
     (["late", "refund"], "payment refunded"),
     (["late", "part"], "payment refunded in part"),
     (["settle", "deliver", "refund"], "payment refunded"),
     (["settle", "fail", "part"], "payment refunded in part"),
 ]
+
+
+@given(st.lists(st.sampled_from(OUTCOMES), max_size=6), st.randoms(use_true_random=False))
+def test_second_payments_stand_for_themselves(chosen: list[tuple[list[str], str]], random: Random) -> None:
+    """Whatever became of an attempt, a second payment changes nothing about it, whenever it came."""
+    events = [one for number, (steps, _) in enumerate(chosen) for one in scenario(number, steps)]
+    for number in range(len(chosen)):
+        at = 100.0 * number + random.uniform(0, 50)
+        challenge, payment = f"challenge-{number}", f"second-{number}"
+        events.append(moved(ev.PAYMENT_LATE, f"hook-{number}", at, challenge, payment, reason=ev.DUPLICATE))
+    random.shuffle(events)
+    found = join(events)
+    calls = {one.challenge_id: one.insight for one in found if one.http_method}
+    assert {f"challenge-{number}": insight for number, (_, insight) in enumerate(chosen)} == calls
+    extra = {one.payment_id: (one.challenge_id, one.insight) for one in found if not one.http_method}
+    twice = "paid twice, refund due"
+    assert {f"second-{number}": (f"challenge-{number}", twice) for number in range(len(chosen))} == extra
 
 
 @given(st.lists(st.sampled_from(OUTCOMES), max_size=6), st.randoms(use_true_random=False))

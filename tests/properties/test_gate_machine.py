@@ -145,7 +145,9 @@ class GateMachine(RuleBasedStateMachine):
             assert payment not in self.late, "what came too late does not get in"
             return credential, passage
         status, code = passage.response.status, problem(passage.response)
-        assert status in (402, 409, 500, 503)
+        assert status in (402, 403, 409, 500, 503)
+        assert (status == 403) == (code == "payment-refunded")
+        assert status != 403 or reference(credential) in self.asked_back, "only what went back is said to have"
         assert (status == 402) == bool(challenges(passage.response)), "challenges come with 402 and only then"
         if credential.proof.startswith("unknown"):
             assert code in (

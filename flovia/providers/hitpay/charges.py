@@ -11,7 +11,7 @@ from flovia.core.effects import Flow, now, recall, remember, sleep, token
 from flovia.core.encoding import JsonObject, JsonValue, canonical, loads_object
 from flovia.core.errors import ParseError
 from flovia.core.money import Price
-from flovia.core.provider import NotPaid, Paid, Presented, Quote, Refusal, Terms, Unknown, Verdict
+from flovia.core.provider import NotPaid, Paid, PaidBack, Presented, Quote, Refusal, Terms, Unknown, Verdict
 from flovia.providers.hitpay import store, wire
 from flovia.providers.hitpay.amounts import to_hitpay
 from flovia.providers.hitpay.broker import Broker, Created
@@ -152,6 +152,8 @@ class Charges:
             case 409:
                 # It was verified before and the answer was lost: paid for sure, and nobody is asked again.
                 return (yield from self._by_core(asked, anyway=True)) or Unknown()
+            case 410 if answer.code == "refunded":
+                return (yield from self._paid_back(asked))
             case 410:
                 return NotPaid(problem="payment-expired")
             case 404:
@@ -210,19 +212,29 @@ class Charges:
         )
 
     def _by_core(self, asked: wire.Asked, *, anyway: bool = False) -> Flow[Verdict | None]:
-        """What the core API says about a charge, where that may be asked: paid, or nothing."""
+        """What the core API says about a charge, where that may be asked: paid, paid and given back, or nothing."""
         if not (self._config.core_fallback or anyway):
             return None
+        found = yield from self._request(asked)
+        if found is None:
+            return None
+        back = _back(asked, found)
+        return back if back is not None or found.state != "paid" else (yield from self._paid_at_core(asked, found))
+
+    def _paid_back(self, asked: wire.Asked) -> Flow[Verdict]:
+        """The broker says that it was given back; how much, and in which of the payments, the core API knows."""
+        found = yield from self._request(asked)
+        unknown = PaidBack(reference=asked.ident, amount=None, currency=asked.price.currency)
+        return unknown if found is None else _back(asked, found) or unknown
+
+    def _request(self, asked: wire.Asked) -> Flow[PaymentRequest | None]:
+        """The payment request behind a charge; None if there is none that names it."""
         request_id = request_id_of(asked.checkout_url)
         found = None if request_id is None else (yield from self._api.payment_request(request_id))
-        if found is None or found.state != "paid" or not same(found.reference, asked.ident):
-            return None
-        return (yield from self._paid_at_core(asked, found))
+        return found if found is not None and same(found.reference, asked.ident) else None
 
     def _paid_at_core(self, asked: wire.Asked, found: PaymentRequest) -> Flow[Verdict]:
         first = next((money for money in found.payments if not money.refunded), None)
-        if found.payments and first is None:
-            return NotPaid()  # paid, and given back since
         record = store.PaidRecord(payment_id="" if first is None else first.payment_id, request_id=found.id)
         yield from store.keep_paid(asked.ident, record)
         inner: dict[str, JsonValue] = {"payment_id": record.payment_id} if record.payment_id else {}
@@ -271,6 +283,16 @@ def same(one: str | None, other: str | None) -> bool:
     if one is None or other is None:
         return False
     return compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
+
+
+def _back(asked: wire.Asked, found: PaymentRequest) -> PaidBack | None:
+    """All that was paid for this charge went back, in full or in part; None if that is not so."""
+    if not found.payments or not all(money.refunded for money in found.payments):
+        return None
+    first = found.payments[0]
+    # How much a part was does not stand here.
+    amount = None if first.partly else first.amount
+    return PaidBack(reference=asked.ident, amount=amount, currency=first.currency)
 
 
 def _data(record: store.PaidRecord) -> JsonObject:

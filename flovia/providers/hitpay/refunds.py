@@ -81,7 +81,8 @@ class Refunds:
             if noted is not None and (earlier := (yield from self._reconciled(order, request_id, payment_id))):
                 return earlier
             yield from remember(NAMESPACE, mark, own + "|", ttl_s=0.001)
-            return NotRefunded(reason=REFUSED)
+            elsewhere = yield from self._elsewhere(request_id, payment_id)
+            return NotRefunded(reason=REFUSED) if elsewhere is None else elsewhere
         return RefundUnknown()
 
     def _known(self, order: RefundOrder, payment_id: str, refund_id: str) -> Flow[RefundVerdict]:
@@ -102,6 +103,16 @@ class Refunds:
             return None
         # HitPay takes one refund of a payment, and this order's is the one that was tried.
         return Refunded(refund_id=f"of_{payment_id}", amount=order.amount, currency=order.currency)
+
+    def _elsewhere(self, request_id: str | None, payment_id: str) -> Flow[RefundVerdict | None]:
+        """What somebody gave back in the dashboard, and no webhook told of; None if nobody did."""
+        request = None if request_id is None else (yield from self._api.payment_request(request_id))
+        money = None if request is None else _payment_in(request, payment_id)
+        if money is None or not money.refunded:
+            return None
+        if money.partly:  # how much does not stand there
+            return NotRefunded(reason=ANOTHER)
+        return Refunded(refund_id=f"of_{payment_id}", amount=money.amount, currency=money.currency)
 
     def _payment(self, order: RefundOrder) -> Flow[tuple[str | None, str | None]]:
         """The payment request and the payment behind our reference; either may be unknown."""

@@ -7,7 +7,7 @@ is put on record, a saved method that is gone is refused from now on.
 import logging
 import re
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal
 
 from flovia.core.effects import Flow, recall, remember
 from flovia.core.encoding import JsonObject, JsonValue, loads_object
@@ -134,7 +134,7 @@ class Webhooks:
             others = [money for money in found.payments if money is not first]
         unsold = first is not None and not first.refunded and (known is None or known.late)
         if first is not None and unsold and (yield from self._too_late(charge_id)):
-            notices.append(self._late(challenge.id, charge_id, first))
+            notices.append(self._late(challenge.id, charge_id, first, "late"))
             paid = store.PaidRecord(payment_id=first.payment_id, request_id=found.id, late=True)
             yield from store.keep_paid(charge_id, paid)
         for money in others:
@@ -142,11 +142,11 @@ class Webhooks:
                 _log.warning("charge %s was paid a second time", shown(charge_id))
                 paid = store.PaidRecord(payment_id=money.payment_id, request_id=found.id, late=True)
                 yield from store.keep_paid(money.payment_id, paid)
-                notices.append(self._late(challenge.id, money.payment_id, money))
+                notices.append(self._late(challenge.id, money.payment_id, money, "duplicate"))
         for money in found.payments:
             if money.refunded:
                 reference = charge_id if money is first else money.payment_id
-                notice = yield from self._refunded(reference, money, inner)
+                notice = yield from self._refunded(challenge.id, reference, money, inner)
                 notices += [] if notice is None else [notice]
         return tuple(notices)
 
@@ -155,16 +155,21 @@ class Webhooks:
         status = yield from self._broker.poll(charge_id)
         return status is None or status == "expired"
 
-    def _late(self, challenge_id: str, payment_id: str, money: Money) -> LatePayment:
+    def _late(
+        self, challenge_id: str, payment_id: str, money: Money, reason: Literal["late", "duplicate"]
+    ) -> LatePayment:
         return LatePayment(
             challenge_id=challenge_id,
             method=self._method,
             payment_id=payment_id,
             amount=money.amount,
             currency=money.currency,
+            reason=reason,
         )
 
-    def _refunded(self, reference: str, money: Money, inner: JsonObject) -> Flow[RefundedPayment | None]:
+    def _refunded(
+        self, challenge_id: str, reference: str, money: Money, inner: JsonObject
+    ) -> Flow[RefundedPayment | None]:
         amount = money.amount
         if money.partly:
             refund = None
@@ -174,7 +179,13 @@ class Webhooks:
                 _log.warning("a part of payment %s was refunded, and HitPay does not say how much", shown(reference))
                 return None
             amount = refund.amount
-        return RefundedPayment(method=self._method, payment_id=reference, amount=amount, currency=money.currency)
+        return RefundedPayment(
+            method=self._method,
+            payment_id=reference,
+            amount=amount,
+            currency=money.currency,
+            challenge_id=challenge_id,
+        )
 
     # --- saved methods ------------------------------------------------------------------------------------
 

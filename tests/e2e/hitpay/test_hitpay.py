@@ -10,7 +10,9 @@ import pytest
 import flovia
 from flovia import runtime
 from flovia.core.encoding import b64url_decode
+from flovia.insights.join import join
 from flovia.ledger.memory import MemoryLedger
+from flovia.ledger.opening import open_ledger
 from flovia.signed import Jwks, ReceiptClaims
 from tests.e2e.hitpay.conftest import Site, Start, challenge_of, code, ident, token
 
@@ -293,6 +295,31 @@ def test_webhooks(site: Site, value: str, answer: int) -> None:
     assert challenge.id == challenge_of(site.get(token=token(challenge))).id
     site.sandbox.clear("broker_status_stuck")
     assert 200 == site.get(token=token(challenge)).status_code
+
+
+def test_refunded_in_the_dashboard_and_no_webhook_came(site: Site) -> None:
+    """Given back before it was redeemed: 403 that says so, no delivery, no second charge, one attempt in the join."""
+    challenge = site.challenge()
+    site.sandbox.pay(ident(challenge))
+    request_id = challenge.request_json["methodDetails"]["checkout_url"].split("/")[-2]  # type: ignore[index,call-overload,union-attr]
+    (payment,) = site.sandbox.call_api("GET", f"/v1/payment-requests/{request_id}")["payments"]  # type: ignore[misc]
+    site.sandbox.call_api("POST", "/v1/refund", {"payment_id": payment["id"], "amount": "1.00"})  # type: ignore[index,call-overload]
+    for _ in range(2):
+        response = site.get(token=token(challenge))
+        assert (403, "payment-refunded") == code(response)
+        assert "www-authenticate" not in response.headers
+    assert 1 == site.calls("B1")
+    found = open_ledger(site.ledger)
+    try:
+        (mine,) = (
+            one
+            for one in join(event for _, event in found.read_events(limit=10_000))
+            if one.challenge_id == challenge.id
+        )
+    finally:
+        found.close()
+    assert ("payment refunded", 100, 403) == (mine.insight, mine.refunded, mine.response_status)
+    assert ident(challenge) == mine.payment_id
 
 
 def test_refund(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

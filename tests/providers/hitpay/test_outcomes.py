@@ -155,6 +155,40 @@ class TestOneTime:
         world.hand.clock.advance(LIFE_S + 60)
         assert (402, "payment-expired") == problem(world.refusal(request(credential(challenge))))
 
+    def test_refunded(self) -> None:
+        """The broker says that it was given back: refused without a new charge, on record with what HitPay says."""
+        world = World()
+        challenge = world.challenge()
+        ident = charge_id(challenge)
+        world.hitpay.pay_at_core(ident, payment="refunded")
+        world.hitpay.given["verify"] = [reply(410, {"error": "refunded"}) for _ in range(2)]
+        for _ in range(2):
+            response = world.refusal(request(credential(challenge)))
+            assert (403, "payment-refunded", None) == (*problem(response), field(response, "www-authenticate"))
+        assert 1 == len(world.hitpay.charges)
+        found = world.hand.ledger.find_paid(f"hitpay|{ident}")
+        assert found is not None
+        assert ("refunded", 100) == (found.refund, found.refunded)
+        assert 1 == world.events().count("payment.refunded")
+
+    @pytest.mark.parametrize("payment", ["partially_refunded", "succeeded", "failed"])
+    def test_refunded_and_nobody_says_how_much(self, payment: str) -> None:
+        """The broker says so, and the core API not how much: refused, not recorded."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay_at_core(charge_id(challenge), payment=payment)
+        world.hitpay.given["verify"] = [reply(410, {"error": "refunded"})]
+        assert (403, "payment-refunded") == problem(world.refusal(request(credential(challenge))))
+        assert "payment.refunded" not in world.events()
+
+    def test_refunded_and_the_core_api_is_down(self) -> None:
+        """503 with no challenge: it is looked at again."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.given["verify"] = [reply(410, {"error": "refunded"})]
+        world.hitpay.given["request"] = [reply(500)]
+        assert (503, "outcome-unknown") == problem(world.refusal(request(credential(challenge))))
+
     def test_unknown_to_the_broker(self) -> None:
         """404 of the broker: 402 invalid-challenge with a fresh challenge."""
         world = World()
@@ -494,11 +528,29 @@ class TestCoreFallback:
         payments = found["payments"]
         assert isinstance(payments, list)
         payments[0]["status"] = "refunded"
-        assert (402, "verification-failed") == problem(world.refusal(request(credential(challenge))))
+        assert (403, "payment-refunded") == problem(world.refusal(request(credential(challenge))))
         challenge = world.challenge()
         world.hitpay.pay_at_core(charge_id(challenge), amount=0.5)
         assert (402, "payment-insufficient") == problem(world.refusal(request(credential(challenge))))
         assert "payment.unmatched" in world.events()
+
+    @pytest.mark.parametrize("status", ["completed", "pending", "expired"])
+    def test_given_back(self, status: str) -> None:
+        """Stuck at the broker and refunded in the dashboard: refused, whatever the request above it says."""
+        world = World(core_fallback=True)
+        challenge = world.challenge()
+        world.hitpay.pay_at_core(charge_id(challenge), status, "refunded")
+        assert (403, "payment-refunded") == problem(world.refusal(request(credential(challenge))))
+        assert "payment.refunded" in world.events()
+        assert 1 == len(world.hitpay.charges)
+
+    def test_paid_twice_and_one_given_back(self) -> None:
+        """What is left of two payments still buys."""
+        world = World(core_fallback=True)
+        challenge = world.challenge()
+        world.hitpay.pay_at_core(charge_id(challenge), payment="refunded")
+        world.hitpay.pay_at_core(charge_id(challenge))
+        assert world.enter(request(credential(challenge))).grant is not None
 
     @pytest.mark.parametrize(
         "given", [reply(500), reply(401, {}), reply(200, {"id": "x", "status": "completed"}), reply(200, {})], ids=str

@@ -140,6 +140,24 @@ def test_refused_after_a_lost_try() -> None:
     assert isinstance(refund(world, order(ident)), Refunded)
 
 
+@pytest.mark.parametrize(
+    ("status", "expected"), [("refunded", "Refunded"), ("partially_refunded", "already"), ("succeeded", "once")]
+)
+def test_refunded_in_the_dashboard_and_no_webhook_came(status: str, expected: str) -> None:
+    """HitPay refuses, and says why where it is asked: what went back in full is told, so that the books are right."""
+    world = World()
+    ident = paid(world)
+    (payment,) = world.hitpay.requests[world.hitpay.charges[ident]["uuid"]]["payments"]  # type: ignore[misc]
+    payment["status"] = status  # type: ignore[index]
+    world.hitpay.given["refund"] = [reply(422, {})]
+    verdict = refund(world, order(ident, 40))
+    if isinstance(verdict, Refunded):
+        assert ("Refunded", 100, "sgd") == (expected, verdict.amount, verdict.currency)
+    else:
+        assert isinstance(verdict, NotRefunded)
+        assert expected in verdict.reason
+
+
 def test_another_currency_or_payment_in_the_answer() -> None:
     """An answer about something else is no answer."""
     for change in ({"currency": "myr"}, {"payment_id": "pay_other"}, {"status": "failed"}, {"amount_refunded": "x"}):

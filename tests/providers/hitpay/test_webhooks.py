@@ -219,12 +219,15 @@ class TestCharges:
         world.deliver(world.enter(request(credential(challenge))))
         world.hitpay.pay_at_core(ident)
         (late,) = hear(world, event(world, ident)).notices
-        assert (
-            LatePayment(
-                challenge_id=challenge.id, method="hitpay", payment_id=f"pay_{ident}_1", amount=100, currency="sgd"
-            )
-            == late
+        expected = LatePayment(
+            challenge_id=challenge.id,
+            method="hitpay",
+            payment_id=f"pay_{ident}_1",
+            amount=100,
+            currency="sgd",
+            reason="duplicate",
         )
+        assert expected == late
 
     def test_refunded(self) -> None:
         """A refund in full, from the dashboard say, is reported with the whole amount."""
@@ -236,7 +239,7 @@ class TestCharges:
         payment["status"] = "refunded"
         told = {"id": "11111111-2222-3333-4444-555555555555", "payment_request_id": world.hitpay.charges[ident]["uuid"]}
         notices = hear(world, {"event": "charge.updated", "charge": told}).notices
-        assert (RefundedPayment(method="hitpay", payment_id=ident, amount=100, currency="sgd"),) == notices
+        assert (self.refunded(challenge.id, ident, 100),) == notices
 
     def test_refunded_in_part(self) -> None:
         """A part is reported with what HitPay's own record of the refund says; without it nothing is."""
@@ -257,8 +260,14 @@ class TestCharges:
         assert () == hear(world, plain).notices
         for more in ({"refunds": [{"id": "ref_1"}, 7]}, {"refund_id": "ref_1"}):
             (notice,) = hear(world, {**plain, **more}).notices
-            assert RefundedPayment(method="hitpay", payment_id=ident, amount=40, currency="sgd") == notice
+            assert self.refunded(challenge.id, ident, 40) == notice
         assert () == hear(world, {**plain, "refund_id": "ref_2"}).notices
+
+    def refunded(self, challenge_id: str, ident: str, amount: int) -> RefundedPayment:
+        """The notice of a refund."""
+        return RefundedPayment(
+            method="hitpay", payment_id=ident, amount=amount, currency="sgd", challenge_id=challenge_id
+        )
 
     def payments(self, world: World, ident: str) -> list[dict[str, object]]:
         """The core API's payments of a charge."""
