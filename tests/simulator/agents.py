@@ -31,7 +31,7 @@ def body_of(text: str) -> Any:
 class Purchase:
     """One challenge and how somebody means to pay it. ``ending``: "" while that is not known.
 
-    ``attacked``: a thief was at it, so what its owner meets is no fault of ours.
+    ``key``: the ledger's. ``attacked``: a thief was at it, so what its owner meets is no fault of ours.
     """
 
     challenge: Challenge
@@ -46,13 +46,12 @@ class Purchase:
     card: str = ""
     ending: str = ""
     authorization: str = ""
-
-    @property
-    def key(self) -> str:
-        """The ledger's key."""
-        return f"{REALM}|{self.challenge.id}"
+    shown: str = ""
+    key: str = ""
 
     def __attrs_post_init__(self) -> None:
+        self.key = f"{REALM}|{self.challenge.id}"
+        self.shown = json.dumps(self.payload, sort_keys=True)
         self.authorization = format_credential(Credential(self.challenge, self.payload))
 
 
@@ -76,8 +75,8 @@ class Agent:
             "body": purchase.body,
             "http_method": "POST" if purchase.target == "/order" else "GET",
             "purchase": purchase,
-            "plain": not changed,
-            "payload": json.dumps(purchase.payload, sort_keys=True),
+            "plain": True,
+            "payload": purchase.shown,
             **changed,
         }
         return Exchange(**settings)
@@ -95,7 +94,7 @@ class Agent:
             method = "POST" if target == "/order" else "GET"
             answer = yield from self.send(Exchange(target, [], http_method=method, body=body))
             if answer is not None and answer.status == 402:
-                return answer.challenges[0]
+                return answer.challenge
             yield Wait(self.rng.choice((200, 1_000, 6_000)))
         return None
 
@@ -166,7 +165,7 @@ class Agent:
                 return True
             return False
         if answer.status == 402:
-            if answer.challenges[0].id == purchase.challenge.id:
+            if answer.asks_for(purchase.challenge):
                 return False
             purchase.ending = purchase.ending or answer.problem
             return True
@@ -188,11 +187,11 @@ class Agent:
 
     def insist(self, purchase: Purchase) -> Flow:
         """When everything works again: present it until it comes to an end."""
-        for _ in range(40):
+        for tries in range(40):
             answer = yield from self.send(self.exchange(purchase))
-            if self.judge(purchase, answer):
+            if self.judge(purchase, answer) or (tries > 1 and not self.world.may_open(purchase)):
                 return
-            yield Wait(5_000)
+            yield Wait(5_000 if tries < 4 else 20_000)
 
     # --- lives ------------------------------------------------------------------------------------------------
 

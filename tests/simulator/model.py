@@ -101,9 +101,9 @@ class Model:
         world = self.world
         if world.tracing and verb not in ("recall", "remember", "read_events"):
             world.note(f"{worker.name}: {verb} {_short(args)} -> {_told(result)}")
-        watch = getattr(self, f"_{verb}", None)
+        watch = _WATCHED.get(verb)
         if watch is not None:
-            watch(worker, args, result)
+            watch(self, worker, args, result)
 
     def _claim(self, worker: "Worker", args: tuple[Any, ...], result: Any) -> None:
         key, now, slack = args[0], self.world.now, self.world.plan.tolerance_ms
@@ -120,7 +120,8 @@ class Model:
             if account.claimed_until is not None and account.claimed_until - slack > now:
                 raise self.broken(f"{key}: claimed twice at once")
             account.claimed_until = now + int(args[3] * 1000)
-            account.forget_at = max(args[5], account.forget_at or 0.0)
+            if result.fence == 1:
+                account.forget_at = args[5]
             return
         if not account.settled:
             raise self.broken(f"{key}: redeemed, and never settled")
@@ -273,17 +274,23 @@ class Model:
     def deferred(self, worker: "Worker", key: str, fence: int, delivered: bool, events: int) -> None:
         """The end of a delivery waits for the store, in a worker's memory."""
         found = self._delivery(key, fence)
-        if found is not None and delivered:
+        if found is not None:
             found.excuse = "deferred"
-            self.pending[worker, worker.generation, key, fence] = True
+            self.pending[worker, worker.generation, key, fence] = delivered
 
     def look(self, worker: "Worker", core: Any) -> None:
         """What waited may be on record now (SQL, whose deferred work does not pass the handle)."""
         for pending in [one for one in self.pending if one[0] is worker]:
             _, _, key, fence = pending
             found = core.find(key)
-            if found is not None and found.state == "delivered" and found.fence == fence:
+            delivery = self._delivery(key, fence)
+            if found is None or delivery is None or found.fence != fence:
+                del self.pending[pending]
+            elif found.state == "delivered":
                 self._recorded(key, fence)
+                del self.pending[pending]
+            elif found.state == "settled":
+                delivery.until = self.world.now
                 del self.pending[pending]
 
     # --- what clients saw -------------------------------------------------------------------------------------
@@ -384,6 +391,20 @@ class Model:
         ) - sum(account.settled and account.refund_due for account in self.accounts.values())
         if late < len(self.late):
             raise self.broken(f"{len(self.late)} late payments on record, and {late} events say so")
+
+
+_WATCHED: Final[dict[str, Any]] = {
+    "claim": Model._claim,
+    "settle": Model._settle,
+    "release": Model._release,
+    "deliver": Model._deliver,
+    "fail": Model._fail,
+    "renew": Model._renew,
+    "late": Model._late,
+    "open_refund": Model._open_refund,
+    "close_refund": Model._close_refund,
+    "note_refund": Model._note_refund,
+}
 
 
 def _short(args: tuple[Any, ...]) -> str:

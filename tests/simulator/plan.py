@@ -11,8 +11,8 @@ AgentKind = Literal["honest", "impatient", "greedy"]
 
 MAX_SKEW_MS: Final = 1000
 """How far a worker's clock may be off, either way: two differ by two seconds at most, as the SQL ledger demands."""
-HITPAY_EVERY: Final = 48
-"""One seed in so many is about HitPay: its sandbox costs as much as thirty of the others."""
+HITPAY_EVERY: Final = 96
+"""One seed in so many is about HitPay: its sandbox costs as much as ten of the others."""
 
 
 @attrs.frozen(kw_only=True)
@@ -63,10 +63,11 @@ def draw(seed: int, provider: ProviderKind | None = None) -> Plan:
         provider = choice(("mock", "push", "push", "pull", "pull"))
         if seed % HITPAY_EVERY == HITPAY_EVERY - 1:
             provider = "hitpay"
-    ledger: LedgerKind = choice(("direct", "memory", "memory", "memory", "memory", "sql", "sql"))
+    luck = chance()
+    ledger: LedgerKind = "direct" if luck < 0.12 else "sql" if luck < 0.22 else "memory"
     direct = ledger == "direct"
     workers = 1 if direct else choice((1, 2, 2, 3))
-    agents = [choice(("honest", "honest", "impatient", "greedy")) for _ in range(choice((1, 2, 2, 3)))]
+    agents = [choice(("honest", "honest", "impatient", "greedy")) for _ in range(choice((1, 1, 2, 2, 3)))]
     if provider == "hitpay":
         agents = agents[:2]
     storm = 0.0 if direct or chance() < 0.25 else choice((0.01, 0.05, 0.15))

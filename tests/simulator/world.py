@@ -8,9 +8,11 @@ worker may die: its flows are never resumed, and all that was only in its memory
 import base64
 import contextlib
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Generator
 from heapq import heappop, heappush
+from json import loads
 from typing import Any, Final
 
 import attrs
@@ -18,7 +20,6 @@ import attrs
 import flovia
 from flovia.core.challenge import Challenge, read_challenges
 from flovia.core.effects import TIMED_OUT, Deadline, HttpCall, HttpReply, Now, Sleep, Token
-from flovia.core.encoding import loads_object
 from flovia.core.errors import HttpError
 from flovia.core.gate import Gate
 from flovia.core.http import NO_BODY, Body, Headers, HttpRequest
@@ -43,6 +44,7 @@ ARRIVE_MS: Final = (1, 1, 5, 20)
 REPLY_MS: Final = (1, 5, 20, 100, 400, 2_500)
 FROZEN_MS: Final = (3_000, 20_000, 70_000, 100_000)
 DOWN_MS: Final = (0, 500, 5_000)
+_IDS: Final = re.compile(r'[ ,]id="([^"]*)"').findall
 PERFORM, RESUME, TIME_OUT, ARRIVE = range(4)
 
 
@@ -87,13 +89,24 @@ class Ask:
 
 @attrs.define(eq=False)
 class Answer:
-    """What a client got. ``admitted``: it is the handler's."""
+    """What a client got. ``admitted``: it is the handler's. ``fields``: of ``WWW-Authenticate``."""
 
     status: int
-    challenges: list[Challenge]
+    fields: list[str]
     problem: str = ""
     retry_after: int = 1
     admitted: bool = False
+
+    @property
+    def challenge(self) -> Challenge:
+        """The challenge in it."""
+        [found] = read_challenges(self.fields)
+        assert isinstance(found, Challenge)
+        return found
+
+    def asks_for(self, challenge: Challenge) -> bool:
+        """Whether it is this challenge that it asks for."""
+        return f'id="{challenge.id}"' in self.fields[0]
 
 
 class Exchange:
@@ -523,7 +536,8 @@ class World:
             self.bank.answer(path, call.body)
             return HttpReply(status=500)
         status, said = self.bank.answer(path, call.body)
-        self.note(f"bank: {path} {call.body.decode()[:90]} -> {status} {said}")
+        if self.tracing:
+            self.note(f"bank: {path} {call.body.decode()[:90]} -> {status} {said}")
         return HttpReply(status=status, body=banks.json.dumps(said).encode())
 
     # --- requests ---------------------------------------------------------------------------------------------
@@ -565,7 +579,8 @@ class World:
             self._refused(worker, exchange, response)
             return
         self.model.admitted(exchange, passage.key, passage.fence)
-        self.note(f"{worker.name}: admitted to {exchange.target} under fence {passage.fence}")
+        if self.tracing:
+            self.note(f"{worker.name}: admitted to {exchange.target} under fence {passage.fence}")
         key, fence, broken = passage.key, passage.fence, False
         status = 200
         try:
@@ -596,7 +611,8 @@ class World:
         delivered = status < 400
         if delivered:
             self.model.handed_over(key, fence)
-            self.note(f"{worker.name}: the last byte of {exchange.target}, status {status}")
+            if self.tracing:
+                self.note(f"{worker.name}: the last byte of {exchange.target}, status {status}")
         if lost:
             self._gone_by_server(exchange)  # after the last byte, so the server does not know
         else:
@@ -610,25 +626,26 @@ class World:
     def _refused(self, worker: Worker, exchange: Exchange, response: Any) -> None:
         status, problem = response.status, ""
         fields = [value for name, value in response.headers if name == "www-authenticate"]
-        challenges = [one for one in read_challenges(fields) if isinstance(one, Challenge)]
+        ids = _IDS(fields[0]) if fields else []
         if response.body:
-            said = loads_object(response.body)
+            said = loads(response.body)
             problem = str(said.get("type", said.get("error"))).replace(":", "/").rpartition("/")[2]
-        self.note(f"{worker.name}: {exchange.target} -> {status} {problem}")
-        if status >= 500 and status != 503:
+        if self.tracing:
+            self.note(f"{worker.name}: {exchange.target} -> {status} {problem}")
+        if status >= 500 and status != 503 and problem != "delivery-exhausted":
             raise self.model.broken(f"{exchange.target}: answered {status} {problem}")
-        if status != 402 and challenges:
-            raise self.model.broken(f"{exchange.target}: {status} {problem} with a challenge")
+        if (status == 402) != bool(ids):
+            raise self.model.broken(f"{exchange.target}: {status} {problem} with {len(ids)} challenges")
         if status == 402:
-            exchange.same = exchange.purchase is not None and exchange.purchase.challenge.id == challenges[0].id
-            for challenge in challenges:
-                self.issued.setdefault(challenge.id, exchange.target)
+            exchange.same = exchange.purchase is not None and exchange.purchase.challenge.id == ids[0]
+            for ident in ids:
+                self.issued.setdefault(ident, exchange.target)
             self.model.challenged(exchange, worker.handle.direct or worker.handle.available)
         retry = next((int(value) for name, value in response.headers if name == "retry-after"), 1)
         if self.rnd() < self.odds.client_lost:
             self._gone_by_server(exchange)
         else:
-            self.reply(exchange, Answer(status, challenges, problem, retry))
+            self.reply(exchange, Answer(status, fields, problem, retry))
 
     # --- the back office --------------------------------------------------------------------------------------
 
@@ -691,6 +708,11 @@ class World:
             return self.model.charges[purchase.challenge.id, purchase.card] > 0
         money = purchase.money
         return money is not None and money.paid and not money.late and money.amount == purchase.amount and not money.refunded
+
+    def may_open(self, purchase: Any) -> bool:
+        """Whether presenting a purchase could still open anything."""
+        account = self.model.accounts.get(purchase.key)
+        return self.paid_for(purchase) or (account is not None and account.paid_verdict)
 
     def stolen(self, purchase: Any) -> bool:
         """Whether the proof of a purchase has bought something else."""
