@@ -11,6 +11,7 @@ from flovia.core.credential import Credential, format_credential
 from flovia.core.encoding import decode_param, encode_param
 from flovia.core.http import NO_BODY, BodyMeter
 from tests.simulator.bank import Money
+from tests.simulator.hitpay import WALLET, HitPayWorld
 from tests.simulator.plan import AgentKind
 from tests.simulator.world import REALM, ROUTES, Answer, Ask, Exchange, Flow, Wait, World
 
@@ -41,7 +42,8 @@ class Purchase:
     body: Any = NO_BODY
     honest: bool = True
     attacked: bool = False
-    money: Money | None = None
+    money: Any = None
+    silent: bool = False
     reference: str = ""
     card: str = ""
     ending: str = ""
@@ -90,9 +92,10 @@ class Agent:
 
     def fetch(self, target: str, body: Any = NO_BODY) -> Flow:
         """A challenge for a route, or None if there is none to be had."""
+        wallet = list(WALLET) if self.world.plan.provider == "hitpay" and self.rng.random() < 0.3 else []
         for _ in range(8):
             method = "POST" if target == "/order" else "GET"
-            answer = yield from self.send(Exchange(target, [], http_method=method, body=body))
+            answer = yield from self.send(Exchange(target, wallet, http_method=method, body=body))
             if answer is not None and answer.status == 402:
                 return answer.challenge
             yield Wait(self.rng.choice((200, 1_000, 6_000)))
@@ -137,6 +140,8 @@ class Agent:
             card = f"{rng.choice(('good', 'good', 'good', 'good', 'declined'))} {number}"
             return Purchase(payload={"card": card}, card=card, **common)
         kind = rng.choice(PAYERS)
+        if isinstance(world, HitPayWorld):
+            return self._at_hitpay(world, kind, common)
         until = float(parse_expires(challenge.expires or ""))
         money = world.bank.open(challenge.id, amount - (kind == "pays less"), until)
         purchase = Purchase(payload={"proof": money.id}, money=money, reference=money.id, **common)
@@ -149,6 +154,24 @@ class Agent:
             if kind == "pays twice":
                 again = world.bank.open(challenge.id, amount, until)
                 world.at(world.now + delay + rng.choice((1, 5_000, 400_000)), lambda: self._act(again))
+        return purchase
+
+    def _at_hitpay(self, world: HitPayWorld, kind: str, common: dict[str, Any]) -> Purchase:
+        """Somebody pays at HitPay's page, or has bound a wallet there."""
+        challenge: Challenge = common["challenge"]
+        details: Any = decode_param(challenge.request)["methodDetails"]
+        if "saved_method_id" in details:
+            ident = details["saved_method_id"]
+            world.at(world.now + self.rng.choice((0, 5_000)), lambda: world.control("POST", f"saved-methods/{ident}/approve"))
+            return Purchase(payload={"saved_method_id": ident}, silent=True, **common)
+        money = world.money_of(challenge)
+        purchase = Purchase(payload={"challenge_id": money.id}, money=money, reference=money.id, **common)
+        world.note(f"{self.name}: {kind} {money.id} for {challenge.id[-8:]}")
+        until = parse_expires(challenge.expires or "") * 1000
+        if kind == "pays late":
+            world.at(max(world.now, int(until)) + self.rng.choice((0, 1, 60_000)), lambda: world.act(kind, money))
+        elif kind != "never":
+            world.at(world.now + self.rng.choice((0, 0, 500, 10_000)), lambda: world.act(kind, money))
         return purchase
 
     def _act(self, money: Money) -> None:
@@ -203,7 +226,7 @@ class Agent:
                 continue
             if self.kind == "honest":
                 yield Wait(self.rng.choice(PAUSES_MS))
-                yield from self.present(purchase, self.rng.choice((1, 3, 6)))
+                yield from self.present(purchase, self.rng.choice((1, 3, 6)), self.rng.choice((10_000, 120_000)))
             elif self.kind == "impatient":
                 yield from self._impatient(purchase)
             else:
@@ -310,7 +333,9 @@ class Agent:
         )
         changed = attrs.evolve(echo, **self.rng.choice(changes))
         value = format_credential(Credential(changed, purchase.payload))
-        yield from self.send(self.exchange(purchase, headers=[("authorization", value)], plain=False))
+        purchase.attacked = True  # by its own owner: what the altered one does, the true one has to bear
+        headers = [("authorization", value)]
+        yield from self.send(self.exchange(purchase, headers=headers, plain=False, forged=True))
 
     def _odd(self, purchase: Purchase) -> Flow:
         """HEAD, OPTIONS, the credential twice."""

@@ -79,7 +79,8 @@ class Bank:
         if money is None:
             return 404, {}
         if path == "/refund":
-            if not money.paid or (money.refunded and asked["nonce"] not in money.refunds):
+            over = money.refunded + asked["amount"] > money.amount and asked["nonce"] not in money.refunds
+            if not money.paid or over:
                 return 409, {}
             self.give_back(money, asked["nonce"], asked["amount"])
             return 200, {"amount": money.refunds[asked["nonce"]]}

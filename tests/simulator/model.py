@@ -68,6 +68,7 @@ class Model:
         self.late: dict[str, int] = {}
         self.noted: set[str] = set()
         self.charges: Counter[tuple[str, str]] = Counter()
+        self.charged_at: dict[tuple[str, str], int] = {}
         self.pending: dict[tuple["Worker", int, str, int], bool] = {}
         self.lost_events = 0
 
@@ -90,11 +91,11 @@ class Model:
             self.account(args[0]).paid_verdict = True
 
     def failed(self, verb: str, args: tuple[Any, ...]) -> None:
-        """A verb was called, and the store failed: its worker has done what it could."""
-        if verb in ("deliver", "fail", "renew"):
+        """A verb was called, and the store failed."""
+        if verb == "renew":
             found = self._delivery(args[0], args[1])
             if found is not None:
-                found.excuse = found.excuse or "the store failed"
+                found.excuse = found.excuse or "a renewal failed"
 
     def observe(self, worker: "Worker", verb: str, args: tuple[Any, ...], result: Any) -> None:
         """A ledger has done something, and said so."""
@@ -304,9 +305,10 @@ class Model:
             raise self.broken(f"{key}: the handler runs under a fence that delivers nothing")
         if account.refund_due:
             raise self.broken(f"{key}: the handler runs, and a refund is due")
-        route = self.world.issued.get(challenge)
-        if route is None or route != exchange.target:
-            raise self.broken(f"{key}: issued for {route}, and opens {exchange.target}")
+        if exchange.forged:
+            raise self.broken(f"{key}: altered, and opens {exchange.target}")
+        if self.world.issued.get(challenge) != (exchange.target, exchange.body.sha256):
+            raise self.broken(f"{key}: issued for another route or body than {exchange.target}")
         if account.payload is None:
             account.payload = exchange.payload
         elif account.payload != exchange.payload:
@@ -343,7 +345,8 @@ class Model:
             return
         if account is not None and account.paid_verdict:
             raise self.broken(f"{purchase.key}: known to be paid, and another payment is asked for")
-        if self.world.paid_for(purchase):
+        # What was paid only after it was asked for may have come too late for this answer.
+        if self.world.paid_for(purchase, exchange.began):
             raise self.broken(f"{purchase.key}: paid in time and in full, and another payment is asked for")
 
     # --- what a bank did --------------------------------------------------------------------------------------
@@ -351,6 +354,7 @@ class Model:
     def charged(self, challenge: str, card: str) -> None:
         """A card was charged."""
         self.charges[challenge, card] += 1
+        self.charged_at.setdefault((challenge, card), self.world.now)
         if self.charges[challenge, card] > 1:
             raise self.broken(f"{challenge}: one credential, and its card was charged twice")
 

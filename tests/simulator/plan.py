@@ -11,7 +11,7 @@ AgentKind = Literal["honest", "impatient", "greedy"]
 
 MAX_SKEW_MS: Final = 1000
 """How far a worker's clock may be off, either way: two differ by two seconds at most, as the SQL ledger demands."""
-HITPAY_EVERY: Final = 96
+HITPAY_EVERY: Final = 48
 """One seed in so many is about HitPay: its sandbox costs as much as ten of the others."""
 
 
@@ -91,7 +91,7 @@ def draw(seed: int, provider: ProviderKind | None = None) -> Plan:
         broker_fails=broker / 2,
         client_lost=choice((0.0, 0.05, 0.2)),
         dies=0.0 if direct else choice((0.0, 0.0, 0.01, 0.04)),
-        freezes=0.0 if direct else choice((0.0, 0.0, 0.0, 0.01)),
+        freezes=0.0 if direct else choice((0.0, 0.0, 0.01, 0.03)),
         handler_fails=choice((0.0, 0.1, 0.3)),
         operators=choice((0, 0, 0, 1, 2)),
         rising=provider != "hitpay" and chance() < 0.1,

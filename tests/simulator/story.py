@@ -1,7 +1,9 @@
 """One seed from beginning to end: the storm, the calm, and the books."""
 
+import flovia
 from flovia.core.effects import Flow
 from tests.simulator.agents import Agent, Purchase
+from tests.simulator.hitpay import HitPayWorld
 from tests.simulator.plan import Plan
 from tests.simulator.world import Odds, Wait, World
 
@@ -14,7 +16,7 @@ def tell(plan: Plan, *, tracing: bool = False) -> World:
     Raises:
         Violation: a promise was broken; the exception has the world as ``world``.
     """
-    world = World(plan, tracing=tracing)
+    world = (HitPayWorld if plan.provider == "hitpay" else World)(plan, tracing=tracing)
     try:
         agents = [Agent(world, number, kind) for number, kind in enumerate(plan.agents)]
         for number in range(plan.operators):
@@ -36,9 +38,7 @@ def _operate(world: World) -> Flow[None]:
         settled = [one.payment_id for one in world.model.accounts.values() if one.settled]
         if settled:
             payment = rng.choice(settled)
-            amount = rng.choice((None, None, "0.30 SGD"))
-            import flovia
-
+            amount = rng.choice((None, "0.30 SGD"))
             price = None if amount is None else flovia.Price.parse(amount)
             for _ in range(rng.choice((1, 1, 2))):
                 world.office("refund", world.give_back(payment, price))
@@ -54,11 +54,16 @@ def _calm(world: World, agents: list[Agent]) -> None:
         for purchase in agent.mine:
             if purchase.ending != "delivered":
                 world.spawn(f"{agent.name} insists", agent.insist(purchase))
+    if isinstance(world, HitPayWorld):
+        world.calm()
     for payment_id in world.notices:
         world.hear(payment_id)
     world.run()
     for payment_id in world.notices:
         world.hear(payment_id)
+    if isinstance(world, HitPayWorld):
+        world.resend()
+        world.run()
     if world.plan.pays_back:
         world.office("pays back", world.pay_back_all())
     world.run()
@@ -69,7 +74,9 @@ def _check(world: World) -> None:
     for purchase in world.purchases:
         _check_purchase(world, purchase)
     model.check_events()
-    if plan.provider in ("push", "pull"):
+    if isinstance(world, HitPayWorld):
+        world.check_money()
+    elif plan.provider != "mock":
         _check_money(world)
     due = {one.payment_id for one in world.workers[0].handle.core.find_due(1000)}
     for proof, account in ((one.proof, one) for one in model.accounts.values() if one.proof):

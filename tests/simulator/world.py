@@ -42,7 +42,8 @@ ROUTES: Final = {"/paid": 100, "/other": 50, "/order": 100, "/rising": 100}
 LEDGER_MS: Final = (0, 0, 0, 0, 1, 1, 2, 5)
 ARRIVE_MS: Final = (1, 1, 5, 20)
 REPLY_MS: Final = (1, 5, 20, 100, 400, 2_500)
-FROZEN_MS: Final = (3_000, 20_000, 70_000, 100_000)
+FROZEN_MS: Final = (3_000, 20_000, 70_000, 100_000, 100_000)
+MAX_DEATHS: Final = 5
 DOWN_MS: Final = (0, 500, 5_000)
 _IDS: Final = re.compile(r'[ ,]id="([^"]*)"').findall
 PERFORM, RESUME, TIME_OUT, ARRIVE = range(4)
@@ -113,7 +114,7 @@ class Exchange:
     """One request of an agent's. ``plain``: an honest presentation of ``purchase`` on its own route."""
 
     __slots__ = (
-        "body", "gone", "headers", "http_method", "payload", "plain", "purchase", "same", "server", "target", "task",
+        "began", "body", "forged", "gone", "headers", "http_method", "payload", "plain", "purchase", "same", "server", "target", "task",
     )
 
     def __init__(
@@ -126,10 +127,13 @@ class Exchange:
         purchase: Any = None,
         plain: bool = False,
         payload: str = "",
+        forged: bool = False,
     ) -> None:
         self.target, self.headers, self.http_method, self.body = target, headers, http_method, body
         self.purchase, self.plain, self.payload = purchase, plain, payload
+        self.forged = forged
         self.gone = self.same = False
+        self.began = 0
         self.task: Task | None = None
         self.server: Task | None = None
 
@@ -262,7 +266,7 @@ class World:
         self.odds = Odds(**{name: getattr(plan, name) for name in _RATES})
         self.outages = plan.outages
         self.model = Model(self)
-        self.issued: dict[str, str] = {}
+        self.issued: dict[str, tuple[str, bytes]] = {}
         self.references: set[str] = set()
         self.purchases: list[Any] = []
         self.notices: list[str] = []
@@ -340,9 +344,12 @@ class World:
             if self.steps > most:
                 raise Violation(f"no end after {most} steps: {task.name}")
             worker = task.worker
-            if worker is not None and worker.frozen_until > self.now:
-                self.push(task, worker.frozen_until, phase, value)
-                continue
+            if worker is not None:
+                if worker.generation != task.generation:
+                    continue  # it has died in the middle of its own step
+                if worker.frozen_until > self.now:
+                    self.push(task, worker.frozen_until, phase, value)
+                    continue
             if phase == RESUME:
                 self.resume(task, value)
             elif phase == PERFORM:
@@ -464,7 +471,7 @@ class World:
     def doomed(self, worker: Worker) -> bool:
         """Whether the worker dies here; or only stands still for a while."""
         odds = self.odds
-        if odds.dies and self.deaths < 5 and self.rnd() < odds.dies:
+        if odds.dies and self.deaths < MAX_DEATHS and self.rnd() < odds.dies:
             self.die(worker)
             return True
         if odds.freezes and self.rnd() < odds.freezes:
@@ -545,7 +552,7 @@ class World:
     def ask(self, task: Task, ask: Ask) -> None:
         """An agent's request goes to some worker."""
         exchange, worker = ask.exchange, self.rng.choice(self.workers)
-        exchange.task = task
+        exchange.task, exchange.began = task, self.now
         if worker.down_until > self.now:
             self.push(task, self.now + 1, RESUME, None)  # connection refused
             return
@@ -615,8 +622,12 @@ class World:
                 self.note(f"{worker.name}: the last byte of {exchange.target}, status {status}")
         if lost:
             self._gone_by_server(exchange)  # after the last byte, so the server does not know
-        else:
+        elif not (delivered and self.odds.dies and self.rnd() < 0.05):
             self.reply(exchange, Answer(status, [], admitted=True))
+        elif self.deaths < MAX_DEATHS:
+            self.count("deaths after the last byte")
+            self.die(worker)
+            yield Sleep(0.0)
         yield from gate.leave(passage, True)
 
     def _gone_by_server(self, exchange: Exchange) -> None:
@@ -639,8 +650,10 @@ class World:
         if status == 402:
             exchange.same = exchange.purchase is not None and exchange.purchase.challenge.id == ids[0]
             for ident in ids:
-                self.issued.setdefault(ident, exchange.target)
-            self.model.challenged(exchange, worker.handle.direct or worker.handle.available)
+                self.issued.setdefault(ident, (exchange.target, exchange.body.sha256))
+            # A provider that has to be asked for a challenge takes its time, and the ledger may fail meanwhile.
+            known = worker.handle.direct or worker.handle.available or not self.provider.fixed_terms
+            self.model.challenged(exchange, known)
         retry = next((int(value) for name, value in response.headers if name == "retry-after"), 1)
         if self.rnd() < self.odds.client_lost:
             self._gone_by_server(exchange)
@@ -702,12 +715,15 @@ class World:
         money = self.bank.payments.get(payment_id)
         return money is not None and money.paid and money.amount == amount
 
-    def paid_for(self, purchase: Any) -> bool:
-        """Whether a purchase was paid, in time and in full."""
+    def paid_for(self, purchase: Any, by: int | None = None) -> bool:
+        """Whether a purchase was paid, in time and in full, until ``by`` (default: now)."""
+        by = self.now if by is None else by
         if self.plan.provider == "pull":
-            return self.model.charges[purchase.challenge.id, purchase.card] > 0
+            return self.model.charged_at.get((purchase.challenge.id, purchase.card), by + 1) <= by
         money = purchase.money
-        return money is not None and money.paid and not money.late and money.amount == purchase.amount and not money.refunded
+        if money is None or not money.paid or money.late or money.at > by:
+            return False
+        return money.amount == purchase.amount and not money.refunded
 
     def may_open(self, purchase: Any) -> bool:
         """Whether presenting a purchase could still open anything."""
