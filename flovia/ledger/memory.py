@@ -325,6 +325,9 @@ class MemoryLedger(OwedVerbs):
                 payment = self._payments[key]
                 if payment.keep_until > now:
                     self._schedule(payment.keep_until, key)
+                elif payment.state == exchange.CLAIMED and payment.lease_until > now:
+                    # Its holder was late to claim, and is still at it.
+                    self._schedule(payment.lease_until, key)
                 elif payment.state == exchange.CLAIMED:
                     # Its holder never came back, so nobody knows whether money moved.
                     payment.state = step(PAYMENT, payment.state, "park")

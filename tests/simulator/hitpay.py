@@ -18,7 +18,7 @@ from tests.simulator.world import REALM, START_MS, Flow, Seat, World
 
 KEY: Final = "test_key_of_the_world"
 SALT: Final = "test_salt_of_the_world"
-WALLET: Final = (("x-payment-method", "grabpay_direct"), ("x-user-email", "test@example.com"))
+WALLET: Final = (("x-mpp-payment-method", "grabpay_direct"), ("x-user-email", "test@example.com"))
 FAULTS: Final[tuple[dict[str, Any], ...]] = (
     {"knob": "webhook", "value": "lost"},
     {"knob": "webhook", "value": "duplicate"},

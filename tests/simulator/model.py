@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from flovia.core import events as ev
+from tests.simulator.plan import MAX_SKEW_MS
 
 if TYPE_CHECKING:
     from tests.simulator.world import Exchange, Worker, World
@@ -41,6 +42,7 @@ class Account:
     fence: int = 0
     claimed_until: int | None = None
     settled: int = 0
+    settled_at: int = 0
     proof: str = ""
     payment_id: str = ""
     amount: int = 0
@@ -116,7 +118,7 @@ class Model:
         account.fence = result.fence
         running = account.deliveries[-1] if account.deliveries else None
         if result.outcome == "claimed":
-            if account.settled:
+            if account.settled and not self.lapsed(account):
                 raise self.broken(f"{key}: claimed for a verification, and settled long ago")
             if account.claimed_until is not None and account.claimed_until - slack > now:
                 raise self.broken(f"{key}: claimed twice at once")
@@ -136,6 +138,11 @@ class Model:
         if len(account.deliveries) >= args[6]:
             raise self.broken(f"{key}: delivery {len(account.deliveries) + 1} of at most {args[6]}")
         self._begin(worker, account, result.fence, args[4])
+
+    def lapsed(self, account: Account) -> bool:
+        """Whether what was paid can be redeemed no more: it was paid too long ago."""
+        until = account.settled_at + int(self.world.plan.redeem_for_s * 1000)
+        return account.settled > 0 and self.world.now + 3 * MAX_SKEW_MS >= until
 
     def _forgotten(self, account: Account) -> bool:
         """Whether a ledger may have let go of a claim that was given back: then it begins anew."""
@@ -178,6 +185,7 @@ class Model:
         if ev.PAYMENT_SETTLED not in {row[0] for row in events}:
             raise self.broken(f"{key}: settled without its event")
         account.settled, account.proof, account.payment_id, account.amount = 1, proof, payment_id, amount
+        account.settled_at = self.world.now
         account.refund_due, account.claimed_until = refund_due, None
         if not refund_due:
             self._begin(worker, account, fence, deliver_s)
@@ -337,7 +345,7 @@ class Model:
         if purchase is None or not exchange.plain:
             return
         account = self.accounts.get(purchase.key)
-        if account is not None and account.over:
+        if account is not None and (account.over or self.lapsed(account)):
             return
         if exchange.same:
             return

@@ -19,7 +19,8 @@ HITPAY_EVERY: Final = 48
 class Plan:
     """One story. Rates are per effect, in 1; instants and lengths in ms from the beginning.
 
-    ``expires_in_s``: life of a challenge. ``max_deliveries``: as the gate's. ``operators``: people who give money back,
+    ``expires_in_s``: life of a challenge. ``max_deliveries``: and
+    ``redeem_for_s``: as the gate's. ``operators``: people who give money back,
     at any time. ``rising``: the price goes up in the middle. ``cancels``: the server cancels a request whose client is
     gone. ``pays_back``: at the end somebody gives back all that is due.
     """
@@ -48,6 +49,7 @@ class Plan:
     sink_blocked: bool = False
     expires_in_s: int = 300
     max_deliveries: int = 1000
+    redeem_for_s: float = 604800.0
 
     @property
     def tolerance_ms(self) -> int:
@@ -100,6 +102,7 @@ def draw(seed: int, provider: ProviderKind | None = None) -> Plan:
         sink_blocked=chance() < 0.3,
         expires_in_s=choice((300, 300, 300, 30)) if provider != "hitpay" else 600,
         max_deliveries=choice((1000, 1000, 1000, 2)),
+        redeem_for_s=choice((604800.0, 604800.0, 604800.0, 200.0)),
     )
 
 

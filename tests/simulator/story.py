@@ -24,6 +24,8 @@ def tell(plan: Plan, *, tracing: bool = False) -> World:
         world.run()
         _calm(world, agents)
         _check(world)
+        _replay(world, agents)
+        world.model.check_events()
     except BaseException as error:
         error.world = world  # type: ignore[attr-defined]  # for whoever tells the story
         raise
@@ -69,6 +71,19 @@ def _calm(world: World, agents: list[Agent]) -> None:
     world.run()
 
 
+def _replay(world: World, agents: list[Agent]) -> None:
+    """Much later, when the ledger may have forgotten it: whatever was presented is presented again."""
+    world.now += 1_000_000
+    for worker in world.workers:
+        if world.store.tables is not None:
+            worker.handle.core.prune()
+    for agent in agents:
+        for purchase in agent.mine:
+            if purchase.ending == "delivered":
+                world.spawn(f"{agent.name} replays", agent.send(agent.exchange(purchase, plain=False)))
+    world.run()
+
+
 def _check(world: World) -> None:
     model, plan = world.model, world.plan
     for purchase in world.purchases:
@@ -94,7 +109,7 @@ def _check_purchase(world: World, purchase: Purchase) -> None:
     if purchase.attacked:
         return
     if account is not None and account.settled and not account.over:
-        if len(account.deliveries) < world.plan.max_deliveries:
+        if len(account.deliveries) < world.plan.max_deliveries and not model.lapsed(account):
             raise model.broken(f"{purchase.key}: paid, settled, and never delivered ({purchase.ending})")
         return
     if purchase.honest and world.paid_for(purchase):

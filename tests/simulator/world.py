@@ -160,7 +160,7 @@ class Seat:
         self.provider = provider
         self.number = number
         self.worker: Worker | None = None
-        self.gates: dict[tuple[str, int, int], Gate] = {}
+        self.gates: dict[tuple[str, int, int, float], Gate] = {}
         self.flovia = flovia.Flovia(
             provider=provider,
             ledger=self,  # type: ignore[arg-type]  # whatever is asked of it is asked of the worker's
@@ -191,12 +191,16 @@ class Seat:
 
     def gate(self, target: str, plan: Plan) -> Gate:
         """The gate of a route."""
-        key = (target, plan.expires_in_s, plan.max_deliveries)
+        key = (target, plan.expires_in_s, plan.max_deliveries, plan.redeem_for_s)
         found = self.gates.get(key)
         if found is None:
             price = (lambda _: self._price()) if target == "/rising" else f"{ROUTES[target] / 100:.2f} SGD"
             api = self.flovia.paid_api(
-                price=price, expires_in=plan.expires_in_s, max_deliveries=plan.max_deliveries, name=target
+                price=price,
+                expires_in=plan.expires_in_s,
+                max_deliveries=plan.max_deliveries,
+                redeem_for=plan.redeem_for_s,
+                name=target,
             )
             assert isinstance(api.guard, Gate)
             found = self.gates[key] = api.guard
