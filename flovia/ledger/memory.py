@@ -333,6 +333,9 @@ class MemoryLedger(OwedVerbs):
                     payment.state = step(PAYMENT, payment.state, "park")
                     payment.keep_until = now + UNKNOWN_KEPT_S
                     self._schedule(payment.keep_until, key)
+                elif payment.refund_due:
+                    # Somebody is owed this, however long ago it was.
+                    self._schedule(now + UNKNOWN_KEPT_S, key)
                 else:
                     del self._payments[key]
                     if payment.proof is not None:

@@ -35,3 +35,20 @@ def test_a_claim_made_late_keeps_its_lease() -> None:
     assert "busy" == ledger.claim("r|c", "f", False, 15.0, 60.0, clock.now + 360, 5).outcome
     clock.advance(15)
     assert 2 == ledger.claim("r|c", "f", False, 15.0, 60.0, clock.now + 360, 5).fence
+
+
+def test_what_is_owed_is_not_forgotten() -> None:
+    """Money that has to go back stays on record until it has gone back, however short payments can be redeemed."""
+    clock = Clock()
+    ledger = MemoryLedger(clock=clock)
+    assert ledger.late("r|c|m|p", "m|p", "p", 100, "sgd", clock.now + 60, ())
+    clock.advance(100)
+    ledger.claim("r|d", "f", False, 15.0, 60.0, clock.now + 360, 5)
+    assert ["p"] == [due.payment_id for due in ledger.find_due(10)]
+    assert not ledger.late("r|c|m|p", "m|p", "p", 100, "sgd", clock.now + 60, ())
+    opening = ledger.open_refund("m|p", None, None, "n" * 22, 15.0)
+    assert ledger.close_refund("m|p", opening.fence, "refunded", 100, "r1", "", ())
+    clock.advance(8 * 86400)
+    ledger.claim("r|e", "f", False, 15.0, 60.0, clock.now + 360, 5)
+    assert [] == ledger.find_due(10)
+    assert ledger.find_paid("m|p") is None

@@ -117,7 +117,9 @@ def hunt(bug: Bug, *, limit: int = LIMIT, first: int = 0) -> Found:
         copy_to(root)
         apply(bug.text, root)
         command = [sys.executable, "-m", "tests.simulator", "--hunt", "--seeds", str(limit), "--from", str(first)]
-        environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": "0"}
+        # Without what measures the suite's coverage: it would count a copy that is gone when it reports.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+        environment |= {"PYTHONPATH": str(root), "PYTHONHASHSEED": "0"}
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
         try:
             said = json.loads(done.stdout)

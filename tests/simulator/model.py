@@ -145,8 +145,8 @@ class Model:
         return account.settled > 0 and self.world.now + 3 * MAX_SKEW_MS >= until
 
     def _forgotten(self, account: Account) -> bool:
-        """Whether a ledger may have let go of a claim that was given back: then it begins anew."""
-        return (
+        """Whether a ledger may have let go of a claim that was given back, or of a payment: then it begins anew."""
+        return self.lapsed(account) or (
             account.claimed_until is None
             and account.forget_at is not None
             and account.forget_at * 1000 <= self.world.now + self.world.plan.tolerance_ms
