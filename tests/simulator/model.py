@@ -374,8 +374,10 @@ class Model:
     # --- the end ----------------------------------------------------------------------------------------------
 
     def check_events(self) -> None:
-        """Every paid event is in the ledger, once."""
-        events = self.world.store.events()
+        """Every paid event has reached the sink, once."""
+        sink = self.world.sink
+        sink.read()
+        events = sink.events
         # A memory ledger alone never loses an acknowledgement, so it need not know an event that comes again.
         kept = events if self.world.plan.ledger == "sql" else [one for one in events if one.type in PAID_EVENTS]
         twice = [ident for ident, times in Counter(event.id for event in kept).items() if times > 1]

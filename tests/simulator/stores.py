@@ -153,10 +153,29 @@ class Store:
             world.count("acknowledgement lost")
             raise LedgerError("test: the store's acknowledgement was lost")
 
-    def events(self) -> list[Event]:
-        """Every event that is in the store now."""
-        core = self.memory if self.memory is not None else self.world.workers[0].handle.core
-        return [found for _, found in core.read_events(0, EVERYTHING)]
+class Sink:
+    """Reads the stream of events as an exporter does: from where it stood, whenever it is not blocked."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.position = 0
+        self.events: list[Event] = []
+        if not world.plan.sink_blocked:
+            for wait in (1_000, 10_000, 60_000):
+                world.at(world.now + wait, self.read)
+
+    def read(self) -> None:
+        """Take what is new; nothing while the store cannot be reached."""
+        store = self.world.store
+        if store.down():
+            return
+        core = store.memory if store.memory is not None else self.world.workers[0].handle.core
+        found = core.read_events(self.position, EVERYTHING)
+        for position, event_ in found:
+            if position <= self.position:
+                raise self.world.model.broken(f"event {event_.id} stands before one that was read already")
+            self.position = position
+            self.events.append(event_)
 
 
 class Handle:

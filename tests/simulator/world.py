@@ -32,7 +32,7 @@ from flovia.runtime import World as Effects
 from tests.simulator import bank as banks
 from tests.simulator.model import Model, Violation
 from tests.simulator.plan import Plan
-from tests.simulator.stores import Handle, Store
+from tests.simulator.stores import Handle, Sink, Store
 
 Flow = Generator[Any, Any, Any]
 REALM: Final = "api.example.com"
@@ -281,6 +281,7 @@ class World:
             worker = seat.worker = Worker(self, number, plan.skews_ms[number], seat)
             self.workers.append(worker)
             worker.start()
+        self.sink = Sink(self)
         self.provider: Any = self.workers[0].seat.provider
         if plan.rising:
             self.at(self.now + 5_000, self._rise)
