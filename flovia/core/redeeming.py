@@ -148,7 +148,8 @@ class Redeemer(Issuer):
             expired,
             candidate.plan.lease_s,
             self._deliver_within_s,
-            times.keep_until,
+            # As long as it could be verified afresh: a ledger that forgot it sooner would let it be paid with again.
+            times.keep_until + candidate.plan.late_s,
             self._max_deliveries,
         )
         claimed: ClaimResult = ledger.claim(*claim) if ledger.direct else (yield Claim(*claim))

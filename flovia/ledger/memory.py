@@ -325,11 +325,17 @@ class MemoryLedger(OwedVerbs):
                 payment = self._payments[key]
                 if payment.keep_until > now:
                     self._schedule(payment.keep_until, key)
+                elif payment.state == exchange.CLAIMED and payment.lease_until > now:
+                    # Its holder was late to claim, and is still at it.
+                    self._schedule(payment.lease_until, key)
                 elif payment.state == exchange.CLAIMED:
                     # Its holder never came back, so nobody knows whether money moved.
                     payment.state = step(PAYMENT, payment.state, "park")
                     payment.keep_until = now + UNKNOWN_KEPT_S
                     self._schedule(payment.keep_until, key)
+                elif payment.refund_due:
+                    # Somebody is owed this, however long ago it was.
+                    self._schedule(now + UNKNOWN_KEPT_S, key)
                 else:
                     del self._payments[key]
                     if payment.proof is not None:

@@ -1,0 +1,54 @@
+"""What a ledger must not forget, or give away, too early."""
+
+import flovia
+from flovia.ledger.memory import MemoryLedger
+from flovia.providers.mock import MockProvider
+from tests.core.world import Clock, Shop, buy, deliver, problem, request
+
+
+class LateMock(MockProvider):
+    """A mock whose payments may be presented for a day after their challenge has expired."""
+
+    redeem_late_s = 86400.0
+
+
+def test_a_payment_presented_late_buys_once() -> None:
+    """A delivered payment is not taken again as long as its challenge would still be verified (a day, for HitPay)."""
+    shop = Shop()
+    paid: flovia.PaidApi = shop.flovia.paid_api(provider=LateMock(), price="1.00 SGD", redeem_for=60)
+    credential, passage = buy(paid)
+    deliver(paid, passage)
+    for _ in range(20):
+        shop.clock.advance(3600)
+        again = paid.enter(request(credential))
+        assert again.response is not None
+        assert 402 == again.response.status
+        assert problem(again.response) in ("payment-expired", "invalid-challenge")
+
+
+def test_a_claim_made_late_keeps_its_lease() -> None:
+    """A process that stood still between reading a credential and claiming it holds its claim like any other."""
+    clock = Clock()
+    ledger = MemoryLedger(clock=clock)
+    assert 1 == ledger.claim("r|c", "f", False, 15.0, 60.0, clock.now - 1, 5).fence
+    clock.advance(1)
+    assert "busy" == ledger.claim("r|c", "f", False, 15.0, 60.0, clock.now + 360, 5).outcome
+    clock.advance(15)
+    assert 2 == ledger.claim("r|c", "f", False, 15.0, 60.0, clock.now + 360, 5).fence
+
+
+def test_what_is_owed_is_not_forgotten() -> None:
+    """Money that has to go back stays on record until it has gone back, however short payments can be redeemed."""
+    clock = Clock()
+    ledger = MemoryLedger(clock=clock)
+    assert ledger.late("r|c|m|p", "m|p", "p", 100, "sgd", clock.now + 60, ())
+    clock.advance(100)
+    ledger.claim("r|d", "f", False, 15.0, 60.0, clock.now + 360, 5)
+    assert ["p"] == [due.payment_id for due in ledger.find_due(10)]
+    assert not ledger.late("r|c|m|p", "m|p", "p", 100, "sgd", clock.now + 60, ())
+    opening = ledger.open_refund("m|p", None, None, "n" * 22, 15.0)
+    assert ledger.close_refund("m|p", opening.fence, "refunded", 100, "r1", "", ())
+    clock.advance(8 * 86400)
+    ledger.claim("r|e", "f", False, 15.0, 60.0, clock.now + 360, 5)
+    assert [] == ledger.find_due(10)
+    assert ledger.find_paid("m|p") is None
