@@ -182,6 +182,34 @@ class Ledger(Protocol):
         """The payments whose refund is due or ordered and not made yet, oldest first. Reads only."""
         ...
 
+    # --- when nobody has come with a credential; see flovia.core.keeping -----------------------------------
+
+    def find_unresolved(self, after: str, limit: int) -> Sequence[PaymentView]:
+        """The payments whose outcome nobody knows, in the order of their keys, behind ``after``. Reads only.
+
+        Parked ones, and claimed ones whose lease has run out.
+        """
+        ...
+
+    def settle_found(
+        self,
+        key: str,
+        fence: int,
+        proof: str,
+        payment_id: str,
+        amount: int,
+        currency: str,
+        record: str,
+        keep_until: float,
+        events: tuple[EventRow, ...],
+    ) -> SettleResult:
+        """As :meth:`settle`, but no delivery begins: the credential that claimed it last can redeem it."""
+        ...
+
+    def list_texts(self, namespace: str, after: str, limit: int) -> Sequence[tuple[str, str]]:
+        """What is remembered in one namespace: keys and texts, in the order of the keys, behind ``after``."""
+        ...
+
     def append(self, events: Iterable[EventRow]) -> None:
         """Take events that belong to no payment (unpaid requests). Never waits, never raises.
 

@@ -19,6 +19,7 @@ from flovia.core.errors import LedgerError
 from flovia.core.events import Event, EventRow
 from flovia.core.exchange import PAYMENT, step
 from flovia.ledger.forking import watch
+from flovia.ledger.memory_keeping import KeepingVerbs
 from flovia.ledger.memory_owed import OwedVerbs
 from flovia.ledger.rules import OVER, Order, judge
 
@@ -74,7 +75,7 @@ class _Payment:
         self.refund_due = False
 
 
-class MemoryLedger(OwedVerbs):
+class MemoryLedger(OwedVerbs, KeepingVerbs):
     """A :class:`~flovia.ledger.base.Ledger` in this process's memory.
 
     Args:
