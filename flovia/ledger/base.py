@@ -8,6 +8,7 @@ Single use is the gate's property through this protocol, never the provider's.
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from flovia.core.delivery import Undelivered
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.events import Event, EventRow
 from flovia.core.owed import NoteResult, PaidView, RefundDue, RefundEnd, RefundOpening
@@ -114,6 +115,13 @@ class Ledger(Protocol):
 
     def find(self, key: str) -> PaymentView | None:
         """One payment, or None. Reads only."""
+        ...
+
+    def find_undelivered(self, limit: int) -> Sequence[Undelivered]:
+        """The payments that were taken and are not delivered, nor being delivered now, oldest first. Reads only.
+
+        Those whose refund is due are not among them: see :meth:`find_due`.
+        """
         ...
 
     # --- money that is to go back; see flovia.core.owed for the results -----------------------------------

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Final
 
 from flovia.core import exchange
+from flovia.core.delivery import Undelivered
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.errors import LedgerError
 from flovia.core.events import Event, EventRow
@@ -251,6 +252,27 @@ class MemoryLedger(OwedVerbs, KeepingVerbs):
                 keep_until=payment.keep_until,
                 refund_due=payment.refund_due,
             )
+
+    def find_undelivered(self, limit: int) -> Sequence[Undelivered]:
+        """See :meth:`flovia.ledger.base.Ledger.find_undelivered`."""
+        now = self._clock()
+        with self._lock:
+            return list(islice(self._undelivered(now), limit))
+
+    def _undelivered(self, now: float) -> Iterable[Undelivered]:
+        for key, payment in self._payments.items():
+            lapsed = payment.state == exchange.DELIVERING and payment.lease_until <= now
+            if (lapsed or payment.state == exchange.SETTLED) and not payment.refund_due:
+                yield Undelivered(
+                    key=key,
+                    state=payment.state,
+                    payment_id=payment.payment_id or "",
+                    amount=payment.amount,
+                    currency=payment.currency,
+                    deliveries=payment.deliveries,
+                    lease_until=payment.lease_until,
+                    keep_until=payment.keep_until,
+                )
 
     def __len__(self) -> int:
         """Payments kept at the moment."""

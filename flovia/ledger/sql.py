@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import Insert
 
+from flovia.core.delivery import Undelivered
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.errors import LedgerError
 from flovia.core.events import FIELDS, Event, EventRow
@@ -35,6 +36,7 @@ from flovia.ledger.forking import ForkAware, watch
 from flovia.ledger.outbox import Outbox
 from flovia.ledger.rules import OVER, judge
 from flovia.ledger.sql_keeping import KeepingVerbs
+from flovia.ledger.sql_delivery import undelivered
 from flovia.ledger.sql_owed import OwedVerbs
 from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, TEXTS
 
@@ -371,6 +373,10 @@ class SqlLedger(OwedVerbs, KeepingVerbs):
             keep_until=row.keep_until,
             refund_due=row.refund_due,
         )
+
+    def find_undelivered(self, limit: int) -> Sequence[Undelivered]:
+        """See :meth:`flovia.ledger.base.Ledger.find_undelivered`."""
+        return undelivered(self._database, self._clock(), limit)
 
     # --- events ----------------------------------------------------------------------------------------
 

@@ -68,6 +68,7 @@ VERBS: dict[str, Callable[[SqlLedger], object]] = {
     "open_refund": lambda ledger: ledger.open_refund("m|2", None, None, "n", 15.0),
     "close_refund": lambda ledger: ledger.close_refund("m|2", 1, "unknown", 0, "", "", ()),
     "note_refund": lambda ledger: ledger.note_refund("", "m|3", 1, "usd", ()),
+    "find_undelivered": lambda ledger: ledger.find_undelivered(9),
     "find_due": lambda ledger: ledger.find_due(9),
 }
 
