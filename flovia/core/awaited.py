@@ -69,7 +69,7 @@ def keep_waiting(awaited: Awaited) -> Flow[None]:
 def drop(awaited: Awaited) -> Flow[None]:
     """Take a charge off the index."""
     namespace, key = (AWAITED, awaited.key) if awaited.due else (WAITING, awaited.name)
-    yield from remember(namespace, key, "", ttl_s=0.001)
+    yield from remember(namespace, key, "", ttl_s=0.0)
 
 
 def list_waiting(after: str = "") -> Flow[list[Awaited]]:

@@ -273,7 +273,7 @@ def _look(run: _Run, provider: ReconcilingProvider, awaited: Awaited, since: flo
         run.in_order += len(run.findings) == before
     yield from _next_look(run, awaited, again)
     if not run.dry:
-        yield from remember(_HELD, awaited.name, "", ttl_s=0.001)
+        yield from remember(_HELD, awaited.name, "", ttl_s=0.0)
 
 
 def _ask(provider: ReconcilingProvider, charge: Charge, *, keep: bool) -> Flow[ChargeState | ChargeUnknown | None]:
@@ -426,6 +426,7 @@ def _resolve(
     if result == "proof_used":
         # Put on record as late between two questions: it goes back, and this payment was not made for anything.
         yield Release(view.key, fence, park=False, events=())
+    run.tell("busy", charge, moved)
     return "busy"
 
 

@@ -36,8 +36,8 @@ from flovia.ledger.forking import ForkAware, watch
 from flovia.ledger.outbox import Outbox
 from flovia.ledger.retrying import retried
 from flovia.ledger.rules import OVER, judge
-from flovia.ledger.sql_keeping import KeepingVerbs
 from flovia.ledger.sql_delivery import undelivered
+from flovia.ledger.sql_keeping import KeepingVerbs
 from flovia.ledger.sql_owed import OwedVerbs
 from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, TEXTS
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 from flovia.core.effects import PaymentView, SettleResult
 from flovia.core.events import EventRow
 from flovia.core.exchange import CLAIMED, PARKED, PAYMENT, step
+from flovia.ledger.retrying import retried
 from flovia.ledger.sql_schema import PAYMENTS, TEXTS
 
 if TYPE_CHECKING:
@@ -64,11 +65,13 @@ class KeepingVerbs:
     def _use(self, connection: Connection, proof: str, key: str, amount: int, currency: str, now: float) -> bool:
         """Use a proof up; False if it was before."""
 
+    @retried
     def find_unresolved(self, after: str, limit: int) -> Sequence[PaymentView]:
         """See :meth:`flovia.ledger.base.Ledger.find_unresolved`."""
         rows = self._database.query(_UNRESOLVED, {"now": self._clock(), "after": after, "at_most": limit})
         return [view for row in rows if (view := self.find(str(row[0]))) is not None]
 
+    @retried
     def settle_found(
         self,
         key: str,
@@ -102,6 +105,7 @@ class KeepingVerbs:
             self._insert_events(connection, events)
         return "settled"
 
+    @retried
     def list_texts(self, namespace: str, after: str, limit: int) -> Sequence[tuple[str, str]]:
         """See :meth:`flovia.ledger.base.Ledger.list_texts`."""
         asked = {"of_namespace": namespace, "after": after, "now": self._clock(), "at_most": limit}

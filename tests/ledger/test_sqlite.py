@@ -70,6 +70,9 @@ VERBS: dict[str, Callable[[SqlLedger], object]] = {
     "note_refund": lambda ledger: ledger.note_refund("", "m|3", 1, "usd", ()),
     "find_undelivered": lambda ledger: ledger.find_undelivered(9),
     "find_due": lambda ledger: ledger.find_due(9),
+    "find_unresolved": lambda ledger: ledger.find_unresolved("", 9),
+    "settle_found": lambda ledger: ledger.settle_found("r|a", 1, "m|9", "9", 1, "usd", "{}", 1e12, ()),
+    "list_texts": lambda ledger: ledger.list_texts("n", "", 9),
 }
 
 
