@@ -31,15 +31,13 @@ ANNOUNCE: Final = text(
 )
 """Positions that this transaction is given from now on are greater than the number in the lock."""
 NEWEST: Final = select(literal_column(_HANDED_OUT)).select_from(text(SEQUENCE))
-RUNNING: Final = (
-    select(literal_column("min(((classid::bigint & 65535) << 32) | objid::bigint)"))
-    .select_from(text("pg_locks"))
-    .where(
-        text(
-            "locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock'"
-            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-            f" AND classid::bigint >> 16 = {_SPACE}"
-        )
+RUNNING: Final = select(
+    literal_column("min(((classid::bigint & 65535) << 32) | objid::bigint)")
+).select_from(text("pg_locks")).where(
+    text(
+        "locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock'"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        f" AND classid::bigint >> 16 = {_SPACE}"
     )
 )
 """The lowest number in those locks: a 64-bit key is shown in two halves."""
@@ -112,9 +110,8 @@ def _check_rights(connection: Connection, target: Target, user: str) -> None:
         .where(text(" OR ".join(f"NOT has_table_privilege(name, '{right}')" for right in RIGHTS))),
         {"names": names},
     ).all()
-    sequence = connection.scalar(
-        text(f"SELECT has_sequence_privilege('{SEQUENCE}', 'USAGE') AND has_sequence_privilege('{SEQUENCE}', 'SELECT')")
-    )
+    sequence = connection.scalar(text(f"SELECT has_sequence_privilege('{SEQUENCE}', 'USAGE')"
+        f" AND has_sequence_privilege('{SEQUENCE}', 'SELECT')"))
     remedies = [f"GRANT {', '.join(RIGHTS)} ON {', '.join(missing)} TO {user}"] if missing else []
     if not sequence:
         remedies.append(f"GRANT USAGE, SELECT ON SEQUENCE {SEQUENCE} TO {user}")

@@ -40,6 +40,6 @@ def retried(verb: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P],
 
     @wraps(verb)
     def call(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._database.call(lambda: verb(self, *args, **kwargs))  # the protocol's own member
+        return self._database.call(lambda: verb(self, *args, **kwargs))  # noqa: SLF001  # the protocol's own member
 
     return call
