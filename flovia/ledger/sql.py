@@ -40,6 +40,7 @@ from flovia.ledger.sql_delivery import undelivered
 from flovia.ledger.sql_keeping import KeepingVerbs
 from flovia.ledger.sql_owed import OwedVerbs
 from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, TEXTS
+from flovia.ledger.sql_sinks import SqlSinkVerbs
 
 PRUNE_EVERY: Final = 256
 PRUNE_BATCH: Final = 512
@@ -186,7 +187,7 @@ _PRUNE_TEXTS: Final = delete(TEXTS).where(
 _AMOUNT: Final = FIELDS.index("amount")
 
 
-class SqlLedger(OwedVerbs, KeepingVerbs):
+class SqlLedger(OwedVerbs, KeepingVerbs, SqlSinkVerbs):
     """A :class:`~flovia.ledger.base.Ledger` in a SQL database, opened by :func:`flovia.ledger.opening.open_ledger`.
 
     Safe to call from any number of threads; several processes may use the same database. Close it, or
