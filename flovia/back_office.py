@@ -1,10 +1,12 @@
 """What a :class:`flovia.Flovia` does outside of paid requests: webhooks and refunds."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flovia import runtime
 from flovia.core.errors import CallerError, WiringError
+from flovia.core.hiding import hider
 from flovia.core.http import HttpResponse
 from flovia.core.money import Price
 from flovia.core.owed import RefundDue
@@ -15,6 +17,7 @@ from flovia.core.webhook import WebhookProvider
 from flovia.webhooks import HeadersLike, WebhookReceiver
 
 if TYPE_CHECKING:
+    from flovia.ledger.base import Ledger
     from flovia.providers.registry import Roster
     from flovia.settings import Settings
 
@@ -25,10 +28,18 @@ class BackOffice:
     settings: "Settings"
     _rail: str
     _roster: "Roster"
+    _clock: Callable[[], float]
 
     @abstractmethod
     def _world(self) -> runtime.World:
         """What flows are driven with."""
+
+    def _open_ledger(self) -> "Ledger":
+        from flovia.ledger.opening import open_ledger
+
+        settings = self.settings
+        hide = hider(settings.secrets[0]) if settings.hash_payers else None
+        return open_ledger(settings.ledger, clock=self._clock, retention=settings.retention, hide=hide)
 
     # --- webhooks -------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from flovia.core.effects import ClaimResult
 from flovia.core.errors import LedgerError, WiringError
 from flovia.core.events import Event
 from flovia.core.exchange import DELIVERED, DELIVERING, SETTLED
-from flovia.ledger import sql, sqlite
+from flovia.ledger import sql, sql_keeping, sqlite
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from flovia.ledger.sqlite import SqliteDatabase
@@ -332,7 +332,7 @@ def test_pruning(ledger: SqlLedger, clock: ManualClock) -> None:
 def test_pruning_by_itself(ledger: SqlLedger, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """What abandoned claims leave behind stays bounded, in small steps, without anybody asking."""
     every = 16
-    assert sql.PRUNE_BATCH >= sql.PRUNE_EVERY
+    assert sql_keeping.PRUNE_BATCH >= sql.PRUNE_EVERY
     monkeypatch.setattr(sql, "PRUNE_EVERY", every)
     for number in range(3 * every):
         result = claim(ledger, clock, f"r|{number}")
