@@ -103,9 +103,7 @@ def read_settings(
     retention = retention if retention is not None else text("FLOVIA_RETENTION")
     hide = _flag("FLOVIA_HASH_PAYERS", text("FLOVIA_HASH_PAYERS")) if hash_payers is None else hash_payers
     if hide and not secrets:
-        raise WiringError(
-            "payers are to be hashed (FLOVIA_HASH_PAYERS) and there is no key to do it with: set FLOVIA_SECRET"
-        )
+        raise WiringError("payers are to be hashed (FLOVIA_HASH_PAYERS), which needs a key: set FLOVIA_SECRET")
     return Settings(
         secrets=secrets,
         realm=realm,

@@ -84,9 +84,8 @@ def look_up(database: "Database", ident: str) -> History:
     requests = {str(row[0]) for row in database.query(related.distinct().limit(MOST_ROWS), {})} | {ident}
     found = select(*columns).where(or_(EVENTS.c.challenge_id.in_(challenges), EVENTS.c.request_id.in_(requests)))
     events = database.query(found.order_by(EVENTS.c.position).limit(MOST_EVENTS), {})
-    payments = _rows(
-        database, select(*(PAYMENTS.c[name] for name in PAYMENT_FIELDS)).where(_of(PAYMENTS.c.key, challenges))
-    )
+    rows = select(*(PAYMENTS.c[name] for name in PAYMENT_FIELDS)).where(_of(PAYMENTS.c.key, challenges))
+    payments = _rows(database, rows)
     proof = or_(_of(PROOFS.c.key, challenges), PROOFS.c.proof.endswith(f"|{ident}", autoescape=True))
     proofs = _rows(database, select(*(PROOFS.c[name] for name in PROOF_FIELDS)).where(proof))
     known = tuple(str(row["proof"]) for row in proofs)

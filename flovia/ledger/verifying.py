@@ -283,13 +283,10 @@ def _events(database: "Database", counts: Counts) -> Iterator[Finding]:
             if row["payment_id"] and row["type"] in (ev.PAYMENT_SETTLED, ev.PAYMENT_DELIVERED, ev.PAYMENT_REDELIVERED)
         ]
         wanted = [f"{method}|{row['payment_id']}" for row in told for method in methods]
+        proofs = select(PROOFS.c.proof, PROOFS.c.key).where(PROOFS.c.proof.in_(wanted))
         used = {
             (str(proof).partition("|")[2], challenge_of(str(key)) if key else "")
-            for proof, key in (
-                database.query(select(PROOFS.c.proof, PROOFS.c.key).where(PROOFS.c.proof.in_(wanted)), {})
-                if wanted
-                else ()
-            )
+            for proof, key in (database.query(proofs, {}) if wanted else ())
         }
         for row in told:
             if (str(row["payment_id"]), str(row["challenge_id"])) not in used:
