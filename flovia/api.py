@@ -24,6 +24,7 @@ from flovia.core.offers import Offer as CoreOffer
 from flovia.core.offers import PriceFunction
 from flovia.core.passage import Passage
 from flovia.core.provider import Provider
+from flovia.core.retention import Retention
 from flovia.providers.registry import RAILS, Roster, observed
 from flovia.settings import Settings, read_settings
 
@@ -135,6 +136,8 @@ class Flovia(BackOffice):
         realm: the protection space in challenges.
         public_origin: ``https://api.example.com``, as clients see it.
         limit: rates per client and in total, see :class:`Limit`.
+        retention: how long events and finished payments are kept, see :class:`flovia.Retention`.
+        hash_payers: name payers and workflows in events by keyed hashes only.
         client_of: who counts as one client for the limits; default: the peer's address. Behind a proxy, return
             the address that your proxy vouches for.
         clock: Unix seconds; for tests.
@@ -155,6 +158,8 @@ class Flovia(BackOffice):
         realm: str | None = None,
         public_origin: str | None = None,
         limit: Limit | str | None = None,
+        retention: Retention | str | None = None,
+        hash_payers: bool | None = None,
         client_of: Callable[[HttpRequest], str] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.perf_counter,
@@ -169,6 +174,8 @@ class Flovia(BackOffice):
             price=None if isinstance(price, _Unset) else _not_none(price),
             ledger=ledger if isinstance(ledger, str) else None,
             limit=limit,
+            retention=retention,
+            hash_payers=hash_payers,
         )
         self._provider = provider
         self._rail = rail
@@ -200,11 +207,6 @@ class Flovia(BackOffice):
                 self._check_workers("a memory ledger forgets and cannot be shared")
                 _log.warning("payments are kept in memory: for one process, and only until it ends (FLOVIA_LEDGER)")
         return self._ledger
-
-    def _open_ledger(self) -> "Ledger":
-        from flovia.ledger.opening import open_ledger
-
-        return open_ledger(self.settings.ledger, clock=self._clock)
 
     def _check_workers(self, why: str) -> None:
         if self.settings.workers > 1:

@@ -1,19 +1,23 @@
 """What a :class:`flovia.Flovia` does outside of paid requests: webhooks and refunds."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flovia import runtime
 from flovia.core.errors import CallerError, WiringError
+from flovia.core.hiding import hider
 from flovia.core.http import HttpResponse
 from flovia.core.money import Price
 from flovia.core.owed import RefundDue
 from flovia.core.provider import Provider
+from flovia.core.reconciling import Reconciliation, reconcile
 from flovia.core.refunding import RefundResult, refund, refunds_due
 from flovia.core.webhook import WebhookProvider
 from flovia.webhooks import HeadersLike, WebhookReceiver
 
 if TYPE_CHECKING:
+    from flovia.ledger.base import Ledger
     from flovia.providers.registry import Roster
     from flovia.settings import Settings
 
@@ -24,10 +28,18 @@ class BackOffice:
     settings: "Settings"
     _rail: str
     _roster: "Roster"
+    _clock: Callable[[], float]
 
     @abstractmethod
     def _world(self) -> runtime.World:
         """What flows are driven with."""
+
+    def _open_ledger(self) -> "Ledger":
+        from flovia.ledger.opening import open_ledger
+
+        settings = self.settings
+        hide = hider(settings.secrets[0]) if settings.hash_payers else None
+        return open_ledger(settings.ledger, clock=self._clock, retention=settings.retention, hide=hide)
 
     # --- webhooks -------------------------------------------------------------------------------------------
 
@@ -111,10 +123,68 @@ class BackOffice:
         """As :meth:`refunds_due`, under asyncio or trio."""
         return await runtime.arun(refunds_due(limit), self._world())
 
+    # --- reconciling ----------------------------------------------------------------------------------------
+
+    def reconcile(
+        self,
+        *,
+        provider: str | Provider | None = None,
+        since: float = 0.0,
+        limit: int = 500,
+        everything: bool = False,
+        dry_run: bool = False,
+    ) -> Reconciliation:
+        """Ask the providers about every charge that is due a look, and account for what they say. Blocks.
+
+        For money that nobody told of: a webhook that got lost, an agent that died after paying. Harmless whenever and
+        wherever it runs, also on several machines at once; run it every few minutes. Nothing is delivered and nothing
+        is given back by it: what it finds can be redeemed by its own credential, or is among :meth:`refunds_due`.
+
+        Args:
+            provider: only this one's; a name or an object.
+            since: Unix seconds; charges whose challenge expired before are left alone.
+            limit: charges that are asked about, at most.
+            everything: every charge that is still known (30 days), whether it is due or not.
+            dry_run: write nothing, and say what would be written.
+
+        Raises:
+            WiringError: there is no provider.
+            LedgerError: the ledger does not answer; what was found so far is recorded.
+        """
+        flow = reconcile(
+            self._asked(provider),
+            rail=self._rail,
+            since=since,
+            limit=limit,
+            everything=everything,
+            dry_run=dry_run,
+        )
+        return runtime.run(flow, self._world())
+
+    async def areconcile(
+        self,
+        *,
+        provider: str | Provider | None = None,
+        since: float = 0.0,
+        limit: int = 500,
+        everything: bool = False,
+        dry_run: bool = False,
+    ) -> Reconciliation:
+        """As :meth:`reconcile`, under asyncio or trio."""
+        flow = reconcile(
+            self._asked(provider),
+            rail=self._rail,
+            since=since,
+            limit=limit,
+            everything=everything,
+            dry_run=dry_run,
+        )
+        return await runtime.arun(flow, self._world())
+
     def _asked(self, provider: str | Provider | None) -> list[Provider]:
         found = self._roster.all() if provider is None else [self._roster.find(provider)]
         if not found:
-            raise WiringError("no provider to refund through: Flovia(provider='…'), or refund(…, provider='…')")
+            raise WiringError("no provider to ask: Flovia(provider='…'), or name it in this call: provider='…'")
         return found
 
 

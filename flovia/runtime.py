@@ -31,6 +31,7 @@ from flovia.core.effects import (
     Sleep,
     Token,
 )
+from flovia.core.keeping import FindUnresolved, ListTexts, SettleFound
 from flovia.core.owed import CloseRefund, FindDue, FindPaid, Late, NoteRefund, OpenRefund
 
 if TYPE_CHECKING:
@@ -136,6 +137,29 @@ class World:
                 return ledger.note_refund(effect.key, effect.proof, effect.amount, effect.currency, effect.events)
             case FindDue():
                 return ledger.find_due(effect.limit)
+            case _:
+                return self._keeping_call(effect)
+
+    def _keeping_call(self, effect: Effect) -> object:
+        """Perform one of the verbs for when nobody has come with a credential; blocks."""
+        ledger = self.ledger
+        match effect:
+            case ListTexts():
+                return ledger.list_texts(effect.namespace, effect.after, effect.limit)
+            case FindUnresolved():
+                return ledger.find_unresolved(effect.after, effect.limit)
+            case SettleFound():
+                return ledger.settle_found(
+                    effect.key,
+                    effect.fence,
+                    effect.proof,
+                    effect.payment_id,
+                    effect.amount,
+                    effect.currency,
+                    effect.record,
+                    effect.keep_until,
+                    effect.events,
+                )
             case _:
                 raise TypeError(f"{type(effect).__name__} is not an effect a ledger can perform")
 

@@ -11,6 +11,8 @@ with :class:`~flovia.core.errors.WiringError` that names the variable and the re
 ``FLOVIA_LEDGER``           ``sqlite:///flovia.db`` (the default), ``sqlite:////absolute/path``, ``memory://``
 ``FLOVIA_LIMIT``            ``challenges=60/min,verifications=30/min,total_challenges=1000/min``
 ``FLOVIA_WORKERS``          how many processes serve the app, where ``WEB_CONCURRENCY`` does not say it
+``FLOVIA_RETENTION``        ``events=400d,unpaid_events=90d,delivered=30d``; without it events are kept for ever
+``FLOVIA_HASH_PAYERS``      ``true``: events name payers and workflows by keyed hashes only
 ==========================  ================================================================================
 """
 
@@ -25,6 +27,7 @@ from flovia.core.errors import WiringError
 from flovia.core.limiter import Limit
 from flovia.core.money import Price
 from flovia.core.origin import Origin
+from flovia.core.retention import FOR_EVER, Retention
 
 _log = logging.getLogger("flovia")
 DEFAULT_LEDGER: Final = "sqlite:///flovia.db"
@@ -37,6 +40,8 @@ VARIABLES: Final = (
     "FLOVIA_LEDGER",
     "FLOVIA_LIMIT",
     "FLOVIA_WORKERS",
+    "FLOVIA_RETENTION",
+    "FLOVIA_HASH_PAYERS",
 )
 
 
@@ -51,6 +56,8 @@ class Settings:
     ledger: str = attrs.field(repr=False)
     limit: Limit | None
     workers: int
+    retention: Retention = FOR_EVER
+    hash_payers: bool = False
 
 
 def read_settings(
@@ -62,6 +69,8 @@ def read_settings(
     price: str | Price | None = None,
     ledger: str | None = None,
     limit: Limit | str | None = None,
+    retention: Retention | str | None = None,
+    hash_payers: bool | None = None,
 ) -> Settings:
     """The settings from arguments, else from the environment.
 
@@ -91,6 +100,10 @@ def read_settings(
         )
     found = price if price is not None else text("FLOVIA_PRICE")
     limit = limit if limit is not None else text("FLOVIA_LIMIT")
+    retention = retention if retention is not None else text("FLOVIA_RETENTION")
+    hide = _flag("FLOVIA_HASH_PAYERS", text("FLOVIA_HASH_PAYERS")) if hash_payers is None else hash_payers
+    if hide and not secrets:
+        raise WiringError("payers are to be hashed (FLOVIA_HASH_PAYERS), which needs a key: set FLOVIA_SECRET")
     return Settings(
         secrets=secrets,
         realm=realm,
@@ -99,6 +112,8 @@ def read_settings(
         ledger=ledger or text("FLOVIA_LEDGER") or DEFAULT_LEDGER,
         limit=Limit.parse(limit) if isinstance(limit, str) else limit,
         workers=_workers(text("FLOVIA_WORKERS"), text("WEB_CONCURRENCY")),
+        retention=(Retention.parse(retention) if isinstance(retention, str) else retention) or FOR_EVER,
+        hash_payers=hide,
     )
 
 
@@ -121,3 +136,9 @@ def _workers(own: str | None, common: str | None) -> int:
                 raise WiringError(f"{name}={value!r} is not a number of processes")
             return int(value)
     return 0
+
+
+def _flag(name: str, value: str | None) -> bool:
+    if value is None or value.lower() in ("true", "false"):
+        return value is not None and value.lower() == "true"
+    raise WiringError(f"{name}={value!r} is neither true nor false")

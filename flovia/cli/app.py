@@ -33,6 +33,27 @@ app.command("flovia.cli.pay:pay", name="pay", help="Fetch a URL and pay what it 
 app.command("flovia.cli.refund:refund", name="refund", help="Give a payment back, in full or in part.")
 app.command("flovia.cli.refund:refunds", name="refunds", help="List the payments whose refund is due.")
 
+ledger = cyclopts.App(
+    name="ledger", help="Look after a ledger: one payment's history, reconcile, redeliver, verify, prune, forget."
+)
+ledger.command(
+    "flovia.cli.ledger_reading:show", name="show", help="Show one payment's whole history by any of its ids."
+)
+ledger.command("flovia.cli.ledger_reading:undelivered", name="undelivered", help="List what is paid and not delivered.")
+ledger.command("flovia.cli.ledger_reading:verify", name="verify", help="Check every invariant over the whole ledger.")
+ledger.command(
+    "flovia.cli.ledger_writing:reconcile", name="reconcile", help="Ask the provider about money that nobody told of."
+)
+ledger.command(
+    "flovia.cli.ledger_writing:redeliver", name="redeliver", help="Make a paid, undelivered payment redeemable again."
+)
+ledger.command(
+    "flovia.cli.ledger_writing:prune", name="prune", help="Forget what is past its time, exported if wished."
+)
+ledger.command("flovia.cli.ledger_writing:forget", name="forget", help="Take a payer out of the events.")
+app.command(ledger)
+app.command("flovia.cli.doctor:doctor", name="doctor", help="Look for what is wrong, and say what to do.")
+
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. A refusal of flovia is one line on standard error."""

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, cast
 import attrs
 
 from flovia.core.events import EventRow
+from flovia.core.keeping import KeepingVerb
 from flovia.core.owed import RefundVerb
 
 T = TypeVar("T")
@@ -186,7 +187,7 @@ class _TimedOut:
 TIMED_OUT = _TimedOut()
 
 LedgerVerb = Claim | Settle | Deliver | Fail | Release | Renew | Find
-Effect = HttpCall | Now | Token | Sleep | Remember | Recall | LedgerVerb | RefundVerb | Deadline
+Effect = HttpCall | Now | Token | Sleep | Remember | Recall | LedgerVerb | RefundVerb | KeepingVerb | Deadline
 Flow = Generator[Effect, Any, T]
 
 # --- results ---------------------------------------------------------------------------------------------

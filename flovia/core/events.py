@@ -22,6 +22,7 @@ PAYMENT_DELIVERED: Final = "payment.delivered"
 PAYMENT_DELIVERY_FAILED: Final = "payment.delivery_failed"
 PAYMENT_REDELIVERED: Final = "payment.redelivered"
 PAYMENT_UNKNOWN: Final = "payment.unknown"
+PAYMENT_REOPENED: Final = "payment.reopened"
 PAYMENT_REFUNDED: Final = "payment.refunded"
 PAYMENT_LATE: Final = "payment.late"
 PAYMENT_UNMATCHED: Final = "payment.unmatched"
@@ -38,6 +39,7 @@ EVENT_TYPES: Final = (
     PAYMENT_DELIVERY_FAILED,
     PAYMENT_REDELIVERED,
     PAYMENT_UNKNOWN,
+    PAYMENT_REOPENED,
     PAYMENT_REFUNDED,
     PAYMENT_LATE,
     PAYMENT_UNMATCHED,

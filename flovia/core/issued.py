@@ -4,12 +4,14 @@ Only for providers that ask for it (:attr:`~flovia.core.provider.Terms.handle`):
 MAC and kept nowhere.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, cast
 
 from flovia.core.challenge import Challenge, parse_challenge
 from flovia.core.effects import Flow, recall, remember
 from flovia.core.errors import ParseError
+from flovia.core.keeping import ListTexts
 
 _ISSUED: Final = "issued"
 _MADE: Final = "adopted"
@@ -23,6 +25,12 @@ def keep_issued(method: str, handle: str, field: str, ttl_s: float) -> Flow[None
 def find_issued(method: str, handle: str) -> Flow[Challenge | None]:
     """The challenge that was issued under this name; None if there is none any more."""
     return _read((yield from recall(_ISSUED, f"{method}|{handle}")))
+
+
+def list_issued(after: str, limit: int) -> Flow[list[tuple[str, str]]]:
+    """Methods and provider's names of the challenges that are kept, behind ``method|name``."""
+    rows = cast("Sequence[tuple[str, str]]", (yield ListTexts(_ISSUED, after, limit)))
+    return [(method, handle) for key, _ in rows for method, _, handle in (key.partition("|"),)]
 
 
 def keep_made(method: str, token: str, scope: str, field: str, ttl_s: float) -> Flow[None]:

@@ -7,6 +7,7 @@ from typing import Final
 import attrs
 
 from flovia.core import events as ev
+from flovia.core.awaited import await_charge
 from flovia.core.binding import Keyring
 from flovia.core.challenge import Challenge, format_challenge, format_expires
 from flovia.core.effects import Flow
@@ -23,6 +24,7 @@ from flovia.core.origin import from_this_machine
 from flovia.core.passage import Trace, problem_response, with_members
 from flovia.core.problems import PROBLEMS, ProblemType, problem_body
 from flovia.core.provider import Look, Quote, Refusal, Terms
+from flovia.core.reconcile import ReconcilingProvider
 from flovia.core.scope import Scopes, opaque_param
 
 _log = logging.getLogger("flovia")
@@ -140,6 +142,9 @@ class Issuer(Guard):
         issued = self._render(plan, terms, price, nonce, digest, scope, header)
         if terms.handle is not None:
             yield from keep_issued(plan.method, terms.handle, issued.field, terms.handle_kept_s)
+            if isinstance(plan.provider, ReconcilingProvider):
+                expires = terms.expires_at or float(self._time(self._clock()).second + self._ttl_s)
+                yield from await_charge(plan.method, terms.handle, issued.id, expires)
         return issued
 
     def _quote(self, plan: OfferPlan, request: HttpRequest, price: Price, nonce: str) -> Quote:

@@ -8,6 +8,7 @@ Single use is the gate's property through this protocol, never the provider's.
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from flovia.core.delivery import Undelivered
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.events import Event, EventRow
 from flovia.core.owed import NoteResult, PaidView, RefundDue, RefundEnd, RefundOpening
@@ -116,6 +117,13 @@ class Ledger(Protocol):
         """One payment, or None. Reads only."""
         ...
 
+    def find_undelivered(self, limit: int) -> Sequence[Undelivered]:
+        """The payments that were taken and are not delivered, nor being delivered now, oldest first. Reads only.
+
+        Those whose refund is due are not among them: see :meth:`find_due`.
+        """
+        ...
+
     # --- money that is to go back; see flovia.core.owed for the results -----------------------------------
 
     def late(
@@ -180,6 +188,34 @@ class Ledger(Protocol):
 
     def find_due(self, limit: int) -> Sequence[RefundDue]:
         """The payments whose refund is due or ordered and not made yet, oldest first. Reads only."""
+        ...
+
+    # --- when nobody has come with a credential; see flovia.core.keeping -----------------------------------
+
+    def find_unresolved(self, after: str, limit: int) -> Sequence[PaymentView]:
+        """The payments whose outcome nobody knows, in the order of their keys, behind ``after``. Reads only.
+
+        Parked ones, and claimed ones whose lease has run out.
+        """
+        ...
+
+    def settle_found(
+        self,
+        key: str,
+        fence: int,
+        proof: str,
+        payment_id: str,
+        amount: int,
+        currency: str,
+        record: str,
+        keep_until: float,
+        events: tuple[EventRow, ...],
+    ) -> SettleResult:
+        """As :meth:`settle`, but no delivery begins: the credential that claimed it last can redeem it."""
+        ...
+
+    def list_texts(self, namespace: str, after: str, limit: int) -> Sequence[tuple[str, str]]:
+        """What is remembered in one namespace: keys and texts, in the order of the keys, behind ``after``."""
         ...
 
     def append(self, events: Iterable[EventRow]) -> None:

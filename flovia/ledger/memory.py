@@ -14,13 +14,17 @@ from itertools import islice
 from typing import Final
 
 from flovia.core import exchange
+from flovia.core.delivery import Undelivered
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.errors import LedgerError
 from flovia.core.events import Event, EventRow
 from flovia.core.exchange import PAYMENT, step
 from flovia.ledger.forking import watch
+from flovia.ledger.memory_keeping import KeepingVerbs
 from flovia.ledger.memory_owed import OwedVerbs
+from flovia.ledger.memory_sinks import MemorySink, MemorySinkVerbs
 from flovia.ledger.rules import OVER, Order, judge
+from flovia.ledger.sinks import DeadLetter
 
 # Steps from a state that was just compared, so looked up in the table once.
 _CLAIMED_FIRST: Final = ClaimResult("claimed", 1, attempt=1)
@@ -74,7 +78,7 @@ class _Payment:
         self.refund_due = False
 
 
-class MemoryLedger(OwedVerbs):
+class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
     """A :class:`~flovia.ledger.base.Ledger` in this process's memory.
 
     Args:
@@ -105,6 +109,9 @@ class MemoryLedger(OwedVerbs):
         self._seconds: list[int] = []
         self._events: deque[EventRow] = deque(maxlen=max_events)
         self._written = 0
+        self._sinks: dict[str, MemorySink] = {}
+        self._dead: dict[int, tuple[str, DeadLetter]] = {}
+        self._dead_so_far = 0
         self._texts: dict[tuple[str, str], tuple[float, str]] = {}
         self._lock = threading.Lock()
         self._inherited = False
@@ -250,6 +257,27 @@ class MemoryLedger(OwedVerbs):
                 keep_until=payment.keep_until,
                 refund_due=payment.refund_due,
             )
+
+    def find_undelivered(self, limit: int) -> Sequence[Undelivered]:
+        """See :meth:`flovia.ledger.base.Ledger.find_undelivered`."""
+        now = self._clock()
+        with self._lock:
+            return list(islice(self._undelivered(now), limit))
+
+    def _undelivered(self, now: float) -> Iterable[Undelivered]:
+        for key, payment in self._payments.items():
+            lapsed = payment.state == exchange.DELIVERING and payment.lease_until <= now
+            if (lapsed or payment.state == exchange.SETTLED) and not payment.refund_due:
+                yield Undelivered(
+                    key=key,
+                    state=payment.state,
+                    payment_id=payment.payment_id or "",
+                    amount=payment.amount,
+                    currency=payment.currency,
+                    deliveries=payment.deliveries,
+                    lease_until=payment.lease_until,
+                    keep_until=payment.keep_until,
+                )
 
     def __len__(self) -> int:
         """Payments kept at the moment."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from flovia.core.errors import WiringError
+from flovia.core.retention import Retention
 from flovia.ledger.base import Ledger
 
 _SQLITE: Final = "sqlite:///"
@@ -18,6 +19,8 @@ def open_ledger(
     clock: Callable[[], float] | None = None,
     create: bool = True,
     patience_s: float | None = None,
+    retention: Retention | None = None,
+    hide: Callable[[str], str] | None = None,
 ) -> Ledger:
     """Open the ledger that ``url`` names.
 
@@ -34,6 +37,8 @@ def open_ledger(
         create: make a ledger that is not there; False for who only wants to read.
         patience_s: how long a call may wait; None for what requests are promised. More is for tests, where a slow
             disk is not an outage.
+        retention: how long events and finished payments are kept; None for ever. A memory ledger has bounds of its own.
+        hide: what is written of a payer and of a workflow in place of their names; of no use to a memory ledger.
 
     Raises:
         WiringError: the URL names no ledger, or what it names cannot be one; the message says what to do.
@@ -45,9 +50,18 @@ def open_ledger(
     scheme = url.partition(":")[0].partition("+")[0]
     try:
         if scheme in _POSTGRES and "://" in url:
-            return _open_postgres(url, clock, create, patience_s)
+            from flovia.ledger.postgres import PostgresDatabase
+            from flovia.ledger.postgres_url import read_url
+            from flovia.ledger.sql import SqlLedger
+
+            where = PostgresDatabase(read_url(url), create=create, patience_s=patience_s)
+            return SqlLedger(where, clock=clock, retention=retention, hide=hide)
         if url.startswith(_SQLITE):
-            return _open_sqlite(url.removeprefix(_SQLITE), clock, create, patience_s)
+            from flovia.ledger.sql import SqlLedger
+            from flovia.ledger.sqlite import SqliteDatabase
+
+            file = SqliteDatabase(_file(url.removeprefix(_SQLITE)), create=create, patience_s=patience_s)
+            return SqlLedger(file, clock=clock, retention=retention, hide=hide)
     except ModuleNotFoundError as error:
         missing = _EXTRAS.get((error.name or "").partition(".")[0])
         if missing is None:
@@ -72,21 +86,10 @@ def shown(url: str) -> str:
     return scheme + colon + rest.partition("?")[0].rpartition("@")[2]
 
 
-def _open_postgres(url: str, clock: Callable[[], float] | None, create: bool, patience_s: float | None) -> Ledger:
-    from flovia.ledger.postgres import PostgresDatabase
-    from flovia.ledger.postgres_url import read_url
-    from flovia.ledger.sql import SqlLedger
-
-    return SqlLedger(PostgresDatabase(read_url(url), create=create, patience_s=patience_s), clock=clock)
-
-
-def _open_sqlite(path: str, clock: Callable[[], float] | None, create: bool, patience_s: float | None) -> Ledger:
+def _file(path: str) -> Path:
     if not path or path == ":memory:" or path.startswith("file:") or "?" in path or "\0" in path:
         raise WiringError(
             "the SQLite ledger needs the plain path of a file, sqlite:///flovia.db;"
             " for a ledger that lives in memory use memory://"
         )
-    from flovia.ledger.sql import SqlLedger
-    from flovia.ledger.sqlite import SqliteDatabase
-
-    return SqlLedger(SqliteDatabase(Path(path), create=create, patience_s=patience_s), clock=clock)
+    return Path(path)

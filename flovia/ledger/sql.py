@@ -8,7 +8,7 @@ into the same transaction as the step they report.
 import atexit
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from itertools import count, zip_longest
+from itertools import count
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import (
@@ -18,33 +18,31 @@ from sqlalchemy import (
     Table,
     Update,
     bindparam,
-    delete,
     or_,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
+from flovia.core.delivery import Undelivered
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.errors import LedgerError
 from flovia.core.events import FIELDS, Event, EventRow
-from flovia.core.exchange import DELIVERED, ISSUED, PAYMENT, REFUNDED, sources, step
+from flovia.core.exchange import PAYMENT, sources, step
+from flovia.core.retention import FOR_EVER, Retention
 from flovia.ledger.forking import ForkAware, watch
 from flovia.ledger.outbox import Outbox
 from flovia.ledger.retrying import retried
 from flovia.ledger.rules import OVER, judge
+from flovia.ledger.sql_delivery import undelivered
+from flovia.ledger.sql_events import event_values, read_event
+from flovia.ledger.sql_keeping import KeepingVerbs
 from flovia.ledger.sql_owed import OwedVerbs
 from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, TEXTS
+from flovia.ledger.sql_sinks import SqlSinkVerbs
 
 PRUNE_EVERY: Final = 256
-PRUNE_BATCH: Final = 512
-"""Rows of one kind that one round of forgetting removes: more than can be written between two rounds."""
-
-FORGETTABLE: Final = (ISSUED, DELIVERED, REFUNDED)
-"""States that end with ``keep_until``: known not paid, delivered, given back. In all others somebody may be owed."""
-
 
 T = TypeVar("T")
 Upsert = Callable[[Table], SqliteInsert] | Callable[[Table], PostgresInsert]
@@ -161,29 +159,9 @@ _RECALL: Final = select(TEXTS.c.value).where(
     TEXTS.c.key == bindparam("of_key"),
     TEXTS.c.until > bindparam("now"),
 )
-# What others hold is left for the next time; a part of the statement of its own, so that it is looked for once.
-_DONE_PAYMENTS: Final = (
-    select(PAYMENTS.c.key)
-    .where(PAYMENTS.c.state.in_(FORGETTABLE), PAYMENTS.c.keep_until <= bindparam("now"))
-    .limit(PRUNE_BATCH)
-    .with_for_update(skip_locked=True)
-    .cte("done")
-)
-_PRUNE_PAYMENTS: Final = delete(PAYMENTS).where(PAYMENTS.c.key.in_(select(_DONE_PAYMENTS.c.key)))
-_OLD_TEXTS: Final = (
-    select(TEXTS.c.namespace, TEXTS.c.key)
-    .where(TEXTS.c.until <= bindparam("now"))
-    .limit(PRUNE_BATCH)
-    .with_for_update(skip_locked=True)
-    .cte("old")
-)
-_PRUNE_TEXTS: Final = delete(TEXTS).where(
-    tuple_(TEXTS.c.namespace, TEXTS.c.key).in_(select(_OLD_TEXTS.c.namespace, _OLD_TEXTS.c.key))
-)
-_AMOUNT: Final = FIELDS.index("amount")
 
 
-class SqlLedger(OwedVerbs):
+class SqlLedger(OwedVerbs, KeepingVerbs, SqlSinkVerbs):
     """A :class:`~flovia.ledger.base.Ledger` in a SQL database, opened by :func:`flovia.ledger.opening.open_ledger`.
 
     Safe to call from any number of threads; several processes may use the same database. Close it, or
@@ -192,13 +170,24 @@ class SqlLedger(OwedVerbs):
     Args:
         database: where the tables are.
         clock: Unix seconds, for leases and for forgetting; None for the database's own.
+        retention: how long events and finished payments are kept; None for ever.
+        hide: what is written of a payer and of a workflow in place of their names, in events.
     """
 
     direct = False
     shared = True
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float] | None = None,
+        retention: Retention | None = None,
+        hide: Callable[[str], str] | None = None,
+    ) -> None:
         self._database = database
+        self._retention = retention or FOR_EVER
+        self._hide = hide
         self._clock = database.clock if clock is None else clock
         self._turns = count(1)
         self._outbox = Outbox(self._write_events)
@@ -403,6 +392,10 @@ class SqlLedger(OwedVerbs):
             refund_due=row.refund_due,
         )
 
+    def find_undelivered(self, limit: int) -> Sequence[Undelivered]:
+        """See :meth:`flovia.ledger.base.Ledger.find_undelivered`."""
+        return undelivered(self._database, self._clock(), limit)
+
     # --- events ----------------------------------------------------------------------------------------
 
     def append(self, events: Iterable[EventRow]) -> None:
@@ -429,11 +422,11 @@ class SqlLedger(OwedVerbs):
         if up_to <= after:
             return []
         rows = self._database.query(_READ_EVENTS, {"after": after, "up_to": up_to, "at_most": limit})
-        return [(int(row[0] or 0), _event(row[1:])) for row in rows]
+        return [(int(row[0] or 0), read_event(row[1:])) for row in rows]
 
     @retried
     def _write_events(self, rows: Sequence[EventRow]) -> None:
-        values = [_event_values(row) for row in rows]
+        values = [event_values(row, self._hide) for row in rows]
         with self._database.write() as connection:
             self._database.before_events(connection)
             connection.execute(self._add_event, values)
@@ -441,7 +434,7 @@ class SqlLedger(OwedVerbs):
     def _insert_events(self, connection: Connection, events: Sequence[EventRow]) -> None:
         if events:
             self._database.before_events(connection)
-            connection.execute(self._add_event, [_event_values(row) for row in events])
+            connection.execute(self._add_event, [event_values(row, self._hide) for row in events])
 
     # --- short texts -------------------------------------------------------------------------------------
 
@@ -466,22 +459,6 @@ class SqlLedger(OwedVerbs):
         return str(found[0][0]) if found else None
 
     # --- keeping house -----------------------------------------------------------------------------------
-
-    @retried
-    def prune(self) -> int:
-        """Forget what has ended and is past its time, a bounded number of rows; returns how many.
-
-        Happens by itself every so many writes. Forgotten are payments known not to be paid, delivered ones
-        after ``keep_until``, and short texts past their time. Kept for ever are used proofs, payments whose
-        outcome is unknown, and paid ones that were never delivered.
-
-        Raises:
-            LedgerError: the store cannot.
-        """
-        now = {"now": self._clock()}
-        with self._database.write() as connection:
-            payments = connection.execute(_PRUNE_PAYMENTS, now).rowcount
-            return payments + connection.execute(_PRUNE_TEXTS, now).rowcount
 
     def _take_turn(self) -> None:
         if next(self._turns) % PRUNE_EVERY == 0:
@@ -512,23 +489,3 @@ class SqlLedger(OwedVerbs):
 def _take(connection: Connection, verb: str, key: str, fence: int, changes: Mapping[str, object]) -> bool:
     """One step of one payment. False if the fence is stale or the table has no such step from its state."""
     return connection.execute(_STEPS[verb], {"of_key": key, "of_fence": fence, **changes}).rowcount == 1
-
-
-def _event_values(row: EventRow) -> dict[str, object]:
-    """The columns of one event. A shorter row leaves the last fields out."""
-    values: dict[str, object] = dict(zip_longest(FIELDS, map(_storable, row)))
-    if values["amount"] is not None:
-        values["amount"] = str(values["amount"])
-    return values
-
-
-def _storable(value: str | int | float | None) -> str | int | float | None:
-    """Half a surrogate pair is no text to any database, and no reason to lose a paid event."""
-    if isinstance(value, str) and not value.isascii():
-        return value.encode("utf-8", "replace").decode()
-    return value
-
-
-def _event(fields: Sequence[str | int | float | None]) -> Event:
-    amount = fields[_AMOUNT]
-    return Event.from_row((*fields[:_AMOUNT], None if amount is None else int(amount), *fields[_AMOUNT + 1 :]))

@@ -8,7 +8,7 @@ working beside a newer one that has added to its tables, during a rolling upgrad
 
 1. the first
 2. ``flovia_refunds``; a payment knows its proof, a proof what was paid with it
-3. an event may say its reason
+3. an event may say its reason; ``flovia_sinks``, ``flovia_dead_letters``
 """
 
 from typing import Final
@@ -25,6 +25,8 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+
+from flovia.ledger.sql_sinks_schema import sink_tables
 
 SCHEMA_VERSION: Final = 3
 """What this flovia knows. In the meta table as ``version``: what the tables have."""
@@ -139,6 +141,8 @@ META: Final = Table(
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+SINKS, DEAD_LETTERS = sink_tables(METADATA)
 
 ADDED: Final = {
     2: ((PAYMENTS, "proof"), (PROOFS, "amount"), (PROOFS, "currency")),

@@ -36,7 +36,8 @@ Register it under the entry point group ``flovia.providers`` (the entry is calle
 the object itself: ``flovia.paid_api(provider=BankProvider(), price="1.00 SGD")``.
 
 A provider that also hears webhooks is a :class:`WebhookProvider`, one that can give money back a
-:class:`RefundingProvider`: one more method each, and no inheritance.
+:class:`RefundingProvider`, one whose backend can be asked what became of a charge a :class:`ReconcilingProvider`: one
+more method each, and no inheritance.
 :class:`flovia.testing.providers.ProviderContract` is the contract as tests, to run against it: how to is in
 ``docs/write-a-provider.md``.
 """
@@ -66,6 +67,7 @@ from flovia.core.provider import (
     Verdict,
     charge_request,
 )
+from flovia.core.reconcile import Charge, ChargeState, ChargeUnknown, Moved, ReconcilingProvider
 from flovia.core.refund import NotRefunded, Refunded, RefundingProvider, RefundOrder, RefundUnknown, RefundVerdict
 from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment, WebhookProvider
 
@@ -73,6 +75,9 @@ __all__ = [
     "Adopted",
     "AdoptingProvider",
     "AmountReading",
+    "Charge",
+    "ChargeState",
+    "ChargeUnknown",
     "Flow",
     "Headers",
     "Heard",
@@ -83,6 +88,7 @@ __all__ = [
     "LatePayment",
     "LateRedeeming",
     "Look",
+    "Moved",
     "NotPaid",
     "NotRefunded",
     "Notice",
@@ -95,6 +101,7 @@ __all__ = [
     "ProblemType",
     "Provider",
     "Quote",
+    "ReconcilingProvider",
     "RefundOrder",
     "RefundUnknown",
     "RefundVerdict",

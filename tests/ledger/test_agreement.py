@@ -194,6 +194,7 @@ class Agreement(RuleBasedStateMachine):
         for proof in ("mock|1", "mock|2"):
             assert memory.find_paid(proof) == sql.find_paid(proof)
         assert sorted(memory.find_due(9), key=repr) == sorted(sql.find_due(9), key=repr)
+        assert sorted(memory.find_undelivered(9), key=repr) == sorted(sql.find_undelivered(9), key=repr)
         assert memory.recall("n", "k") == sql.recall("n", "k")
 
     def teardown(self) -> None:

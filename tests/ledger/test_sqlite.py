@@ -17,7 +17,7 @@ from flovia.core.effects import ClaimResult
 from flovia.core.errors import LedgerError, WiringError
 from flovia.core.events import Event
 from flovia.core.exchange import DELIVERED, DELIVERING, SETTLED
-from flovia.ledger import sql, sqlite
+from flovia.ledger import sql, sql_keeping, sqlite
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from flovia.ledger.sqlite import SqliteDatabase
@@ -68,7 +68,11 @@ VERBS: dict[str, Callable[[SqlLedger], object]] = {
     "open_refund": lambda ledger: ledger.open_refund("m|2", None, None, "n", 15.0),
     "close_refund": lambda ledger: ledger.close_refund("m|2", 1, "unknown", 0, "", "", ()),
     "note_refund": lambda ledger: ledger.note_refund("", "m|3", 1, "usd", ()),
+    "find_undelivered": lambda ledger: ledger.find_undelivered(9),
     "find_due": lambda ledger: ledger.find_due(9),
+    "find_unresolved": lambda ledger: ledger.find_unresolved("", 9),
+    "settle_found": lambda ledger: ledger.settle_found("r|a", 1, "m|9", "9", 1, "usd", "{}", 1e12, ()),
+    "list_texts": lambda ledger: ledger.list_texts("n", "", 9),
 }
 
 
@@ -328,7 +332,7 @@ def test_pruning(ledger: SqlLedger, clock: ManualClock) -> None:
 def test_pruning_by_itself(ledger: SqlLedger, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """What abandoned claims leave behind stays bounded, in small steps, without anybody asking."""
     every = 16
-    assert sql.PRUNE_BATCH >= sql.PRUNE_EVERY
+    assert sql_keeping.PRUNE_BATCH >= sql.PRUNE_EVERY
     monkeypatch.setattr(sql, "PRUNE_EVERY", every)
     for number in range(3 * every):
         result = claim(ledger, clock, f"r|{number}")

@@ -9,6 +9,7 @@ from flovia.core.errors import WiringError
 from flovia.core.http import Headers
 from flovia.core.money import Price
 from flovia.core.provider import Adopted, NotPaid, Presented, Quote, Refusal, Terms, Verdict
+from flovia.core.reconcile import Charge, ChargeState, ChargeUnknown
 from flovia.core.refund import RefundOrder, RefundVerdict
 from flovia.core.webhook import Heard
 from flovia.providers.hitpay import wire
@@ -19,6 +20,7 @@ from flovia.providers.hitpay.config import HitPayConfig, from_environ
 from flovia.providers.hitpay.core_api import CoreApi
 from flovia.providers.hitpay.native import read_native
 from flovia.providers.hitpay.problems import NOT_CONFIGURED, WALLET_UNSUPPORTED
+from flovia.providers.hitpay.reconciling import Reconciler
 from flovia.providers.hitpay.refunds import Refunds
 from flovia.providers.hitpay.saved import GRANT, METHOD_ID, SavedMethods, SavedWallets
 from flovia.providers.hitpay.silent import SilentCharges
@@ -73,6 +75,7 @@ class HitPayProvider:
         self._silent = SilentCharges(self.config, broker, jwks)
         self._webhooks = Webhooks(self.config, broker, api, self.method)
         self._refunds = Refunds(self.config, api)
+        self._reconciler = Reconciler(self.config, broker, api)
 
     def __repr__(self) -> str:
         return f"<HitPayProvider {self.config.broker_endpoint.environment}>"
@@ -163,6 +166,15 @@ class HitPayProvider:
     def refund(self, order: RefundOrder) -> Flow[RefundVerdict]:
         """Give a payment back."""
         return (yield from self._refunds.refund(order))
+
+    @property
+    def reconcile_pause_s(self) -> float:
+        """Seconds between two charges that are looked at: HitPay takes 400 calls a minute, and payers come first."""
+        return 0.0 if self.config.broker_endpoint.environment == "local" else 0.4
+
+    def reconcile(self, charge: Charge, *, keep: bool) -> Flow[ChargeState | ChargeUnknown | None]:
+        """What became of a charge, whoever has told or not told of it."""
+        return (yield from self._reconciler.reconcile(charge, keep=keep))
 
     def _configured(self) -> None:
         if self.config.api_key is None:

@@ -1,0 +1,173 @@
+"""``flovia ledger show``, ``undelivered`` and ``verify``: they read and change nothing."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+import attrs
+from cyclopts import Parameter
+from cyclopts.types import PositiveInt
+from rich.text import Text
+
+from flovia.cli.console import complain, console, members, money, safe
+from flovia.cli.ledger_opening import moment, opened, write_json
+from flovia.core.encoding import JsonValue
+from flovia.core.events import Event
+
+WIDTH: Final = 14
+_TIMES: Final = ("at", "created_at", "updated_at", "lease_until", "keep_until")
+_FLAGS: Final = ("refund_due", "was_due")
+Row = Mapping[str, str | int | float | bool | None]
+
+
+def show(
+    ident: str,
+    /,
+    *,
+    ledger: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Show everything that a ledger knows about one payment: its rows, what it used up, its refund, its events.
+
+    Nothing secret is shown: no receipt, no fingerprint, no nonce. Exit status 1 if nothing has this id.
+
+    Args:
+        ident: of the challenge, the payment, a request, the refund, or the provider's charge.
+        ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
+        as_json: one JSON object.
+    """
+    from flovia.ledger.history import look_up
+
+    with opened(ledger) as found:
+        history = look_up(found.database, ident)
+    if not history.found:
+        complain(f"nothing in this ledger has the id {ident!r}; is it the ledger that the app writes (FLOVIA_LEDGER)?")
+        return 1
+    parts = {"payment": history.payments, "used proof": history.proofs, "refund": history.refunds}
+    if as_json:
+        write_json(
+            {
+                "challenge_ids": list(history.challenge_ids),
+                "payments": [_plain(row) for row in history.payments],
+                "proofs": [_plain(row) for row in history.proofs],
+                "refunds": [_plain(row) for row in history.refunds],
+                "events": [_event(event) for event in history.events],
+            }
+        )
+        return 0
+    out = console()
+    for title, rows in parts.items():
+        for row in rows:
+            out.print(Text(title, style="bold"))
+            out.print(members(_readable(row), WIDTH))
+    for event in history.events:
+        parts_of_line = (
+            moment(event.at),
+            event.type,
+            f"{event.http_method} {event.endpoint}".strip(),
+            str(event.status or ""),
+            money(event.amount, event.currency),
+            event.problem or "",
+            event.request_id,
+        )
+        out.print(Text("  ".join(safe(part) for part in parts_of_line if part), style=""))
+    return 0
+
+
+def undelivered(
+    *,
+    ledger: str | None = None,
+    limit: PositiveInt = 100,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """List the payments that were taken and are not delivered, the oldest first. Their credentials still redeem.
+
+    Exit status 0, also if there are none.
+
+    Args:
+        ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
+        limit: how many, at most.
+        as_json: one JSON object a line.
+    """
+    with opened(ledger) as found:
+        rows = found.find_undelivered(limit)
+    for one in rows:
+        if as_json:
+            shown: dict[str, JsonValue] = {
+                **attrs.asdict(one),
+                "amount": None if one.amount is None else str(one.amount),
+            }
+            write_json({"challenge_id": one.challenge_id, **shown})
+        else:
+            parts = (
+                one.challenge_id,
+                one.payment_id,
+                money(one.amount, one.currency),
+                one.state,
+                f"{one.deliveries} deliveries begun",
+                f"redeems until {moment(one.keep_until)}",
+            )
+            console().print(Text("  ".join(safe(part) for part in parts if part), style=""))
+    return 0
+
+
+def verify(
+    *,
+    ledger: str | None = None,
+    limit: PositiveInt = 100,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Check every invariant over the whole ledger, in pages; it may run while the app does.
+
+    Exit status 1 if something does not hold.
+
+    Args:
+        ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
+        limit: findings that are printed, at most; all are counted.
+        as_json: one JSON object a line.
+    """
+    from flovia.ledger.verifying import Counts
+    from flovia.ledger.verifying import verify as check
+
+    counts, wrong = Counts(), 0
+    out = console()
+    with opened(ledger) as found:
+        for finding in check(found.database, counts):
+            wrong += 1
+            if wrong > limit:
+                continue
+            if as_json:
+                write_json(attrs.asdict(finding))
+            else:
+                line = Text(f"{finding.invariant:<{WIDTH}}", style="red")
+                out.print(line + Text(f"{safe(finding.subject)}: {safe(finding.text)}", style=""))
+    looked = f"{counts.payments} payments, {counts.proofs} proofs, {counts.refunds} refunds, {counts.events} events"
+    if wrong:
+        complain(f"{wrong} findings in {looked}; show each with: flovia ledger show ID")
+        return 1
+    if not as_json:
+        out.print(Text(f"nothing is wrong: {looked}", style="green"))
+    return 0
+
+
+def _plain(row: Row) -> dict[str, JsonValue]:
+    return {name: bool(value) if name in _FLAGS else value for name, value in row.items()}
+
+
+def _readable(row: Row) -> dict[str, JsonValue]:
+    """A row for people: times as times, amounts as money, nothing that is empty."""
+    shown: dict[str, JsonValue] = {}
+    currency = row.get("currency")
+    for name, value in row.items():
+        if name in _TIMES:
+            value = moment(value)
+        elif name in _FLAGS:
+            value = "yes" if value else None
+        elif name in ("amount", "paid") and isinstance(value, str) and value.isdecimal() and isinstance(currency, str):
+            value = money(int(value), currency)
+        if value not in (None, "") and name != "currency":
+            shown[name] = value
+    return shown
+
+
+def _event(event: Event) -> dict[str, JsonValue]:
+    return {**attrs.asdict(event), "amount": None if event.amount is None else str(event.amount)}

@@ -1,0 +1,243 @@
+"""``flovia ledger reconcile``, ``redeliver``, ``prune`` and ``forget``."""
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Final
+
+import attrs
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt, PositiveInt
+from rich.text import Text
+
+from flovia import entropy
+from flovia.api import Flovia
+from flovia.cli.console import complain, console, money, safe
+from flovia.cli.ledger_opening import moment, opened, parse_moment, write_json
+from flovia.core import events as ev
+from flovia.core.encoding import JsonValue
+from flovia.core.errors import CallerError
+from flovia.core.events import Event
+from flovia.core.hiding import hider
+from flovia.core.owed import challenge_of
+from flovia.core.reconciling import Finding
+from flovia.core.refunding import refund_event
+from flovia.settings import read_settings
+
+if TYPE_CHECKING:
+    from flovia.ledger.retention import Doomed
+    from flovia.ledger.sql import SqlLedger
+
+PRUNE_PAUSE_S: Final = 0.02
+"""Between two batches, so that paid requests get their turn."""
+
+
+def reconcile(
+    *,
+    provider: str = "hitpay",
+    since: str | None = None,
+    limit: PositiveInt = 500,
+    everything: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    ledger: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Ask the provider about every charge that is due a look, and put on record what nobody told of.
+
+    For lost webhooks and agents that died after paying. Run it every few minutes, on as many machines as you like. The
+    provider takes its settings from the environment, as in the app. Exit status 1 if something could not be found out.
+
+    Args:
+        provider: the provider's name.
+        since: leave charges alone that expired before, like 2026-01-31 or 2026-01-31T12:00:00Z.
+        limit: charges to ask about, at most.
+        everything: every charge that is still known (30 days), also those that are settled or closed.
+        dry_run: write nothing, and say what would be written.
+        ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
+        as_json: one JSON object a line.
+    """
+    after = 0.0 if since is None else parse_moment(since)
+    with opened(ledger) as found:
+        flo = Flovia(provider=provider, ledger=found)
+        run = flo.reconcile(provider=provider, since=after, limit=limit, everything=everything, dry_run=dry_run)
+    for finding in run.findings:
+        if as_json:
+            write_json({**attrs.asdict(finding), "amount": None if finding.amount is None else str(finding.amount)})
+        else:
+            console().print(_line(finding))
+    if not as_json:
+        console().print(f"{run.asked} charges asked about, {run.in_order} in order, {len(run.findings)} findings")
+    if not run.complete:
+        complain("not everything that is due was looked at: the provider does not answer, or there was more; run again")
+    return 1 if not run.complete or any(finding.status == "unknown" for finding in run.findings) else 0
+
+
+def _line(finding: Finding) -> Text:
+    parts = (
+        finding.charge or finding.challenge_id,
+        money(finding.amount, finding.currency),
+        finding.payment_id if finding.payment_id != finding.charge else "",
+        finding.reason,
+    )
+    style = "red" if finding.status in ("unknown", "refunded_in_part") else "yellow"
+    return Text(f"{finding.status:<17}", style=style) + Text("  ".join(safe(part) for part in parts if part), style="")
+
+
+def redeliver(
+    ident: str,
+    /,
+    *,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    ledger: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Make a payment that was taken and not delivered redeemable again, with its deliveries counted anew.
+
+    Its own credential still has to be presented. What was delivered or given back, or is to be given back, is refused.
+    It is on record as payment.reopened. Exit status 1 if it was refused.
+
+    Args:
+        ident: of the challenge, the payment or a request.
+        force: end a delivery that still holds its lease; if it is alive, the same may be delivered twice.
+        ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
+        as_json: one JSON object.
+    """
+    from flovia.ledger.history import look_up
+    from flovia.ledger.reopening import reopen
+
+    with opened(ledger) as found:
+        history = look_up(found.database, ident)
+        rows = [row for row in history.payments if str(row["key"]).count("|") == 1]
+        if len(rows) != 1:
+            what = "more than one payment" if rows else "no payment whose row is still there"
+            complain(f"{ident!r} is {what}; see what is known: flovia ledger show {ident}")
+            return 1
+        (row,) = rows
+        key, payment_id = str(row["key"]), str(row["payment_id"] or "")
+        amount, currency = str(row["amount"] or "0"), str(row["currency"] or "")
+        by = next((one for one in history.events if one.provider), None)
+        provider, rail = (by.provider or "", by.rail or "") if by is not None else ("", "")
+        id_ = (f"redeliver_{entropy.token()}", 1)
+        paid = (challenge_of(key), payment_id)
+        event = refund_event(ev.PAYMENT_REOPENED, found.now(), id_, provider, rail, (int(amount), currency), paid)
+        result = reopen(found, key, (event,), force=force)
+    if as_json:
+        write_json({"challenge_id": challenge_of(key), "payment_id": payment_id, **attrs.asdict(result)})
+    if result.outcome == "reopened":
+        if not as_json:
+            console().print(Text(f"redeemable again: {safe(challenge_of(key))}  {safe(payment_id)}", style="green"))
+        return 0
+    complain(
+        {
+            "delivering": f"it is being delivered until {moment(result.until)}; wait, or end that with --force",
+            "refund_due": "its money is to go back: flovia refunds",
+            "refused": f"it is {result.state}, and only what is paid and not delivered can be redelivered",
+            "unknown": "it was forgotten a moment ago",
+        }[result.outcome]
+    )
+    return 1
+
+
+def prune(
+    *,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    export: Path | None = None,
+    events_days: PositiveInt | None = None,
+    unpaid_events_days: PositiveInt | None = None,
+    delivered_days: NonNegativeInt | None = None,
+    ledger: str | None = None,
+) -> int:
+    """Forget what is past its time, in small batches while the app goes on: what the app does by itself, all at once.
+
+    The policy is FLOVIA_RETENTION, unless it is given here. Never forgotten are used proofs, refunds, payments whose
+    outcome is unknown, and paid ones that are not delivered. What an exporter has not got yet stays.
+
+    Args:
+        dry_run: only count the events that would go.
+        export: append the events to this file first, one JSON object a line, on disk before they are deleted.
+        events_days: keep events for so many days.
+        unpaid_events_days: keep events of requests that nobody paid for, for so many days.
+        delivered_days: keep rows of delivered payments for so many days, if that is longer than they redeem.
+        ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
+    """
+    from flovia.ledger.retention import events_of, find_doomed, unpaid_cursor
+
+    settings = read_settings()
+    given = {"events_days": events_days, "unpaid_events_days": unpaid_events_days, "delivered_days": delivered_days}
+    retention = attrs.evolve(settings.retention, **{name: value for name, value in given.items() if value is not None})
+    gone = rows = 0
+    with opened(ledger, attrs.evolve(settings, retention=retention)) as found, ExitStack() as stack:
+        file = stack.enter_context(export.open("a", encoding="utf-8")) if export is not None and not dry_run else None
+        database, now, head = found.database, found.now(), 0
+        unpaid, more = unpaid_cursor(database), not retention.for_ever
+        while more:
+            doomed = find_doomed(database, retention, now, head=head, unpaid=unpaid)
+            if dry_run:
+                gone += len(doomed.positions)
+            else:
+                if file is not None:
+                    _export(file, events_of(database, doomed))
+                gone += database.call(partial(_remove, found, doomed))
+                time.sleep(PRUNE_PAUSE_S)
+            head, unpaid, more = doomed.head, doomed.unpaid, doomed.more
+        while not dry_run and (done := found.prune()):
+            rows += done
+            time.sleep(PRUNE_PAUSE_S)
+    console().print(
+        f"{gone} events {'would be' if dry_run else 'were'} pruned" + (f", and {rows} rows" if rows else "")
+    )
+    return 0
+
+
+def forget(
+    *,
+    payer: str,
+    keyed: Annotated[bool, Parameter(name="--hash", negative="")] = False,
+    ledger: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Take a payer out of all events, with the workflows of the same requests; amounts and payments stay.
+
+    It may be repeated. Run it again some minutes later: events wait in the app before they are written.
+
+    Args:
+        payer: as events name it.
+        keyed: write a keyed hash in place of each name (FLOVIA_SECRET), so that what is left still joins.
+        ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
+        as_json: one JSON object.
+    """
+    from flovia.ledger.forgetting import forget as take_out
+
+    settings = read_settings()
+    if keyed and not settings.secrets:
+        raise CallerError("--hash needs the key: set FLOVIA_SECRET as in the app")
+    names = {payer, *(hider(secret)(payer) for secret in settings.secrets)}
+    hide = hider(settings.secrets[0]) if keyed else None
+    with opened(ledger) as found:
+        result = take_out(found.database, names if hide is None else names - {hide(payer)}, hide)
+    shown: dict[str, JsonValue] = dict(attrs.asdict(result))
+    if as_json:
+        write_json(shown)
+    else:
+        console().print(", ".join(f"{count} {name.replace('_', ' ')} changed" for name, count in shown.items()))
+    return 0
+
+
+def _export(file: IO[str], rows: Iterable[tuple[int, Event]]) -> None:
+    """Events on disk before anything is deleted."""
+    for position, event in rows:
+        amount = None if event.amount is None else str(event.amount)
+        file.write(json.dumps({"position": position, **attrs.asdict(event), "amount": amount}) + "\n")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _remove(ledger: "SqlLedger", doomed: "Doomed") -> int:
+    from flovia.ledger.retention import remove
+
+    with ledger.database.write() as connection:
+        return remove(ledger.database, connection, doomed)

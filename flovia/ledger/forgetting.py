@@ -1,0 +1,152 @@
+"""Forgetting a person: the payer and the workflows of events are taken out; what moved and where it went stays.
+
+In batches, so that paid requests go on meanwhile, and as often as one likes: what was forgotten is not there any more.
+"""
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Final, cast
+
+import attrs
+from sqlalchemy import bindparam, or_, select, update
+
+from flovia.ledger.sql_schema import DEAD_LETTERS, EVENTS, PAYMENTS
+
+if TYPE_CHECKING:
+    from flovia.ledger.sql import Database
+
+WINDOW: Final = 5000
+BATCH: Final = 200
+_NEWEST: Final = select(EVENTS.c.position).order_by(EVENTS.c.position.desc()).limit(1)
+_PAYER_IN_RECORD: Final = 1
+"""Where :func:`flovia.core.settlement.write_record` puts it."""
+
+
+@attrs.frozen(kw_only=True)
+class Forgotten:
+    """How many rows were changed."""
+
+    events: int = 0
+    payments: int = 0
+    dead_letters: int = 0
+
+
+def forget(database: "Database", names: Collection[str], hide: Callable[[str], str] | None = None) -> Forgotten:
+    """Take a payer out of everything that names it.
+
+    Args:
+        database: of the ledger.
+        names: what the payer is called: in clear, and as ``hide`` has written it.
+        hide: what to write in its place; None for nothing at all.
+
+    Raises:
+        LedgerError: the ledger does not answer; run it again.
+    """
+    newest = database.query(_NEWEST, {})
+    end = int(newest[0][0] or 0) if newest else 0
+    events = 0
+    for start in range(0, end, WINDOW):
+        inside = (EVENTS.c.position > start, EVENTS.c.position <= start + WINDOW)
+        found = select(EVENTS.c.request_id, EVENTS.c.challenge_id).where(*inside, EVENTS.c.payer.in_(names))
+        rows = database.query(found.distinct(), {})
+        requests = sorted({str(request) for request, _ in rows})
+        challenges = sorted({str(challenge) for _, challenge in rows if challenge is not None})
+        for at in range(0, max(len(requests), len(challenges)), BATCH):
+            events += database.call(
+                lambda some=requests[at : at + BATCH], more=challenges[at : at + BATCH]: _events(
+                    database, names, some, more, hide
+                )
+            )
+    return Forgotten(events=events, payments=_records(database, names), dead_letters=_dead(database, names))
+
+
+def _events(
+    database: "Database",
+    names: Collection[str],
+    requests: Sequence[str],
+    challenges: Sequence[str],
+    hide: Callable[[str], str] | None,
+) -> int:
+    """Of these requests and challenges, also where only the workflow is known, as before the payment."""
+    theirs = or_(EVENTS.c.request_id.in_(requests), EVENTS.c.challenge_id.in_(challenges))
+    # Another payer may have used the same request id.
+    theirs = theirs & or_(EVENTS.c.payer.is_(None), EVENTS.c.payer.in_(names))
+    changed = 0
+    with database.write() as connection:
+        if hide is None:
+            gone = update(EVENTS).where(theirs, or_(EVENTS.c.payer.is_not(None), EVENTS.c.workflow.is_not(None)))
+            return connection.execute(gone, {"payer": None, "workflow": None}).rowcount
+        rows = connection.execute(select(EVENTS.c.position, EVENTS.c.payer, EVENTS.c.workflow).where(theirs)).all()
+        for position, payer, workflow in rows:
+            new = {"payer": payer and hide(payer), "workflow": workflow and hide(workflow)}
+            if new != {"payer": payer, "workflow": workflow}:
+                put = update(EVENTS).where(EVENTS.c.position == bindparam("of_position"))
+                changed += connection.execute(put, {"of_position": position, **new}).rowcount
+    return changed
+
+
+def _records(database: "Database", names: Collection[str]) -> int:
+    """What is kept for a redelivery names the payer too."""
+    changed = 0
+    after = ""
+    page = (
+        select(PAYMENTS.c.key, PAYMENTS.c.record)
+        .where(PAYMENTS.c.record.is_not(None), PAYMENTS.c.record != "", PAYMENTS.c.key > bindparam("after"))
+        .order_by(PAYMENTS.c.key)
+        .limit(BATCH)
+    )
+    put = update(PAYMENTS).where(PAYMENTS.c.key == bindparam("of_key"), PAYMENTS.c.record == bindparam("of_record"))
+    while rows := database.query(page, {"after": after}):
+        after = str(rows[-1][0])
+        for key, record in rows:
+            fields = _read(str(record))
+            if not isinstance(fields, list) or len(fields) <= _PAYER_IN_RECORD:
+                continue
+            if fields[_PAYER_IN_RECORD] not in names:
+                continue
+            fields[_PAYER_IN_RECORD] = None
+            text = json.dumps(fields, separators=(",", ":"))
+            with database.write() as connection:
+                changed += connection.execute(put, {"of_key": key, "of_record": record, "record": text}).rowcount
+    return changed
+
+
+def _dead(database: "Database", names: Collection[str]) -> int:
+    """Events that an exporter could not get rid of are kept as they were sent."""
+    changed = 0
+    after = 0
+    page = (
+        select(DEAD_LETTERS.c.number, DEAD_LETTERS.c.body)
+        .where(DEAD_LETTERS.c.number > bindparam("after"))
+        .order_by(DEAD_LETTERS.c.number)
+        .limit(BATCH)
+    )
+    put = update(DEAD_LETTERS).where(DEAD_LETTERS.c.number == bindparam("of_number"))
+    while rows := database.query(page, {"after": after}):
+        after = int(rows[-1][0] or 0)
+        for number, body in rows:
+            text = json.dumps(_without(_read(str(body)), names), separators=(",", ":"))
+            if text != json.dumps(_read(str(body)), separators=(",", ":")):
+                with database.write() as connection:
+                    changed += connection.execute(put, {"of_number": number, "body": text}).rowcount
+    return changed
+
+
+def _without(value: object, names: Collection[str]) -> object:
+    """The same without a payer and what stands beside it about workflows, however deep."""
+    if not isinstance(value, dict):
+        return value
+    found = cast("dict[str, object]", value)
+    theirs = found.get("payer") in names
+    return {
+        name: _without(member, names)
+        for name, member in found.items()
+        if not (theirs and name in ("payer", "workflow"))
+    }
+
+
+def _read(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

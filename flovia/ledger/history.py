@@ -1,0 +1,144 @@
+"""Everything a SQL ledger knows about one payment, whichever of its ids is at hand. Nothing secret is read.
+
+Not read are the record (it holds what a receipt is made of), the fingerprint of the credential, and nonces.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import attrs
+from sqlalchemy import ColumnElement, Select, bindparam, or_, select
+
+from flovia.core.events import FIELDS, Event
+from flovia.core.owed import challenge_of
+from flovia.ledger.sql_events import read_event
+from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, REFUNDS, TEXTS
+
+if TYPE_CHECKING:
+    from flovia.ledger.sql import Database
+
+Row = Mapping[str, str | int | float | bool | None]
+
+PAYMENT_FIELDS: Final = (
+    "key",
+    "state",
+    "payment_id",
+    "amount",
+    "currency",
+    "deliveries",
+    "fence",
+    "lease_until",
+    "keep_until",
+    "refund_due",
+    "created_at",
+    "updated_at",
+)
+PROOF_FIELDS: Final = ("key", "proof", "amount", "currency", "at")
+REFUND_FIELDS: Final = (
+    "key",
+    "payment_id",
+    "state",
+    "amount",
+    "paid",
+    "currency",
+    "refund_id",
+    "reason",
+    "was_due",
+    "lease_until",
+    "created_at",
+    "updated_at",
+)
+MOST_EVENTS: Final = 2000
+MOST_ROWS: Final = 50
+
+
+@attrs.frozen(kw_only=True)
+class History:
+    """One payment, or all that an id stands for.
+
+    ``payments``: rows as they stand, that of the challenge and those of late money. ``proofs``: used for ever.
+    ``events``: in the order in which they were written.
+    """
+
+    challenge_ids: tuple[str, ...]
+    payments: tuple[Row, ...]
+    proofs: tuple[Row, ...]
+    refunds: tuple[Row, ...]
+    events: tuple[Event, ...]
+
+    @property
+    def found(self) -> bool:
+        """Whether the ledger knows the id at all."""
+        return bool(self.payments or self.proofs or self.refunds or self.events)
+
+
+def look_up(database: "Database", ident: str) -> History:
+    """What is known under an id: of a challenge, a payment, a request, a refund, or a charge of the provider's.
+
+    Raises:
+        LedgerError: the ledger does not answer.
+    """
+    challenges = _challenges(database, ident)
+    columns = [EVENTS.c.position, *(EVENTS.c[name] for name in FIELDS)]
+    related = select(EVENTS.c.request_id).where(EVENTS.c.challenge_id.in_(challenges))
+    requests = {str(row[0]) for row in database.query(related.distinct().limit(MOST_ROWS), {})} | {ident}
+    found = select(*columns).where(or_(EVENTS.c.challenge_id.in_(challenges), EVENTS.c.request_id.in_(requests)))
+    events = database.query(found.order_by(EVENTS.c.position).limit(MOST_EVENTS), {})
+    rows = select(*(PAYMENTS.c[name] for name in PAYMENT_FIELDS)).where(_of(PAYMENTS.c.key, challenges))
+    payments = _rows(database, rows)
+    proof = or_(_of(PROOFS.c.key, challenges), PROOFS.c.proof.endswith(f"|{ident}", autoescape=True))
+    proofs = _rows(database, select(*(PROOFS.c[name] for name in PROOF_FIELDS)).where(proof))
+    known = tuple(str(row["proof"]) for row in proofs)
+    refunds = select(*(REFUNDS.c[name] for name in REFUND_FIELDS)).where(
+        or_(REFUNDS.c.proof.in_(known), REFUNDS.c.refund_id == ident)
+    )
+    return History(
+        challenge_ids=tuple(sorted(challenges)),
+        payments=payments,
+        proofs=proofs,
+        refunds=_rows(database, refunds),
+        events=tuple(read_event(row[1:]) for row in events),
+    )
+
+
+def keys_of(database: "Database", ident: str) -> tuple[str, ...]:
+    """The keys of the payments that an id stands for and whose rows are still there."""
+    return tuple(str(row["key"]) for row in look_up(database, ident).payments)
+
+
+def _challenges(database: "Database", ident: str) -> set[str]:
+    """The challenges that an id leads to; itself, if it leads to no other."""
+    found: set[str] = set()
+    if ident.count("|") in (1, 2, 3):
+        found.add(challenge_of(ident))
+    events = select(EVENTS.c.challenge_id).where(
+        or_(EVENTS.c.challenge_id == bindparam("ident"), EVENTS.c.request_id == bindparam("ident")),
+        EVENTS.c.challenge_id.is_not(None),
+    )
+    found |= {str(row[0]) for row in database.query(events.distinct().limit(MOST_ROWS), {"ident": ident})}
+    keys: set[str] = set()
+    for statement in (
+        select(PAYMENTS.c.key).where(PAYMENTS.c.payment_id == ident),
+        select(PROOFS.c.key).where(PROOFS.c.proof.endswith(f"|{ident}", autoescape=True)),
+        select(REFUNDS.c.key).where(or_(REFUNDS.c.refund_id == ident, REFUNDS.c.payment_id == ident)),
+    ):
+        keys |= {str(row[0]) for row in database.query(statement.limit(MOST_ROWS), {}) if row[0]}
+    found |= {challenge_of(key) for key in keys}
+    awaited = select(TEXTS.c.value).where(
+        TEXTS.c.namespace.in_(("awaited", "waiting")), TEXTS.c.key.endswith(f"|{ident}", autoescape=True)
+    )
+    found |= {str(row[0]) for row in database.query(awaited.limit(MOST_ROWS), {}) if row[0]}
+    return found or {ident}
+
+
+def _of(key: ColumnElement[str], challenges: set[str]) -> ColumnElement[bool]:
+    """Keys of these challenges, whatever their realm, late money too."""
+    ends = [key.endswith(f"|{challenge}", autoescape=True) for challenge in challenges]
+    late = [key.contains(f"|{challenge}|", autoescape=True) for challenge in challenges]
+    return or_(*ends, *late)
+
+
+def _rows(database: "Database", statement: Select[*tuple[object, ...]]) -> tuple[Row, ...]:
+    names = [column.name for column in statement.selected_columns]
+    rows: Sequence[Sequence[str | int | float | None]] = database.query(statement.limit(MOST_ROWS), {})
+    return tuple(dict(zip(names, row, strict=True)) for row in rows)

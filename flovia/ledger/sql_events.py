@@ -1,0 +1,36 @@
+"""Events as columns of a SQL ledger."""
+
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from typing import Final
+
+from flovia.core.events import FIELDS, Event, EventRow
+
+PERSONAL: Final = ("payer", "workflow")
+"""The fields of an event that may name a person."""
+_AMOUNT: Final = FIELDS.index("amount")
+
+
+def event_values(row: EventRow, hide: Callable[[str], str] | None) -> dict[str, object]:
+    """The columns of one event. A shorter row leaves the last fields out."""
+    values: dict[str, object] = dict(zip_longest(FIELDS, map(_storable, row)))
+    if values["amount"] is not None:
+        values["amount"] = str(values["amount"])
+    if hide is not None:
+        for name in PERSONAL:
+            if isinstance(found := values[name], str):
+                values[name] = hide(found)
+    return values
+
+
+def _storable(value: str | int | float | None) -> str | int | float | None:
+    """Half a surrogate pair is no text to any database, and no reason to lose a paid event."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "replace").decode()
+    return value
+
+
+def read_event(fields: Sequence[str | int | float | None]) -> Event:
+    """The event of a row's columns."""
+    amount = fields[_AMOUNT]
+    return Event.from_row((*fields[:_AMOUNT], None if amount is None else int(amount), *fields[_AMOUNT + 1 :]))

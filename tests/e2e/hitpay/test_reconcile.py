@@ -1,0 +1,203 @@
+"""Money that nobody told of: lost webhooks and agents that died, found by asking HitPay, over real HTTP."""
+
+import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+import flovia
+from flovia.core import events as ev
+from flovia.core.challenge import Challenge
+from flovia.core.exchange import PARKED, SETTLED
+from flovia.core.reconciling import Reconciliation
+from flovia.ledger.opening import open_ledger
+from flovia.providers.hitpay import HitPayProvider
+from flovia.providers.hitpay.core_api import request_id_of
+from tests.e2e.hitpay.conftest import Site, code, ident, token
+
+DAY_S = 86400.0
+
+
+@pytest.fixture(autouse=True)
+def environment(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The back office has the app's own settings, and no webhook ever arrives."""
+    for name, value in site.sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+    site.sandbox.fault("webhook", "lost")
+
+
+@contextmanager
+def office(site: Site, later: float = 0.0) -> Generator[flovia.Flovia]:
+    """A process of the merchant's, whose clock is so many seconds ahead."""
+
+    def clock() -> float:
+        return time.time() + later
+
+    ledger = open_ledger(site.ledger, clock=clock)
+    try:
+        yield flovia.Flovia(provider=HitPayProvider(), ledger=ledger, clock=clock)
+    finally:
+        ledger.close()
+
+
+def reconcile(site: Site, later: float = 0.0, *, dry_run: bool = False) -> Reconciliation:
+    """One run."""
+    with office(site, later) as flo:
+        return flo.reconcile(dry_run=dry_run)
+
+
+def found(run: Reconciliation, charge: str) -> list[str]:
+    """What a run found about a charge."""
+    return [finding.status for finding in run.findings if finding.charge == charge]
+
+
+def due(site: Site) -> list[str]:
+    """Payments whose refund is due."""
+    with office(site) as flo:
+        return [one.payment_id for one in flo.refunds_due()]
+
+
+def test_paid_and_never_presented(site: Site) -> None:
+    """An agent paid and died: first it waits for its agent, then it is late, once, and its refund goes through."""
+    challenge = site.challenge()
+    charge = ident(challenge)
+    site.sandbox.pay(charge)
+    assert [] == found(reconcile(site), charge)
+    assert ["waiting"] == found(reconcile(site, 1000.0, dry_run=True), charge)
+    assert ["waiting"] == found(reconcile(site, 1000.0), charge)
+    assert ["waiting"] == found(reconcile(site, 1010.0), charge)
+    assert charge not in due(site)
+    assert ["late"] == found(reconcile(site, 2 * DAY_S, dry_run=True), charge)
+    assert charge not in due(site)
+    assert ["late"] == found(reconcile(site, 2 * DAY_S), charge)
+    assert [] == found(reconcile(site, 2 * DAY_S), charge)
+    assert charge in due(site)
+    with office(site) as flo:
+        assert "refunded" == flo.refund(charge).status
+    assert "1.00" == site.sandbox.money()["sgd"]["refunded"]  # type: ignore[index]  # JSON of the sandbox
+
+
+def test_its_agent_comes_back(site: Site) -> None:
+    """What waits is delivered to its agent, and is in order from then on."""
+    challenge = site.challenge()
+    charge = ident(challenge)
+    site.sandbox.pay(charge)
+    assert ["waiting"] == found(reconcile(site, 1000.0), charge)
+    assert 200 == site.get(token=token(challenge)).status_code
+    for later in (1010.0, 2 * DAY_S, 8 * DAY_S, 29 * DAY_S):
+        assert [] == found(reconcile(site, later), charge)
+    assert charge not in due(site)
+
+
+def test_late_and_unmatched_money(site: Site) -> None:
+    """Money after the charge's end and money of another amount is on record at once, without a webhook."""
+    late, less = site.challenge(), site.challenge()
+    site.sandbox.late_pay(ident(late))
+    site.sandbox.pay(ident(less), amount="0.50")
+    run = reconcile(site, 1000.0)
+    assert (["late"], ["unmatched"]) == (found(run, ident(late)), found(run, ident(less)))
+    assert {ident(late), ident(less)} <= set(due(site))
+    assert (402, "payment-insufficient") == code(site.get(token=token(less)))
+
+
+def test_paid_twice(site: Site) -> None:
+    """The second payment goes back, the first one buys."""
+    challenge = site.challenge()
+    charge = ident(challenge)
+    site.sandbox.pay(charge, times=2)
+    assert ["second", "waiting"] == found(reconcile(site, 1000.0), charge)
+    assert ["waiting"] == found(reconcile(site, 1010.0), charge)
+    assert 200 == site.get(token=token(challenge)).status_code
+    with office(site) as flo:
+        (second,) = [one for one in flo.refunds_due() if one.challenge_id == challenge.id]
+        assert "refunded" == flo.refund(second.payment_id).status
+    assert "1.00" == site.sandbox.money()["sgd"]["refunded"]  # type: ignore[index]  # JSON of the sandbox
+
+
+def test_refunded_in_the_dashboard(site: Site) -> None:
+    """Money that the merchant gave back elsewhere is on record, whether it had bought something or not."""
+    bought, unused = site.challenge(), site.challenge()
+    for challenge in (bought, unused):
+        site.sandbox.pay(ident(challenge))
+    assert 200 == site.get(token=token(bought)).status_code
+    for challenge in (bought, unused):
+        site.sandbox.call_api("POST", "/v1/refund", {"payment_id": _payment(site, challenge), "amount": "1.00"})
+    run = reconcile(site, 1000.0)
+    assert (["refunded"], ["refunded"]) == (found(run, ident(bought)), found(run, ident(unused)))
+    assert [] == found(reconcile(site, 2 * DAY_S), ident(bought))
+    with office(site) as flo:
+        events = [event for _, event in flo.ledger.read_events(limit=100_000)]
+    assert 2 == len(
+        [event for event in events if event.type == ev.PAYMENT_REFUNDED and event.request_id.startswith("reconcile_")]
+    )
+
+
+def test_unknown_and_paid(site: Site) -> None:
+    """A payment whose outcome was unknown is settled, and its own credential redeems it without a question."""
+    challenge = site.challenge()
+    charge = ident(challenge)
+    site.sandbox.pay(charge)
+    site.sandbox.fault("http", 503, route="B3")
+    assert 503 == site.get(token=token(challenge)).status_code
+    key = f"{challenge.realm}|{challenge.id}"
+    with office(site) as flo:
+        assert PARKED == flo.ledger.find(key).state  # type: ignore[union-attr]  # it is there
+        assert ["resolved"] == [one.status for one in flo.reconcile().findings if one.charge == charge]
+        view = flo.ledger.find(key)
+        assert view is not None
+        assert (SETTLED, 0, charge) == (view.state, view.deliveries, view.payment_id)
+        assert [] == [one.status for one in flo.reconcile().findings if one.charge == charge]
+    calls = site.calls("B3")
+    answer = site.get(token=token(challenge))
+    assert (200, calls) == (answer.status_code, site.calls("B3"))
+    assert "payment-receipt" in answer.headers
+
+
+def test_unknown_and_not_paid(site: Site) -> None:
+    """An unknown outcome stays unknown as long as it could be paid, and is known not paid then."""
+    challenge = site.challenge()
+    charge = ident(challenge)
+    site.sandbox.fault("http", 503, route="B3")
+    assert 503 == site.get(token=token(challenge)).status_code
+    assert ["unknown"] == found(reconcile(site), charge)
+    site.sandbox.expire(charge)
+    assert ["not_paid"] == found(reconcile(site, 3000.0), charge)
+    assert [] == found(reconcile(site, 3010.0), charge)
+
+
+def test_hitpay_is_down(site: Site) -> None:
+    """A run that gets no answers ends early, says so, and changes nothing."""
+    challenges = [site.challenge() for _ in range(5)]
+    site.sandbox.pay(ident(challenges[0]))
+    site.sandbox.fault("http", 503, route="payment_requests.read")
+    run = reconcile(site, 1000.0)
+    assert not run.complete
+    assert 3 == run.asked
+    assert {"unknown"} == {finding.status for finding in run.findings}
+    site.sandbox.clear()
+    site.sandbox.fault("webhook", "lost")
+    assert ["waiting"] == found(reconcile(site, 3000.0), ident(challenges[0]))
+
+
+def test_from_two_hosts_beside_the_agent(site: Site) -> None:
+    """Two runs and the agent at the same moment: the money has bought one thing, or goes back, never both."""
+    for later in (1000.0, 2 * DAY_S):
+        challenge = site.challenge()
+        charge = ident(challenge)
+        site.sandbox.pay(charge)
+        with ThreadPoolExecutor(4) as pool:
+            runs = [pool.submit(reconcile, site, later) for _ in range(3)]
+            answer = pool.submit(site.get, token=token(challenge)).result()
+            statuses = [status for run in runs for status in found(run.result(), charge)]
+        assert statuses.count("late") <= 1
+        assert (answer.status_code == 200) != (charge in due(site))
+
+
+def _payment(site: Site, challenge: Challenge) -> str:
+    """HitPay's own name of what paid a charge."""
+    details = challenge.request_json["methodDetails"]
+    assert isinstance(details, dict)
+    found = site.sandbox.call_api("GET", f"/v1/payment-requests/{request_id_of(str(details['checkout_url']))}")
+    return str(found["payments"][0]["id"])  # type: ignore[index]  # JSON of the sandbox
