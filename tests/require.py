@@ -2,7 +2,7 @@
 
 A developer's machine may lack Node or the public vectors: such a test is skipped, and says so. In CI the
 same lack is a failure, because a green run must mean that everything ran: ``FLOVIA_REQUIRE`` lists, with
-commas, what has to be present (``vectors``, ``node``, ``browser``).
+commas, what has to be present (``vectors``, ``node``, ``browser``, ``nats``).
 """
 
 import importlib.util
@@ -54,4 +54,12 @@ def chromium() -> str:
     found = os.environ.get("FLOVIA_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
         skip_or_fail("browser", "no chromium on PATH: install it, or set FLOVIA_CHROMIUM to its executable")
+    return found
+
+
+def nats_server() -> str:
+    """The ``nats-server`` to start: ``FLOVIA_NATS_SERVER``, or the one on PATH or where Debian puts it."""
+    found = os.environ.get("FLOVIA_NATS_SERVER") or shutil.which("nats-server") or shutil.which("/usr/sbin/nats-server")
+    if found is None:
+        skip_or_fail("nats", "no nats-server on PATH: install it, or set FLOVIA_NATS_SERVER to its executable")
     return found
