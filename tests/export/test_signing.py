@@ -6,7 +6,7 @@ from flovia.core.errors import WiringError
 from flovia.export.signing import BadSignature, read_secrets, signature, signed_headers, verify
 from tests.export.world import WEBHOOK_SECRET
 
-OTHER = "whsec_dGVzdC1vdGhlci10ZXN0LW90aGVyLXRlc3Qtb3RoZXI="
+OTHER = "whsec_TESTTESTTESTTESTTESTTESTTESTTESTTESTTEST"
 BODY = b'[{"id":"evt_1"}]'
 NOW = 1_700_000_000
 

@@ -14,8 +14,7 @@ from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.sinks import SinkLedger
 from flovia.testing.ledger_steps import ManualClock, event_row
 
-WEBHOOK_SECRET = "whsec_dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0LXRlc3QtMDE="
-"""Base64 of a text that says it is a test."""
+WEBHOOK_SECRET = "whsec_testtesttesttesttesttesttesttesttesttest"
 
 
 def rows(count: int, start: int = 0) -> list[EventRow]:
