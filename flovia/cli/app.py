@@ -18,7 +18,7 @@ app = cyclopts.App(
 app.command(
     "flovia.cli.demo:demo", name="demo", help="Run a paid route on this machine, pay it once, and stay up to try."
 )
-app.command("flovia.cli.events:events", name="events", help="Print what a ledger joined: who paid, what was used.")
+app.command("flovia.cli.event_commands:app", name="events", help="Print, or export, who paid and what was used.")
 app.command(
     "flovia.cli.inspect:inspect",
     name="inspect",

@@ -15,11 +15,8 @@ from flovia.export.base import Entry, SinkError, SinkRefused
 from flovia.export.loops import Loop
 
 if TYPE_CHECKING:
-    import asyncio
-
     from nats.aio.client import Client
     from nats.js import JetStreamContext
-    from nats.js.api import PubAck
 
 SUBJECT: Final = "flovia"
 CONNECT_S: Final = 3
@@ -95,28 +92,40 @@ class NatsSink:
         self._loop.close()
 
     async def _deliver(self, batch: Sequence[Entry]) -> None:
+        import asyncio
+
         import anyio
 
         delivered = 0
-        waiting: list[asyncio.Future[PubAck]] = []
         try:
             with anyio.fail_after(self._deadline_s):
                 stream = await self._connected()
-                for one in batch:
-                    headers = {"Nats-Msg-Id": one.id, "Content-Type": "application/cloudevents+json"}
-                    waiting.append(await stream.publish_async(f"{self._subject}.{one.type}", one.body, headers=headers))
-                for acknowledgement in waiting:
-                    await acknowledgement
+                # The first one alone: with it the client sets up where answers come. The others are sent in order
+                # without waiting for each other. (Not publish_async: with it the server's refusals get lost,
+                # https://github.com/nats-io/nats.py/issues/985.)
+                await self._publish(stream, batch[0])
+                delivered = 1
+                rest = (self._publish(stream, one) for one in batch[1:])
+                for outcome in await asyncio.gather(*rest, return_exceptions=True):
+                    if isinstance(outcome, BaseException):
+                        raise outcome
                     delivered += 1
         except Exception as error:
-            for one_left in waiting:
-                if not one_left.cancel() and not one_left.cancelled():
-                    one_left.exception()  # looked at, so that asyncio does not complain that nobody did
             # Whatever it is, the next batch gets a connection of its own.
             await self._hang_up()
             raise self._failure(error, delivered) from None
 
+    async def _publish(self, stream: "JetStreamContext", one: Entry) -> None:
+        await stream.publish(
+            f"{self._subject}.{one.type}",
+            one.body,
+            timeout=self._deadline_s,
+            headers={"Nats-Msg-Id": one.id, "Content-Type": "application/cloudevents+json"},
+        )
+
     async def _connected(self) -> "JetStreamContext":
+        from nats.js import JetStreamContext
+
         if self._stream is None or self._client is None or not self._client.is_connected:
             await self._hang_up()
             self._client = self._client_type()
@@ -124,11 +133,13 @@ class NatsSink:
                 self._url,
                 name="flovia-export",
                 allow_reconnect=False,  # the exporter does that, and knows what was acknowledged
+                max_reconnect_attempts=1,  # of the first connection: 0 would be without end
+                reconnect_time_wait=0,
                 connect_timeout=CONNECT_S,
                 error_cb=_quiet,
                 user_credentials=self._credentials,
             )
-            self._stream = self._client.jetstream()
+            self._stream = JetStreamContext(self._client)
         return self._stream
 
     def _failure(self, error: Exception, delivered: int) -> SinkError:

@@ -56,8 +56,8 @@ def open_sink(to: str, *, secret: str | Sequence[str] | None = None) -> Sink:
 def _file(to: str) -> Sink:
     from flovia.export.file import MAX_BYTES, FileSink
 
-    bare, options = _options(to, {"rotate", "rotate_bytes"})
-    parts = urlsplit(bare)
+    _, options = _options(to, {"rotate", "rotate_bytes"})
+    parts = urlsplit(to)
     path = unquote(parts.path)
     if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path:
         raise WiringError("a file of events is named by its absolute path: file:///var/lib/app/events.ndjson")

@@ -53,7 +53,7 @@ class OtelSink:
         severity = self._api.SeverityNumber.INFO
         for one in batch:
             logger.emit(
-                timestamp=int(one.at * 1e9),
+                timestamp=round(one.at * 1e6) * 1000,  # a float holds microseconds, no less
                 context=Context(),  # none: it happened in another request, if in any
                 severity_number=severity,
                 severity_text="INFO",

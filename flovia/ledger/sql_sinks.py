@@ -24,17 +24,23 @@ _SET: Final = update(SINKS).where(SINKS.c.name == bindparam("of_name"))
 _COUNT_DEAD: Final = (
     select(func.count()).select_from(DEAD_LETTERS).where(DEAD_LETTERS.c.sink == SINKS.c.name).scalar_subquery()
 )
-_ALL: Final[Select[*tuple[object, ...]]] = select(
-    SINKS.c.name,
-    SINKS.c.position,
-    SINKS.c.fence,
-    SINKS.c.lease_until,
-    SINKS.c.problem,
-    SINKS.c.updated_at,
-    _COUNT_DEAD,
-).order_by(SINKS.c.name)
-_COUNT_EVENTS: Final[Select[*tuple[object, ...]]] = select(func.count()).select_from(
-    select(EVENTS.c.position).where(EVENTS.c.position > bindparam("after")).limit(bindparam("at_most")).subquery()
+_ALL: Final = cast(
+    "Select[*tuple[object, ...]]",
+    select(
+        SINKS.c.name,
+        SINKS.c.position,
+        SINKS.c.fence,
+        SINKS.c.lease_until,
+        SINKS.c.problem,
+        SINKS.c.updated_at,
+        _COUNT_DEAD,
+    ).order_by(SINKS.c.name),
+)
+_COUNT_EVENTS: Final = cast(
+    "Select[*tuple[object, ...]]",
+    select(func.count()).select_from(
+        select(EVENTS.c.position).where(EVENTS.c.position > bindparam("after")).limit(bindparam("at_most")).subquery()
+    ),
 )
 _DEAD: Final[Select[*tuple[object, ...]]] = (
     select(

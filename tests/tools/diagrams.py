@@ -19,6 +19,7 @@ from flovia.core.events import EVENT_TYPES, Event
 from flovia.core.exchange import EXCHANGE, PAYMENT, diagram
 from flovia.core.limiter import Rate
 from flovia.core.problems import PROBLEMS
+from flovia.export import opening
 from flovia.insights.join import INSIGHTS
 from flovia.providers.hitpay.amounts import CURRENCIES
 from flovia.providers.hitpay.config import VARIABLES, HitPayConfig
@@ -48,8 +49,17 @@ def problems() -> str:
 
 def variables() -> str:
     """Every environment variable, from the table in the settings' own text."""
-    found = re.findall(r"^``(\w+)`` +(.+)$", settings.__doc__ or "", re.MULTILINE)
-    rows = [f"| `{name}` | {text.replace('``', '`')} |" for name, text in found]
+    return _variables(settings.__doc__ or "")
+
+
+def export_variables() -> str:
+    """Every environment variable that exporters read."""
+    return _variables(opening.__doc__ or "")
+
+
+def _variables(text: str) -> str:
+    found = re.findall(r"^``(\w+)`` +(.+)$", text, re.MULTILINE)
+    rows = [f"| `{name}` | {words.replace('``', '`')} |" for name, words in found]
     return "\n".join(["| variable | meaning |", "| --- | --- |", *rows])
 
 
@@ -134,6 +144,7 @@ DRAWN: Final[Mapping[str, Callable[[], str]]] = {
     "event-fields": event_fields,
     "event-types": event_types,
     "exchange": exchange,
+    "export-variables": export_variables,
     "hitpay-currencies": hitpay_currencies,
     "hitpay-settings": hitpay_settings,
     "hitpay-variables": hitpay_variables,

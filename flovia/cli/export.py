@@ -1,0 +1,201 @@
+"""``flovia events export`` sends every event somewhere, ``sinks`` and ``dead-letters`` say how that goes."""
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import PositiveInt
+from rich.text import Text
+
+from flovia.cli.console import complain, console, safe
+from flovia.cli.events import ledger_of
+from flovia.core.encoding import JsonValue
+from flovia.core.errors import WiringError
+from flovia.export.envelope import DEFAULT_SOURCE
+from flovia.export.exporter import BATCH, LEASE_S, REFUSALS, Exporter
+from flovia.export.opening import open_sink
+from flovia.ledger.opening import open_ledger
+from flovia.ledger.sinks import SinkLedger, backlogs, with_sinks
+
+
+def export(
+    *,
+    to: str | None = None,
+    name: str | None = None,
+    ledger: str | None = None,
+    source: str | None = None,
+    once: Annotated[bool, Parameter(negative="")] = False,
+    batch: PositiveInt = BATCH,
+    refusals: PositiveInt = REFUSALS,
+    lease: float = LEASE_S,
+) -> int:
+    """Send every event of a ledger to a sink, at least once and in order, until SIGTERM or Ctrl-C.
+
+    Any number may run with the same name, on any number of machines: one works, the others stand by. A sink that does
+    not answer makes the backlog longer, and nothing else. Exit status 0 when it was told to end, or with --once when
+    all was sent; 1 if not, or if the sink wants no more.
+
+    Args:
+        to: file:///PATH, https://…, nats://HOST:4222 or otel:; without it FLOVIA_EXPORT_TO. A webhook is signed with
+            FLOVIA_EXPORT_SECRET.
+        name: the sink's name in the ledger, which keeps how far it is; without it FLOVIA_EXPORT_NAME.
+        ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
+        source: a URI that says whose events they are; without it FLOVIA_EXPORT_SOURCE, and without that urn:flovia.
+        once: send what there is, and end.
+        batch: how many at once, at most.
+        refusals: how often a sink may refuse an event before it becomes a dead letter.
+        lease: seconds after which another exporter takes over from one that has died.
+    """
+    target = _given(to, "FLOVIA_EXPORT_TO", "say where events go: --to file:///var/lib/app/events.ndjson")
+    called = _given(name, "FLOVIA_EXPORT_NAME", "give the sink a name, to remember how far it is by: --name warehouse")
+    if not lease > 0:
+        raise WiringError("--lease takes a number of seconds above 0")
+    with (
+        closing(open_sink(target, secret=os.environ.get("FLOVIA_EXPORT_SECRET"))) as sink,
+        closing(_opened(ledger)) as opened,
+        _until_told() as wait,
+    ):
+        exporter = Exporter(
+            opened,
+            sink,
+            called,
+            source=source or os.environ.get("FLOVIA_EXPORT_SOURCE", "").strip() or DEFAULT_SOURCE,
+            batch=batch,
+            refusals=refusals,
+            lease_s=lease,
+            wait=wait,
+        )
+        if once:
+            console().print(f"{exporter.drain()} events sent")
+        else:
+            exporter.run()
+    return 0
+
+
+def sinks(
+    *,
+    ledger: str | None = None,
+    forget: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """List the sinks of a ledger: how many events each has yet to get, since when, and what is in the way.
+
+    Args:
+        ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
+        forget: forget the sink of this name, with its dead letters: it is no more.
+        as_json: one JSON object a line.
+    """
+    with closing(_opened(ledger)) as opened:
+        if forget is not None:
+            if not opened.forget_sink(forget):
+                complain(f"there is no sink {safe(forget)}, or an exporter is feeding it")
+                return 1
+            return 0
+        now = time.time()
+        found = backlogs(opened, now)
+    for one in found:
+        count = f"{one.events}{'+' if one.events == one.at_most else ''}"
+        if as_json:
+            shown: dict[str, JsonValue] = {
+                "name": one.name,
+                "backlog": one.events,
+                "ageSeconds": round(one.age_s(now), 3),
+                "dead": one.dead,
+                "fed": one.fed,
+                "problem": one.problem,
+            }
+            sys.stdout.write(json.dumps(shown) + "\n")
+            continue
+        parts = [
+            one.name,
+            f"{count} waiting, the oldest for {one.age_s(now):.0f} s" if one.events else "up to date",
+            f"{one.dead} dead" if one.dead else "",
+            "" if one.fed else "no exporter at work",
+            one.problem,
+        ]
+        console().print(Text("  ".join(safe(part) for part in parts if part), style="yellow" if one.problem else ""))
+    if not found:
+        complain("no exporter was ever started for this ledger")
+    return 0
+
+
+def dead_letters(
+    *,
+    name: str | None = None,
+    ledger: str | None = None,
+    again: Annotated[bool, Parameter(negative="")] = False,
+    number: tuple[int, ...] = (),
+    limit: PositiveInt = 100,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """List the events that a sink refused for good, the oldest first; or have its exporter send them again.
+
+    Args:
+        name: the sink's; without it FLOVIA_EXPORT_NAME.
+        ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
+        again: have them sent again, by the exporter that is at work or the next one.
+        number: only these, with --again; may be repeated.
+        limit: how many to list, at most.
+        as_json: one JSON object a line, with the whole event.
+    """
+    called = _given(name, "FLOVIA_EXPORT_NAME", "say which sink: --name warehouse")
+    with closing(_opened(ledger)) as opened:
+        if again:
+            console().print(f"{opened.revive_dead(called, number or None)} events will be sent again")
+            return 0
+        found = opened.find_dead(called, 0, limit)
+    for letter in found:
+        if as_json:
+            event: JsonValue = json.loads(letter.body)
+            shown: dict[str, JsonValue] = {
+                "number": letter.number,
+                "reason": letter.reason,
+                "tries": letter.tries,
+                "at": letter.at,
+                "again": letter.again,
+                "event": event,
+            }
+            sys.stdout.write(json.dumps(shown) + "\n")
+        else:
+            state = "to be sent again" if letter.again else f"refused {letter.tries} times"
+            console().print(Text(safe(f"{letter.number}  {letter.event_id}  {state}: {letter.reason}"), style=""))
+    return 0
+
+
+def _opened(ledger: str | None) -> SinkLedger:
+    return with_sinks(open_ledger(ledger_of(ledger), create=False))
+
+
+def _given(value: str | None, variable: str, otherwise: str) -> str:
+    found = value or os.environ.get(variable, "").strip()
+    if not found:
+        raise WiringError(f"{otherwise} (or {variable})")
+    return found
+
+
+@contextmanager
+def _until_told() -> Generator[Callable[[float], bool]]:
+    """Waits, and ends cleanly on SIGTERM and Ctrl-C: the batch at hand is finished and recorded first."""
+    # A socket and not an Event: its lock could be held by the very wait that a signal interrupts.
+    told, tell = socket.socketpair()
+
+    def stop(number: int, _frame: object) -> None:
+        tell.send(b".")
+        signal.signal(number, signal.SIG_DFL)  # the second one ends it at once
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda seconds: bool(select.select([told], [], [], seconds)[0])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        told.close()
+        tell.close()
