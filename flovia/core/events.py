@@ -21,6 +21,7 @@ PAYMENT_SETTLED: Final = "payment.settled"
 PAYMENT_DELIVERED: Final = "payment.delivered"
 PAYMENT_DELIVERY_FAILED: Final = "payment.delivery_failed"
 PAYMENT_REDELIVERED: Final = "payment.redelivered"
+PAYMENT_REPLAYED: Final = "payment.replayed"
 PAYMENT_UNKNOWN: Final = "payment.unknown"
 PAYMENT_REFUNDED: Final = "payment.refunded"
 PAYMENT_LATE: Final = "payment.late"
@@ -37,6 +38,7 @@ EVENT_TYPES: Final = (
     PAYMENT_DELIVERED,
     PAYMENT_DELIVERY_FAILED,
     PAYMENT_REDELIVERED,
+    PAYMENT_REPLAYED,
     PAYMENT_UNKNOWN,
     PAYMENT_REFUNDED,
     PAYMENT_LATE,
@@ -92,7 +94,8 @@ EventRow = tuple[str | int | float | None, ...]
 FIELDS: Final[tuple[str, ...]] = tuple(field.name for field in attrs.fields(Event))
 
 MAX_WORKFLOW: Final = 128
-_WORKFLOW_FIELDS: Final = FieldSet("flovia-workflow", "baggage")
+WORKFLOW_FIELDS: Final = ("flovia-workflow", "baggage")
+_WORKFLOW_FIELDS: Final = FieldSet(*WORKFLOW_FIELDS)
 
 
 def declared_workflow(headers: Headers) -> str | None:

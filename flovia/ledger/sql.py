@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import Insert
 
-from flovia.core.delivery import Undelivered
+from flovia.core.answers import StoredAnswer
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.errors import LedgerError
 from flovia.core.events import FIELDS, Event, EventRow
@@ -35,7 +35,7 @@ from flovia.core.exchange import DELIVERED, ISSUED, PAYMENT, REFUNDED, sources, 
 from flovia.ledger.forking import ForkAware, watch
 from flovia.ledger.outbox import Outbox
 from flovia.ledger.rules import OVER, judge
-from flovia.ledger.sql_delivery import undelivered
+from flovia.ledger.sql_delivery import PRUNE_ANSWERS, DeliveryVerbs, keep_answer
 from flovia.ledger.sql_owed import OwedVerbs
 from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, TEXTS
 
@@ -156,7 +156,7 @@ _PRUNE_TEXTS: Final = delete(TEXTS).where(
 _AMOUNT: Final = FIELDS.index("amount")
 
 
-class SqlLedger(OwedVerbs):
+class SqlLedger(OwedVerbs, DeliveryVerbs):
     """A :class:`~flovia.ledger.base.Ledger` in a SQL database, opened by :func:`flovia.ledger.opening.open_ledger`.
 
     Safe to call from any number of threads; several processes may use the same database. Close it, or
@@ -307,39 +307,30 @@ class SqlLedger(OwedVerbs):
             self._insert_events(connection, events)
         return "settled"
 
-    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
-        """See :meth:`flovia.ledger.base.Ledger.deliver`."""
-        return self._end("deliver", key, fence, events)
-
-    def fail(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
-        """See :meth:`flovia.ledger.base.Ledger.fail`."""
-        return self._end("fail", key, fence, events)
-
-    def end_later(self, key: str, fence: int, delivered: bool, events: tuple[EventRow, ...]) -> None:
-        """See :meth:`flovia.ledger.base.Ledger.end_later`."""
-        verb = "deliver" if delivered else "fail"
-
-        def end() -> None:
-            if not self._end(verb, key, fence, events):
-                found = self.find(key)
-                # With our own fence it was recorded after all, and only the answer to that was lost.
-                if found is None or found.fence != fence:
-                    self._outbox.append(events)
-
-        self._outbox.defer(end)
-
     def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...]) -> bool:
         """See :meth:`flovia.ledger.base.Ledger.release`."""
         return self._end("park" if park else "release", key, fence, events)
 
-    def _end(self, verb: str, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
+    def _end(
+        self,
+        verb: str,
+        key: str,
+        fence: int,
+        events: tuple[EventRow, ...],
+        refund_due: bool = False,
+        answer: StoredAnswer | None = None,
+    ) -> bool:
         with self._database.write() as connection:
             changes: dict[str, object] = {"state": _target(verb), "updated_at": self._clock()}
             if verb == "deliver":
                 # Nobody can redeem it any more, so what a redelivery would need is let go.
                 changes |= {"record": None, "fingerprint": ""}
+            if refund_due:
+                changes["refund_due"] = True
             if not _take(connection, verb, key, fence, changes):
                 return False
+            if answer is not None:
+                keep_answer(connection, key, answer)
             self._insert_events(connection, events)
         return True
 
@@ -372,10 +363,6 @@ class SqlLedger(OwedVerbs):
             keep_until=row.keep_until,
             refund_due=row.refund_due,
         )
-
-    def find_undelivered(self, limit: int) -> Sequence[Undelivered]:
-        """See :meth:`flovia.ledger.base.Ledger.find_undelivered`."""
-        return undelivered(self._database, self._clock(), limit)
 
     # --- events ----------------------------------------------------------------------------------------
 
@@ -437,8 +424,8 @@ class SqlLedger(OwedVerbs):
         """Forget what has ended and is past its time, a bounded number of rows; returns how many.
 
         Happens by itself every so many writes. Forgotten are payments known not to be paid, delivered ones
-        after ``keep_until``, and short texts past their time. Kept for ever are used proofs, payments whose
-        outcome is unknown, and paid ones that were never delivered.
+        after ``keep_until``, and stored answers and short texts past their time. Kept for ever are used proofs,
+        payments whose outcome is unknown, and paid ones that were never delivered.
 
         Raises:
             LedgerError: the store cannot.
@@ -446,7 +433,8 @@ class SqlLedger(OwedVerbs):
         now = {"now": self._clock()}
         with self._database.write() as connection:
             payments = connection.execute(_PRUNE_PAYMENTS, now).rowcount
-            return payments + connection.execute(_PRUNE_TEXTS, now).rowcount
+            answers = connection.execute(PRUNE_ANSWERS, now | {"at_most": PRUNE_BATCH}).rowcount
+            return payments + answers + connection.execute(_PRUNE_TEXTS, now).rowcount
 
     def _take_turn(self) -> None:
         if next(self._turns) % PRUNE_EVERY == 0:

@@ -8,6 +8,7 @@ working beside a newer one that has added to its tables, during a rolling upgrad
 
 1. the first
 2. ``flovia_refunds``; a payment knows its proof, a proof what was paid with it
+3. ``flovia_answers``
 """
 
 from typing import Final
@@ -25,7 +26,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = 2
+from flovia.ledger.schema_answers import answers_table
+
+SCHEMA_VERSION: Final = 3
 """What this flovia knows. In the meta table as ``version``: what the tables have."""
 OLDEST_READER: Final = 1
 """In the meta table as ``schema``: the oldest version whose flovia may use these tables."""
@@ -130,6 +133,8 @@ TEXTS: Final = Table(
     Index("flovia_texts_prune", "until"),
     sqlite_with_rowid=False,
 )
+
+ANSWERS: Final = answers_table(METADATA)
 
 META: Final = Table(
     "flovia_meta",

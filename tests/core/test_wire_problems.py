@@ -31,6 +31,10 @@ OURS = {
     "provider-unavailable": 503,
     "delivery-failed": 500,
     "delivery-exhausted": 500,
+    "refund-due": 500,
+    "delivery-final": 500,
+    "idempotency-key-invalid": 400,
+    "idempotency-key-reused": 422,
     "access-denied": 403,
 }
 
