@@ -110,7 +110,7 @@ class MemoryLedger(OwedVerbs):
         self._seconds: list[int] = []
         self._events: deque[EventRow] = deque(maxlen=max_events)
         self._written = 0
-        self._answers = Answers(max_answer_bytes)
+        self.answers = Answers(max_answer_bytes)
         self._texts: dict[tuple[str, str], tuple[float, str]] = {}
         self._lock = threading.Lock()
         self._inherited = False
@@ -224,7 +224,7 @@ class MemoryLedger(OwedVerbs):
     def find_answer(self, key: str) -> StoredAnswer | None:
         """See :meth:`flovia.ledger.base.Ledger.find_answer`."""
         with self._lock:
-            return self._answers.find(key, self._clock())
+            return self.answers.find(key, self._clock())
 
     def _end(
         self,
@@ -245,7 +245,7 @@ class MemoryLedger(OwedVerbs):
                 # Nobody can redeem it any more, so what a redelivery would need is let go.
                 payment.record, payment.fingerprint = None, ""
                 if answer is not None:
-                    self._answers.keep(key, answer, self._clock())
+                    self.answers.keep(key, answer, self._clock())
             elif refund_due:
                 payment.refund_due = True
             elif end == _PARKED:

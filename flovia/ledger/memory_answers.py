@@ -1,5 +1,7 @@
 """Stored answers of the memory ledger: a bounded number of bytes."""
 
+from collections.abc import Iterator
+
 from flovia.core.answers import StoredAnswer
 
 _ROW_BYTES = 512
@@ -26,6 +28,10 @@ class Answers:
             if self._bytes <= self._max_bytes and self._kept[oldest].until > now:
                 break
             self._bytes -= _size(self._kept.pop(oldest))
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys of what is kept, the oldest first."""
+        return iter(self._kept)
 
     def find(self, key: str, now: float) -> StoredAnswer | None:
         """The answer, until its time is over."""

@@ -77,6 +77,7 @@ def test_what_was_there_is_there(ledger: Ledger, path: Path) -> None:
     assert "proof" == column_names(path, "flovia_payments")[-1]
     assert ["amount", "currency"] == column_names(path, "flovia_proofs")[-2:]
     assert "nonce" in column_names(path, "flovia_refunds")
+    assert "until" in column_names(path, "flovia_answers")
 
 
 def view(ledger: Ledger, name: str) -> PaymentView | None:
@@ -215,7 +216,7 @@ def test_a_later_version_that_has_only_added(path: Path, clock: ManualClock) -> 
     assert "7" == meta(path)["version"]
 
 
-@pytest.mark.parametrize("found", ["3", "999", "0", "two"])
+@pytest.mark.parametrize("found", [str(SCHEMA_VERSION + 1), "999", "0", "two"])
 def test_a_version_that_is_not_known(path: Path, found: str) -> None:
     """Then nothing is touched."""
     with closing(sqlite3.connect(path)) as raw:
