@@ -141,7 +141,7 @@ class AsgiDelivery:
     def admit(self, paid: "PaidApi", passage: Passage) -> None:
         """From now on what the app sends is the answer of an admitted request."""
         self._admission = paid, passage
-        self._copy = passage.copy
+        self._copy = passage.copy()
         self._admitted_at = monotonic()
 
     def fail(self) -> None:

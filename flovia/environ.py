@@ -135,7 +135,7 @@ class WsgiDelivery:
     def __init__(self, paid: "PaidApi", passage: Passage, start_response: StartResponse) -> None:
         self._paid = paid
         self._passage = passage
-        self._copy = passage.copy
+        self._copy = passage.copy()
         self._start = start_response
         self._head: tuple[str, list[tuple[str, str]]] | None = None
         self._result: Iterable[bytes] = ()

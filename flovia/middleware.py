@@ -185,7 +185,7 @@ class _Delivery:
     def __init__(self, paid: "PaidApi", passage: Passage) -> None:
         self._paid = paid
         self._passage = passage
-        self._copy = passage.copy
+        self._copy = passage.copy()
         self._whole = b""
         self._body: AsyncIterable[bytes] | None = None
         self._chunks: AsyncIterator[bytes] | None = None

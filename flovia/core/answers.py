@@ -111,7 +111,7 @@ class StoredAnswer:
 class AnswerCopy:
     """An answer while it is on its way. It is given up, silently for the client, once it is over the limit."""
 
-    __slots__ = ("_caller", "_head", "_limit", "_pieces", "_size", "whole")
+    __slots__ = ("_caller", "_head", "_limit", "_pieces", "_size", "asked_for", "whole")
 
     def __init__(self, caller: str, limit: int) -> None:
         self._caller = caller
@@ -119,6 +119,8 @@ class AnswerCopy:
         self._head: tuple[int, tuple[tuple[str, str], ...]] | None = None
         self._pieces: list[bytes] = []
         self._size = 0
+        self.asked_for = False
+        """An adapter gives it the body."""
         self.whole = False
         """All of the body was given, whether or not anybody received it."""
 
@@ -153,8 +155,8 @@ class AnswerCopy:
         self.whole = True
 
     def stored(self, until: float) -> StoredAnswer | None:
-        """The answer to keep; None if it was given up."""
-        if self._head is None:
+        """The answer to keep; None if it was given up, or if nobody gave it a body."""
+        if self._head is None or not (self.asked_for or self.whole):
             return None
         status, headers = self._head
         body = b"".join(self._pieces)

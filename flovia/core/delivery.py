@@ -103,6 +103,10 @@ class Delivery:
             return "failed"
         return "whole" if completed and status is not None else "cut off"
 
+    def end(self, status: int | None, problem: str | None, completed: bool) -> End:
+        """What becomes of the payment, by :data:`DECISIONS`."""
+        return DECISIONS[self.answered(status, problem, completed)][self.on_failure]
+
     @property
     def failure(self) -> str:
         """The code of the problem where flovia answers for a handler that failed."""

@@ -17,7 +17,7 @@ from flovia.core import events as ev
 from flovia.core.adopting import Adopter
 from flovia.core.answers import StoredAnswer, read_key
 from flovia.core.candidate import Candidate
-from flovia.core.delivery import DECISIONS, Delivery
+from flovia.core.delivery import Delivery
 from flovia.core.effects import Deliver, Fail, Flow, Renew
 from flovia.core.errors import CallerError, LedgerError, ParseError
 from flovia.core.exchange import ADMITTED, EXCHANGE, RECEIVED, step
@@ -183,14 +183,15 @@ class Gate(Adopter):
         if passage.state != ADMITTED:
             raise CallerError("leave() belongs to an admitted passage and is called once")
         policy = self._delivery
-        answered = policy.answered(status, passage.problem, completed)
-        end = DECISIONS[answered][policy.on_failure]
+        # What the policy's table says of nearly every answer, without asking it.
+        whole = completed and passage.problem is None and status in policy.statuses
+        end = "delivered" if whole else policy.end(status, passage.problem, completed)
         delivered, refund_due = end == "delivered", end == "refund due"
         passage.state = _DELIVERED if delivered else _FAILED
         now = self._clock()
         latency = self._latency_ms(trace)
         type_ = ev.PAYMENT_REDELIVERED if passage.redelivery else ev.PAYMENT_DELIVERED
-        if answered == "whole":
+        if whole:
             trace.note(type_, now, status)
             trace.note(ev.REQUEST_COMPLETED, now, status, latency)
         else:
@@ -199,7 +200,7 @@ class Gate(Adopter):
             trace.note(type_ if delivered else ev.PAYMENT_DELIVERY_FAILED, now, status, None, problem)
             trace.note(ev.REQUEST_FAILED, now, status, latency, problem)
         rows = trace.take()
-        answer = None if passage.copy is None or not delivered else self._to_keep(passage, now, completed)
+        answer = None if passage.answer is None or not delivered else self._to_keep(passage, now, completed)
         ledger, key, fence = self._ledger, passage.key, passage.fence
         try:
             if ledger.direct:
@@ -219,7 +220,7 @@ class Gate(Adopter):
 
     def _to_keep(self, passage: Passage, now: float, completed: bool) -> StoredAnswer | None:
         """The answer of a delivered request that came with an Idempotency-Key."""
-        copy = passage.copy
+        copy = passage.answer
         answer = copy.stored(now + self._delivery.idempotency_ttl) if copy and (completed or copy.whole) else None
         if answer is None:
             # Told here, as nobody else will: whoever repeats the request is refused, not served again.

@@ -226,7 +226,7 @@ class Passage:
         "_clock",
         "_method",
         "_on_start",
-        "copy",
+        "answer",
         "fence",
         "key",
         "policy",
@@ -256,7 +256,7 @@ class Passage:
         redelivery: bool = False,
         renew_at: float = 0.0,
         policy: Delivery | None = None,
-        copy: AnswerCopy | None = None,
+        answer: AnswerCopy | None = None,
     ) -> None:
         self.request = request
         self.state = state
@@ -272,8 +272,8 @@ class Passage:
         self.redelivery = redelivery
         self.renew_at = renew_at
         self.policy = policy
-        self.copy = copy
-        """Takes every byte of the body, where the request came with an Idempotency-Key."""
+        self.answer = answer
+        """What is kept of the answer, where the request came with an Idempotency-Key."""
         self.status: int | None = None
         self.problem: str | None = None
 
@@ -303,6 +303,15 @@ class Passage:
     def __repr__(self) -> str:
         return f"<Passage {self.state} {self.request.http_method} {self.request.route or self.request.path}>"
 
+    def copy(self) -> AnswerCopy | None:
+        """Where every byte of the answer's body has to go besides, None if nowhere; ask once, before the first byte.
+
+        Of an adapter that does not ask no answer is kept.
+        """
+        if self.answer is not None:
+            self.answer.asked_for = True
+        return self.answer
+
     def start(self, status: int, headers: Headers) -> Start:
         """Decide the head of the handler's response: exactly once, before its first byte is sent.
 
@@ -315,11 +324,11 @@ class Passage:
             raise CallerError("the response has already started; call start() once")
         self.status = status
         start = self._on_start(self, status, headers)
-        if self.copy is not None:
+        if self.answer is not None:
             if start.replace is None:
-                self.copy.begin(status, start.apply(list(headers.items())))
+                self.answer.begin(status, start.apply(list(headers.items())))
             else:
-                self.copy.take(start.replace)
+                self.answer.take(start.replace)
         return start
 
     def raised(self) -> HttpResponse:
@@ -331,8 +340,8 @@ class Passage:
         self.problem = "internal-payment-error" if policy is None else policy.failure
         challenge_id = None if policy is None else self.trace.challenge_id
         response = problem_response(self.problem, challenge_id=challenge_id, head=self.request.http_method == "HEAD")
-        if self.copy is not None:
-            self.copy.take(response)
+        if self.answer is not None:
+            self.answer.take(response)
         return response
 
     def renewal_due(self) -> bool:

@@ -35,9 +35,10 @@ def route(shop: Shop, **settings: object) -> flovia.PaidApi:
 def answer(paid: flovia.PaidApi, passage: flovia.Passage, body: bytes = b"hello", status: int = 200) -> HttpResponse:
     """Let a handler answer as an adapter does, and return what went out."""
     start = passage.start(status, Headers.of(FIELDS))
-    if passage.copy is not None:
-        for piece in (body[:2], body[2:]):
-            passage.copy.feed(piece)
+    copy = passage.copy()
+    for piece in (body[:2], body[2:]):
+        if copy is not None:
+            copy.feed(piece)
     paid.leave(passage, completed=True)
     return HttpResponse(status, tuple(start.apply(list(FIELDS))), body)
 
@@ -113,12 +114,19 @@ class TestKey:
             assert read_key([value])
 
 
+def made(limit: int) -> AnswerCopy:
+    """A copy that an adapter asked for."""
+    copy = AnswerCopy("caller-1", limit)
+    copy.asked_for = True
+    return copy
+
+
 class TestCopy:
     """An answer while it passes."""
 
     def test_copy(self) -> None:
         """Status, fields in order, and the body from its pieces."""
-        copy = AnswerCopy("caller-1", 10)
+        copy = made(10)
         copy.begin(200, FIELDS)
         copy.feed(b"hello")
         copy.feed(bytearray(b"world"))
@@ -129,7 +137,7 @@ class TestCopy:
 
     def test_what_is_not_kept(self) -> None:
         """No cookie, nothing of the connection, and no date: a server writes its own."""
-        copy = AnswerCopy("caller-1", 10)
+        copy = made(10)
         names = ("set-cookie", "date", "connection", "keep-alive", "transfer-encoding", "upgrade", "trailer", "te")
         copy.begin(200, [*((name, "x") for name in names), ("payment-receipt", "kept")])
         stored = copy.stored(5.0)
@@ -139,14 +147,14 @@ class TestCopy:
     @pytest.mark.parametrize("length", ["11", "9" * 30])
     def test_announced_too_long(self, length: str) -> None:
         """An answer that says that it is too long is not even begun."""
-        copy = AnswerCopy("caller-1", 10)
+        copy = made(10)
         copy.begin(200, [("content-length", length)])
         copy.feed(b"x")
         assert copy.stored(5.0) is None
 
     def test_too_long(self) -> None:
         """One that turns out to be is given up with its first byte too many."""
-        copy = AnswerCopy("caller-1", 10)
+        copy = made(10)
         copy.begin(200, [("content-length", "odd")])
         for _ in range(11):
             copy.feed(b"x")
@@ -155,13 +163,13 @@ class TestCopy:
 
     def test_too_much_head(self) -> None:
         """So is one with too many header fields."""
-        copy = AnswerCopy("caller-1", 10)
+        copy = made(10)
         copy.begin(200, [("x", "y" * MAX_HEAD)])
         assert copy.stored(5.0) is None
 
     def test_begun_again(self) -> None:
         """An error page takes the place of what was begun before it."""
-        copy = AnswerCopy("caller-1", 1000)
+        copy = made(1000)
         copy.take(HttpResponse(500, (("x", "y"),), b"first"))
         assert copy.whole
         copy.begin(404, ())
@@ -172,7 +180,7 @@ class TestCopy:
 
     def test_no_secret_shows(self) -> None:
         """Neither what was answered nor whose it is."""
-        copy = AnswerCopy("caller-1", 1000)
+        copy = made(1000)
         copy.begin(200, [("payment-receipt", "receipt-test")])
         copy.feed(b"body-test")
         shown = repr(copy.stored(5.0)) + repr(copy)
@@ -219,7 +227,7 @@ class TestGate:
         paid = route(shop)
         (challenge,) = challenges(paid.enter(request()).response)
         passage = paid.enter(request(pay(challenge)))
-        assert passage.copy is None
+        assert passage.copy() is None
         answer(paid, passage)
         assert "invalid-challenge" == problem(paid.enter(request(pay(challenge), headers=KEY)).response)
 
@@ -279,6 +287,15 @@ class TestGate:
         assert "not kept" in caplog.text
         assert "invalid-challenge" == problem(paid.enter(request(credential, headers=KEY)).response)
 
+    def test_an_adapter_that_gives_no_body(self, shop: Shop) -> None:
+        """Of an adapter that knows nothing of copies no answer is kept, rather than one without its body."""
+        paid = route(shop)
+        (challenge,) = challenges(paid.enter(request()).response)
+        passage = paid.enter(request(pay(challenge), headers=KEY))
+        passage.start(200, Headers.of(()))
+        paid.leave(passage, completed=True)
+        assert "invalid-challenge" == problem(paid.enter(request(pay(challenge), headers=KEY)).response)
+
     def test_a_failure_is_not_kept(self, shop: Shop) -> None:
         """What failed is tried again, not told again; what is delivered then is kept."""
         paid = route(shop)
@@ -313,8 +330,9 @@ class TestGate:
         (challenge,) = challenges(paid.enter(request(headers=KEY)).response)
         passage = paid.enter(request(pay(challenge), headers=KEY))
         passage.start(503, Headers.of(()))
-        assert passage.copy is not None
-        passage.copy.feed(b"half of")
+        copy = passage.copy()
+        assert copy is not None
+        copy.feed(b"half of")
         paid.leave(passage, completed=False)
         assert "invalid-challenge" == problem(paid.enter(request(pay(challenge), headers=KEY)).response)
 
