@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flovia.asgi import asgi_headers as asgi_headers
     from flovia.asgi import asgi_pieces as asgi_pieces
     from flovia.asgi import asgi_response as asgi_response
+    from flovia.core.delivery import Delivery as Delivery
     from flovia.core.errors import CallerError as CallerError
     from flovia.core.errors import FloviaError as FloviaError
     from flovia.core.errors import HttpError as HttpError
@@ -88,6 +89,7 @@ _EXPORTS = {
     "AsgiSend": "flovia.asgi",
     "asgi_headers": "flovia.asgi",
     "asgi_response": "flovia.asgi",
+    "Delivery": "flovia.core.delivery",
     "CallerError": "flovia.core.errors",
     "FloviaError": "flovia.core.errors",
     "HttpError": "flovia.core.errors",
@@ -138,6 +140,7 @@ __all__ = [
     "Body",
     "BodyMeter",
     "CallerError",
+    "Delivery",
     "Event",
     "Flovia",
     "FloviaError",

@@ -1,18 +1,17 @@
 """The front door: ``paid_api`` for one route, ``Flovia`` for settings that several routes share."""
 
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Final, TypedDict, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack, cast
 
 import attrs
 
 from flovia import entropy, runtime
 from flovia.back_office import BackOffice
 from flovia.core.binding import Keyring
+from flovia.core.delivery import Delivery
 from flovia.core.errors import WiringError
 from flovia.core.gate import Gate
 from flovia.core.guard import DAY_S, Services
@@ -21,11 +20,11 @@ from flovia.core.limiter import Limit, Limiter
 from flovia.core.money import Price
 from flovia.core.observer import Observer
 from flovia.core.offers import Offer as CoreOffer
-from flovia.core.offers import PriceFunction
 from flovia.core.passage import Passage
 from flovia.core.provider import Provider
 from flovia.core.retention import Retention
 from flovia.providers.registry import RAILS, Roster, observed
+from flovia.route_checks import PriceLike, check_distinct, check_route, checked_price, not_none
 from flovia.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
     from flovia.middleware import Context, Next
 
 _log = logging.getLogger("flovia")
-
-T = TypeVar("T")
-PriceLike = str | Price | PriceFunction
 
 
 class _Unset:
@@ -171,7 +167,7 @@ class Flovia(BackOffice):
             secret=secret,
             realm=realm,
             public_origin=public_origin,
-            price=None if isinstance(price, _Unset) else _not_none(price),
+            price=None if isinstance(price, _Unset) else not_none(price),
             ledger=ledger if isinstance(ledger, str) else None,
             limit=limit,
             retention=retention,
@@ -228,6 +224,7 @@ class Flovia(BackOffice):
         redeem_for: float = 7 * DAY_S,
         deliver_within: float = 60.0,
         max_deliveries: int = 5,
+        delivery: Delivery | None = None,
         digest: bool = True,
         max_body: int = 1 << 20,
         use_payment_authorization: Callable[[HttpRequest], bool] | bool = False,
@@ -248,6 +245,8 @@ class Flovia(BackOffice):
             redeem_for: how long a paid, undelivered credential can be redeemed, seconds.
             deliver_within: how long a delivery may take before the credential can be redeemed again, seconds.
             max_deliveries: deliveries that may be begun for one payment.
+            delivery: what counts as delivered, what becomes of a payment whose answer failed, and how long answers
+                are kept for an Idempotency-Key.
             digest: bind the request's body into the challenge; False never reads it.
             max_body: bytes of body that are read for the digest; above that, 413.
             use_payment_authorization: credentials travel in ``Payment-Authorization``, so that
@@ -259,20 +258,18 @@ class Flovia(BackOffice):
         rail = self._check_rail(rail)
         chosen = self._offers(provider, price, offers, description)
         if not chosen:
+            if delivery is not None:
+                raise WiringError("delivery=… is for a route with a price; behind an observer the handler delivers")
             return self.observe(provider=provider, rail=rail, name=name)
-        for least, value, what in (
-            (1, expires_in, "expires_in"),
-            (1, max_deliveries, "max_deliveries"),
-            (0, max_body, "max_body"),
-        ):
-            if type(value) is not int or value < least:
-                raise WiringError(f"{what} must be a whole number, at least {least}, not {value!r}")
-        if expires_in > 366 * DAY_S:
-            raise WiringError(f"expires_in is in seconds, at most a year, not {expires_in}")
-        for seconds, what in ((redeem_for, "redeem_for"), (deliver_within, "deliver_within")):
-            # Without a lease one credential would be delivered to all who come at once.
-            if not isinstance(cast("object", seconds), int | float) or not 0 < seconds < math.inf:
-                raise WiringError(f"{what} must be a number of seconds above 0, not {seconds!r}")
+        check_route(
+            chosen,
+            expires_in=expires_in,
+            redeem_for=redeem_for,
+            deliver_within=deliver_within,
+            max_deliveries=max_deliveries,
+            max_body=max_body,
+            delivery=delivery,
+        )
         gate = Gate(
             self._services(chosen),
             offers=chosen,
@@ -282,6 +279,7 @@ class Flovia(BackOffice):
             redeem_for_s=redeem_for,
             deliver_within_s=deliver_within,
             max_deliveries=max_deliveries,
+            delivery=delivery or Delivery(),
             bind_body=digest,
             max_body=max_body,
             use_payment_authorization=use_payment_authorization,
@@ -352,7 +350,7 @@ class Flovia(BackOffice):
             found = self._roster.find(offer.provider)
             if isinstance(cast("object", found), type):
                 raise WiringError(f"provider={getattr(found, '__name__', '')} is the class; make one: provider=…()")
-            value = _checked_price(offer.price)
+            value = checked_price(offer.price)
             ready.append(
                 CoreOffer(
                     provider=found,
@@ -360,7 +358,7 @@ class Flovia(BackOffice):
                     description=offer.description or description,
                 )
             )
-        _check_distinct(ready)
+        check_distinct(ready)
         return ready
 
     def _services(self, offers: Sequence[CoreOffer]) -> Services:
@@ -395,41 +393,6 @@ class Flovia(BackOffice):
         return Keyring([os.urandom(32)])
 
 
-def _not_none(value: T) -> T:
-    if value is None:
-        raise WiringError(
-            "price=None: a price that is missing must not open the route. Give a price like '1.00 SGD', or leave"
-            " the argument out if the handler has its own gate"
-        )
-    return value
-
-
-def _checked_price(price: PriceLike) -> PriceLike:
-    """A price that can be one: a text, a Price or a plain function."""
-    _not_none(price)
-    if isinstance(price, str | Price):
-        return price
-    if not callable(price):
-        raise WiringError(
-            f"price={price!r} is a {type(price).__name__}; write it as a text with its currency: '1.00 SGD'"
-        )
-    if iscoroutinefunction(price):
-        raise WiringError("the price function is async; it must be a plain function that answers at once")
-    return price
-
-
-def _check_distinct(offers: Sequence[CoreOffer]) -> None:
-    seen: set[tuple[str, str, str]] = set()
-    for offer in offers:
-        currency = offer.price.currency if isinstance(offer.price, Price) else ""
-        key = (offer.provider.method, offer.provider.intent, currency)
-        if key in seen:
-            raise WiringError(
-                f"two offers ask for {key[0]}/{key[1]} in the same currency; a client could not tell them apart"
-            )
-        seen.add(key)
-
-
 _default: Flovia | None = None
 
 
@@ -454,6 +417,7 @@ class RouteSettings(TypedDict, total=False):
     redeem_for: float
     deliver_within: float
     max_deliveries: int
+    delivery: Delivery
     digest: bool
     max_body: int
     use_payment_authorization: Callable[[HttpRequest], bool] | bool

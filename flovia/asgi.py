@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio.lowlevel
 
+from flovia.core.answers import AnswerCopy
 from flovia.core.errors import CallerError
 from flovia.core.http import BODY_TOO_LARGE, Body, BodyMeter, Headers, HttpRequest, HttpResponse
 from flovia.core.passage import Passage
@@ -77,6 +78,7 @@ class AsgiDelivery:
     failed = False
     """See :meth:`fail`."""
     _kept: deque[AsgiMessage] | None = None
+    _copy: AnswerCopy | None = None
     _admission: "tuple[PaidApi, Passage] | None" = None
     _ended: anyio.Event | None = None
     _started = _streamed = _replaced = _ending = _whole = False
@@ -139,6 +141,7 @@ class AsgiDelivery:
     def admit(self, paid: "PaidApi", passage: Passage) -> None:
         """From now on what the app sends is the answer of an admitted request."""
         self._admission = paid, passage
+        self._copy = passage.copy()
         self._admitted_at = monotonic()
 
     def fail(self) -> None:
@@ -180,6 +183,8 @@ class AsgiDelivery:
         elif more:
             paid, passage = self._admission
             self._streamed = True
+            if self._copy is not None:
+                _tee(self._copy, message)
             if self._unsent is not None:
                 # A client that counts may leave as soon as it has them all, before the app says that it is done.
                 self._unsent -= len(cast("bytes", message.get("body", b"")))
@@ -190,6 +195,8 @@ class AsgiDelivery:
             if passage.renewal_due():
                 await paid.arenew(passage)
         else:
+            if self._copy is not None:
+                _tee(self._copy, message)
             await self._finish(*self._admission, message)
 
     async def _start(self, paid: "PaidApi", passage: Passage, message: MutableMapping[str, Any]) -> None:
@@ -202,6 +209,8 @@ class AsgiDelivery:
         if length is not None and length.isdecimal():
             self._unsent = int(length)
         self._started = True
+        if self._copy is not None and message.get("trailers", False):
+            self._copy.drop()
         if start.replace is not None:
             self._replaced = True
             await self._leave(paid, passage, completed=True)  # first: the client may come back at once
@@ -269,3 +278,12 @@ class AsgiDelivery:
                 else:
                     with anyio.CancelScope(shield=True):
                         await self._leave(paid, passage, completed=self._whole)
+
+
+def _tee(copy: AnswerCopy, message: AsgiMessage) -> None:
+    """Give the copy what is sent of a body; a file that the server sends by itself is not seen."""
+    if message["type"] == "http.response.body":
+        copy.feed(cast("bytes", message.get("body", b"")))
+        copy.whole = not message.get("more_body", False)
+    else:
+        copy.drop()

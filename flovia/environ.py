@@ -121,6 +121,7 @@ class WsgiDelivery:
     __slots__ = (
         "_begun",
         "_chunks",
+        "_copy",
         "_head",
         "_left",
         "_paid",
@@ -134,6 +135,7 @@ class WsgiDelivery:
     def __init__(self, paid: "PaidApi", passage: Passage, start_response: StartResponse) -> None:
         self._paid = paid
         self._passage = passage
+        self._copy = passage.copy()
         self._start = start_response
         self._head: tuple[str, list[tuple[str, str]]] | None = None
         self._result: Iterable[bytes] = ()
@@ -170,6 +172,8 @@ class WsgiDelivery:
         if chunk is None:
             self._leave(completed=True)
             raise StopIteration
+        if self._copy is not None:
+            self._copy.feed(chunk)
         return chunk
 
     def close(self) -> None:
@@ -198,8 +202,10 @@ class WsgiDelivery:
         """The ``write`` callable of PEP 3333."""
         if not data or self._replaced:
             return
-        first = data if self._begun else self._begin(data)
-        self._write(first or b"")
+        first = (data if self._begun else self._begin(data)) or b""
+        if self._copy is not None:
+            self._copy.feed(first)
+        self._write(first)
 
     def _begin(self, chunk: bytes | None) -> bytes | None:
         """Send the head; returns what to send first: ``chunk``, or the body of what replaces the answer."""
@@ -217,6 +223,7 @@ class WsgiDelivery:
 
     def _replace(self, response: HttpResponse) -> bytes:
         self._begun = self._replaced = True
+        self._copy = None  # it has this response already
         self._chunks = iter(())
         reason = responses.get(response.status, "Unknown")
         self._write = self._start(f"{response.status} {reason}", list(response.headers))
@@ -227,8 +234,9 @@ class WsgiDelivery:
         if self._begun or not isinstance(error, Exception):
             self._leave(completed=False)
             raise error
-        _log.error("a paid handler raised; the payment can be redeemed again", exc_info=error)
-        return self._replace(self._passage.raised())
+        problem = self._passage.raised()
+        _log.error("a paid handler raised (%s)", self._passage.problem, exc_info=error)
+        return self._replace(problem)
 
     def _leave(self, *, completed: bool) -> None:
         if not self._left:

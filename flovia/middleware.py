@@ -163,16 +163,16 @@ async def _answer(c: Context, next: Next, passage: Passage, delivery: "_Delivery
         if c.res is None:
             raise CallerError("the handler answered nothing: return c.json(…), c.text(…) or c.body(…)")
     except Exception as error:
-        _log.error("a paid handler raised; the payment can be redeemed again", exc_info=error)
         problem = passage.raised()
-        return _own(c, problem, delivery.of(problem.body))
+        _log.error("a paid handler raised (%s)", passage.problem, exc_info=error)
+        return _own(c, problem, delivery.instead(problem.body))
     if c.error is not None:
         # The router made a page of an exception: whatever its status, this is no delivery.
         passage.raised()
     headers = Headers.of(c.res.headers)
     start = passage.start(c.res.status, headers)
     if start.replace is not None:
-        return _own(c, start.replace, delivery.of(start.replace.body))
+        return _own(c, start.replace, delivery.instead(start.replace.body))
     body = delivery.of(c.res.body, headers.get("content-length"))
     return c.body(body, c.res.status, start.apply(list(c.res.headers)))
 
@@ -180,11 +180,12 @@ async def _answer(c: Context, next: Next, passage: Passage, delivery: "_Delivery
 class _Delivery:
     """The body of an admitted answer; closing it is leaving the passage, exactly once."""
 
-    __slots__ = ("_body", "_chunks", "_complete", "_left", "_length", "_made", "_paid", "_passage", "_whole")
+    __slots__ = ("_body", "_chunks", "_complete", "_copy", "_left", "_length", "_made", "_paid", "_passage", "_whole")
 
     def __init__(self, paid: "PaidApi", passage: Passage) -> None:
         self._paid = paid
         self._passage = passage
+        self._copy = passage.copy()
         self._whole = b""
         self._body: AsyncIterable[bytes] | None = None
         self._chunks: AsyncIterator[bytes] | None = None
@@ -202,6 +203,11 @@ class _Delivery:
             self._body, self._chunks = body, aiter(body)
         return self
 
+    def instead(self, body: bytes) -> "_Delivery":
+        """A body of the guard's own, in place of the handler's."""
+        self._copy = None  # it has this one already
+        return self.of(body)
+
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
@@ -217,6 +223,8 @@ class _Delivery:
             self._complete = True
             raise StopAsyncIteration
         self._made += len(chunk)
+        if self._copy is not None:
+            self._copy.feed(chunk)
         if self._passage.renewal_due():
             await self._paid.arenew(self._passage)
         return chunk

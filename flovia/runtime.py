@@ -20,6 +20,7 @@ from flovia.core.effects import (
     Effect,
     Fail,
     Find,
+    FindAnswer,
     Flow,
     HttpCall,
     Now,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LEDGER_THREADS: Final = 16
-_LEDGER_EFFECTS: Final = (Claim, Settle, Deliver, Fail, Release, Renew, Find, Remember, Recall)
+_LEDGER_EFFECTS: Final = (Claim, Settle, Deliver, Fail, Release, Renew, Find, FindAnswer, Remember, Recall)
 
 
 class DeadlineExceeded(Exception):
@@ -89,15 +90,17 @@ class World:
                     effect.events,
                 )
             case Deliver():
-                return ledger.deliver(effect.key, effect.fence, effect.events)
+                return ledger.deliver(effect.key, effect.fence, effect.events, effect.answer)
             case Fail():
-                return ledger.fail(effect.key, effect.fence, effect.events)
+                return ledger.fail(effect.key, effect.fence, effect.events, effect.refund_due)
             case Release():
                 return ledger.release(effect.key, effect.fence, effect.park, effect.events)
             case Renew():
                 return ledger.renew(effect.key, effect.fence, effect.deliver_s)
             case Find():
                 return ledger.find(effect.key)
+            case FindAnswer():
+                return ledger.find_answer(effect.key)
             case Remember():
                 return ledger.remember(effect.namespace, effect.key, effect.value, effect.ttl_s, effect.if_absent)
             case Recall():

@@ -137,8 +137,7 @@ async def _stream(decide: Callable[[], Awaitable[object]], items: object) -> Asy
 
 async def _admit(guard: flovia.PaidApi, request: Request) -> flovia.HttpResponse | None:
     """Ask the gate: None if the view may run, else what to answer instead."""
-    scope = request.scope
-    exchange = cast("Exchange | None", scope.get(KEY))
+    exchange = cast("Exchange | None", (scope := request.scope).get(KEY))
     if exchange is None:
         logging.getLogger("flovia").error(_UNPREPARED)
         return flovia.problem_response("internal-payment-error")
@@ -157,4 +156,5 @@ async def _admit(guard: flovia.PaidApi, request: Request) -> flovia.HttpResponse
     if passage.response is None:
         exchange.admit(guard, passage)
         request.state.payment = passage.grant
+    exchange.stored = passage.response if passage.replayed else None
     return passage.response

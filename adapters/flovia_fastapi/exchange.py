@@ -26,10 +26,9 @@ class Exchange(flovia.AsgiDelivery):
 
     def __init__(self, scope: flovia.AsgiScope, receive: flovia.AsgiReceive, send: flovia.AsgiSend) -> None:
         super().__init__(scope, receive, send)
-        self.meter = flovia.BodyMeter(self.largest)
-        self.reading_ahead = False
-        self.decide: Callable[[], Awaitable[flovia.HttpResponse | None]] | None = None
-        """Asks the gate for a generator endpoint, which runs only after the framework has begun its answer."""
+        self.meter, self.reading_ahead = flovia.BodyMeter(self.largest), False
+        self.stored: flovia.HttpResponse | None = None  # sent again as it was, whatever middleware makes of it
+        self.decide: Callable[[], Awaitable[flovia.HttpResponse | None]] | None = None  # asks for a generator
 
     async def receive(self) -> flovia.AsgiMessage:
         """As from the server; while the adapter reads ahead, only until it knows that it has to refuse."""
@@ -42,10 +41,11 @@ class Exchange(flovia.AsgiDelivery):
         if message["type"] == "http.response.start" and not (self.failed or self._replaced):
             if id(self.scope.get("endpoint")) in self.views:
                 raise flovia.WiringError("@flovia_fastapi.paid belongs below @app.get: here it has no effect")
-            if self.decide is not None and (refusal := await self.decide()) is not None:
+            refusal = await self.decide() if self.decide is not None else self.stored
+            if refusal is not None:
                 self._replaced = True
                 # What middleware put here stays: without CORS fields a browser could not read a refusal.
-                beside = cast("list[tuple[bytes, bytes]]", message["headers"])
+                beside = cast("list[tuple[bytes, bytes]]", [] if self.stored else message["headers"])
                 return await flovia.asgi_response(refusal, self._send, beside=beside)
         return await super().send(message)
 

@@ -34,25 +34,7 @@ except ModuleNotFoundError as error:
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import InternalServerError
 
-from flovia import (
-    BODY_UNTERMINATED,
-    Body,
-    BodyMeter,
-    CallerError,
-    Flovia,
-    Headers,
-    HttpRequest,
-    HttpResponse,
-    PaidApi,
-    Passage,
-    RouteSettings,
-    WebhookProvider,
-    WiringError,
-    WsgiDelivery,
-    as_paid_api,
-    wsgi_body,
-    wsgi_request,
-)
+import flovia
 
 __all__ = ["paid", "webhooks"]
 
@@ -60,6 +42,7 @@ P = ParamSpec("P")
 View = Callable[P, ResponseReturnValue | Awaitable[ResponseReturnValue]]
 
 _KEY: Final = "flovia.visit"
+_STORED: Final = "flovia.stored"
 _MARK: Final = "__flovia_paid__"
 _VIEWS: Final[WeakSet[Callable[..., object]]] = WeakSet()
 """What ``paid`` was put on; the result carries the view under the mark."""
@@ -67,7 +50,7 @@ _CLASSES: Final[dict[type[Response], type[Response]]] = {}
 
 
 def paid(
-    gate: PaidApi | None = None, /, **settings: Unpack[RouteSettings]
+    gate: flovia.PaidApi | None = None, /, **settings: Unpack[flovia.RouteSettings]
 ) -> Callable[[View[P]], Callable[P, ResponseReturnValue]]:
     """Make a view, sync or async, answer paid requests only; put it below ``@app.get``, next to the view.
 
@@ -79,11 +62,11 @@ def paid(
         CallerError: the view is paid for already.
         WiringError: the guard cannot be set up.
     """
-    guard = as_paid_api(gate, **settings)
+    guard = flovia.as_paid_api(gate, **settings)
 
     def decorate(view: View[P]) -> Callable[P, ResponseReturnValue]:
         if hasattr(view, _MARK):
-            raise CallerError("this view is paid for already; give it one paid(), with several offers")
+            raise flovia.CallerError("this view is paid for already; give it one paid(), with several offers")
 
         @functools.wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
@@ -92,6 +75,7 @@ def paid(
             call = current_app.ensure_sync(view)
             passage = guard.enter(_http_request(guard))
             if passage.response is not None:
+                environ[_STORED] = passage.response if passage.replayed else None
                 return _flask_response(passage.response)
             g.payment = passage.grant
             visit = environ[_KEY] = _Visit(guard, passage)
@@ -110,7 +94,7 @@ def paid(
     return decorate
 
 
-def webhooks(flo: Flovia, /, *, provider: str | WebhookProvider | None = None) -> Callable[..., Response]:
+def webhooks(flo: flovia.Flovia, /, *, provider: str | flovia.WebhookProvider | None = None) -> Callable[..., Response]:
     """A view that receives a provider's webhooks: ``app.post("/hooks/bank")(flovia_flask.webhooks(flo))``.
 
     Raises:
@@ -120,14 +104,14 @@ def webhooks(flo: Flovia, /, *, provider: str | WebhookProvider | None = None) -
 
     def webhook(**_: object) -> Response:
         read = functools.partial(_body, receiver.max_body, request.environ)
-        fields = Headers.from_environ(request.environ)
+        fields = flovia.Headers.from_environ(request.environ)
         return _flask_response(receiver.receive(request.method, fields, read, request.get_data))
 
     webhook.__name__ = f"{receiver.provider.name}_webhook"  # Flask takes it for the endpoint's name
     return webhook
 
 
-def _http_request(guard: PaidApi) -> HttpRequest:
+def _http_request(guard: flovia.PaidApi) -> flovia.HttpRequest:
     environ = request.environ
     rule = request.url_rule
     route = environ.get("SCRIPT_NAME", "") + (rule.rule if rule else "")
@@ -135,29 +119,31 @@ def _http_request(guard: PaidApi) -> HttpRequest:
         # The same path under another name is another route, perhaps a dearer one.
         route = request.host.lower() + route
     body = _body(guard.max_body, environ) if guard.reads_body else None
-    return wsgi_request(environ, guard, route=route, body=body)
+    return flovia.wsgi_request(environ, guard, route=route, body=body)
 
 
-def _body(limit: int, environ: WSGIEnvironment) -> Body:
+def _body(limit: int, environ: WSGIEnvironment) -> flovia.Body:
     if "stream" not in request.__dict__:
         flask_limit = request.max_content_length
-        return wsgi_body(environ, limit if flask_limit is None else min(flask_limit, limit))
+        return flovia.wsgi_body(environ, limit if flask_limit is None else min(flask_limit, limit))
     # A before_request function has read it, and Flask keeps it unless it was parsed as a form.
     data = request.get_data(cache=True)
     if not data and environ.get("HTTP_TRANSFER_ENCODING"):
-        return BODY_UNTERMINATED
+        return flovia.BODY_UNTERMINATED
     if len(data) != (request.content_length or len(data)):
-        raise CallerError(
+        raise flovia.CallerError(
             "the request's body was used up before flovia could read it: call request.get_data() before anything"
             " else reads it, or (not for webhooks) set digest=False on the route"
         )
-    meter = BodyMeter(limit)
+    meter = flovia.BodyMeter(limit)
     meter.feed(data)
     return meter.body
 
 
-def _flask_response(answer: HttpResponse) -> Response:
-    response = current_app.response_class(answer.body, answer.status)
+def _flask_response(answer: flovia.HttpResponse, response: Response | None = None) -> Response:
+    response = response or current_app.response_class()
+    response.status_code = answer.status
+    response.set_data(answer.body)
     response.headers.clear()
     response.headers.extend(answer.headers)
     return response
@@ -168,10 +154,10 @@ class _Visit:
 
     __slots__ = ("guard", "passage", "problem")
 
-    def __init__(self, guard: PaidApi, passage: Passage) -> None:
+    def __init__(self, guard: flovia.PaidApi, passage: flovia.Passage) -> None:
         self.guard = guard
         self.passage = passage
-        self.problem: HttpResponse | None = None
+        self.problem: flovia.HttpResponse | None = None
 
     def raised(self) -> None:
         self.problem = self.passage.raised()
@@ -185,7 +171,7 @@ class _PaidResponse(Response):
         visit: _Visit | None = environ.pop(_KEY, None)
         if visit is None:
             return send(environ, start_response)
-        return WsgiDelivery(visit.guard, visit.passage, start_response).run(send, environ)
+        return flovia.WsgiDelivery(visit.guard, visit.passage, start_response).run(send, environ)
 
 
 def _paid_class(response_class: type[Response]) -> type[Response]:
@@ -205,7 +191,7 @@ def _check_order(app: Flask, **_: object) -> None:
     with suppress(TypeError):  # a view without a hash was never noted
         bare = view in _VIEWS
     if bare and not any(getattr(other, _MARK, None) == view for other in app.view_functions.values()):
-        raise WiringError(
+        raise flovia.WiringError(
             f"the view of endpoint {request.endpoint!r} was registered without its payment guard:"
             " write @flovia_flask.paid(...) below @app.get(...), next to the view"
         )
@@ -216,6 +202,9 @@ def _finish(app: Flask, response: Response, **_: object) -> None:
     """Judge the final response as it is sent: signals run after every ``after_request`` function."""
     visit: _Visit | None = request.environ.get(_KEY)
     if visit is None:
+        stored: flovia.HttpResponse | None = request.environ.get(_STORED)
+        if stored is not None:
+            _flask_response(stored, response)  # ``after_request`` functions had their say when it was sent first
         return
     problem, page = visit.problem, InternalServerError().get_body()
     # Of Flask's own page, which says nothing about the payment, the length is known; only that is looked into.

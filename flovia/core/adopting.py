@@ -18,7 +18,7 @@ from flovia.core.issued import find_issued, find_made, keep_made
 from flovia.core.money import Price
 from flovia.core.offers import OfferPlan
 from flovia.core.passage import Trace
-from flovia.core.provider import AdoptingProvider, Terms
+from flovia.core.provider import Adopted, AdoptingProvider
 from flovia.core.redeeming import Outcome, Redeemer
 
 _SCHEME: Final = len("Payment ")
@@ -33,12 +33,16 @@ class Adopter(Redeemer):
         """What to answer where there is no credential in the protocol's form: the 402, unless a provider knows it."""
         found: Candidate | str = problem
         if problem == "malformed-credential":
-            found = yield from self._adopt(request)
+            found = yield from self._adopt(request, trace)
+        elif problem == "invalid-challenge" and trace.idempotency:
+            refusal = yield from self._reused(request, trace)
+            if refusal is not None:
+                return refusal
         if isinstance(found, Candidate):
             return (yield from self._redeem(request, trace, found, self._clock()))
         return (yield from self._challenge(request, trace, found))
 
-    def _adopt(self, request: HttpRequest) -> Flow[Candidate | str]:
+    def _adopt(self, request: HttpRequest, trace: Trace) -> Flow[Candidate | str]:
         """The candidate that the credential stands for, or the problem of the 402 to answer with."""
         field = self._field(request)
         try:
@@ -54,30 +58,47 @@ class Adopter(Redeemer):
             if adopted is None:
                 continue
             if adopted.terms is not None:
-                challenge = yield from self._made(request, plan, token, adopted.terms, price, nonce)
+                challenge = yield from self._made(request, trace, plan, token, adopted, price, nonce)
             else:
                 challenge = yield from find_issued(plan.method, adopted.handle or "")
             if challenge is None:
                 return "invalid-challenge"
-            written = format_credential(Credential(challenge, adopted.payload))
-            return self._checker.check(request, field, written[_SCHEME:])
+            return self._written(request, challenge, adopted)
         return "malformed-credential"
 
+    def _written(self, request: HttpRequest, challenge: Challenge, adopted: Adopted) -> Candidate | str:
+        """The credential in the protocol's form, checked as if it had come so."""
+        written = format_credential(Credential(challenge, adopted.payload))
+        return self._checker.check(request, self._field(request), written[_SCHEME:])
+
     def _made(
-        self, request: HttpRequest, plan: OfferPlan, token: str, terms: Terms, price: Price, nonce: str
+        self,
+        request: HttpRequest,
+        trace: Trace,
+        plan: OfferPlan,
+        token: str,
+        adopted: Adopted,
+        price: Price,
+        nonce: str,
     ) -> Flow[Challenge | None]:
         """The challenge for a credential that was never challenged: a claim needs one.
 
-        The one made last time, while its payment is not delivered: an answer that got lost must not cost twice.
+        The one made last time, while its payment is not delivered: an answer that got lost must not cost twice. Once
+        it is delivered, only if that answer is kept for the same Idempotency-Key; else this is another payment.
         """
+        assert adopted.terms is not None  # noqa: S101 - the caller looked
         scope = self._scopes.of(request)
         last = yield from find_made(plan.method, token, scope)
-        if last is not None and (yield from self._is_open(last)):
-            return last
+        if last is not None:
+            if (yield from self._is_open(last)):
+                return last
+            bought = self._written(request, last, adopted) if trace.idempotency else None
+            if isinstance(bought, Candidate) and (yield from self._answer(trace, bought)) is not None:
+                return last
         body = request.body
         digest = format_digest(body.sha256) if body.state is BodyState.READ else None
         header = self._select is not False and self._wants_header(request)
-        issued = self._render(plan, terms, price, nonce, digest, scope, header)
+        issued = self._render(plan, adopted.terms, price, nonce, digest, scope, header)
         yield from keep_made(plan.method, token, scope, issued.field, self._redeem_for_s)
         return parse_challenge(issued.field)
 

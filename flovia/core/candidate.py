@@ -1,6 +1,8 @@
 """A presented credential, checked as far as that needs no ledger and no provider. Plain functions, no flows."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Final
 
 from flovia.core.binding import Keyring, Prefix, bound_rest, slots
 from flovia.core.challenge import Challenge
@@ -13,6 +15,8 @@ from flovia.core.http import BodyState, HttpRequest
 from flovia.core.money import check_amount
 from flovia.core.offers import HEADER_FIELD, OfferPlan
 from flovia.core.scope import Scopes
+
+_NOTHING: Final[JsonObject] = MappingProxyType({})
 
 
 class Candidate:
@@ -80,8 +84,8 @@ class Checker:
             if plan.fixed_request
         }
 
-    def check(self, request: HttpRequest, field: str, token: str) -> Candidate | str:
-        """The candidate, or the code of the problem with this token."""
+    def check(self, request: HttpRequest, field: str, token: str, anywhere: bool = False) -> Candidate | str:
+        """The candidate, or the code of the problem with this token. ``anywhere``: of another request too."""
         try:
             credential = parse_token(token)
         except ParseError:
@@ -100,7 +104,9 @@ class Checker:
                 asked = _Asked(self._keyring, self._realm, plan, echo.request)
             # From here on the echo is ours, or a payment on record will have to vouch for it.
             authentic = asked.prefix.verify(rest, echo.id)
-            extra = self._scopes.read(echo.opaque or "", request) if self._belongs(request, field, echo) else None
+            extra: JsonObject | None = _NOTHING if anywhere else None
+            if not anywhere and self._belongs(request, field, echo):
+                extra = self._scopes.read(echo.opaque or "", request)
         except ParseError:
             return "invalid-challenge"
         if extra is None:

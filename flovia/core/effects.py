@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import attrs
 
+from flovia.core.answers import StoredAnswer
 from flovia.core.events import EventRow
 from flovia.core.keeping import KeepingVerb
 from flovia.core.owed import RefundVerb
@@ -125,20 +126,22 @@ class Settle:
 
 @attrs.frozen
 class Deliver:
-    """Record that the last byte was handed over."""
+    """Record that the last byte was handed over, and the answer if it is to be kept."""
 
     key: str
     fence: int
     events: tuple[EventRow, ...]
+    answer: StoredAnswer | None = None
 
 
 @attrs.frozen
 class Fail:
-    """Record that a delivery did not complete: the payment can be redeemed again."""
+    """Record that a delivery did not complete: the payment can be redeemed again, or its refund is due."""
 
     key: str
     fence: int
     events: tuple[EventRow, ...]
+    refund_due: bool = False
 
 
 @attrs.frozen
@@ -167,6 +170,13 @@ class Find:
     key: str
 
 
+@attrs.frozen
+class FindAnswer:
+    """Look up the answer that was delivered for a payment, and kept."""
+
+    key: str
+
+
 @attrs.frozen(kw_only=True)
 class Deadline:
     """Go on with another flow, but for at most ``seconds``; the result is its value, or ``TIMED_OUT``.
@@ -186,14 +196,23 @@ class _TimedOut:
 
 TIMED_OUT = _TimedOut()
 
-LedgerVerb = Claim | Settle | Deliver | Fail | Release | Renew | Find
+LedgerVerb = Claim | Settle | Deliver | Fail | Release | Renew | Find | FindAnswer
 Effect = HttpCall | Now | Token | Sleep | Remember | Recall | LedgerVerb | RefundVerb | KeepingVerb | Deadline
 Flow = Generator[Effect, Any, T]
 
 # --- results ---------------------------------------------------------------------------------------------
 
 ClaimOutcome = Literal[
-    "claimed", "redeem", "busy", "foreign", "delivered", "expired", "refunded", "exhausted", "refund_due"
+    "claimed",
+    "redeem",
+    "busy",
+    "foreign",
+    "delivered",
+    "expired",
+    "refunded",
+    "exhausted",
+    "refund_due",
+    "undelivered",
 ]
 
 
@@ -205,7 +224,8 @@ class ClaimResult:
     * ``redeem``: already paid; deliver now under ``fence``; ``record`` is what was settled.
     * ``busy``: another request holds it; ask again in ``retry_after_s`` seconds.
     * ``foreign``: settled by another credential for the same challenge.
-    * ``delivered``, ``expired``, ``refunded``, ``exhausted`` (too many deliveries), ``refund_due``: ends.
+    * ``delivered``, ``expired``, ``refunded``, ``exhausted`` (too many deliveries), ``refund_due`` (it was never to
+      be delivered), ``undelivered`` (its delivery failed, so its refund is due): ends.
     """
 
     outcome: ClaimOutcome

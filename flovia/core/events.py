@@ -21,6 +21,7 @@ PAYMENT_SETTLED: Final = "payment.settled"
 PAYMENT_DELIVERED: Final = "payment.delivered"
 PAYMENT_DELIVERY_FAILED: Final = "payment.delivery_failed"
 PAYMENT_REDELIVERED: Final = "payment.redelivered"
+PAYMENT_REPLAYED: Final = "payment.replayed"
 PAYMENT_UNKNOWN: Final = "payment.unknown"
 PAYMENT_REOPENED: Final = "payment.reopened"
 PAYMENT_REFUNDED: Final = "payment.refunded"
@@ -38,6 +39,7 @@ EVENT_TYPES: Final = (
     PAYMENT_DELIVERED,
     PAYMENT_DELIVERY_FAILED,
     PAYMENT_REDELIVERED,
+    PAYMENT_REPLAYED,
     PAYMENT_UNKNOWN,
     PAYMENT_REOPENED,
     PAYMENT_REFUNDED,
@@ -102,7 +104,8 @@ EventRow = tuple[str | int | float | None, ...]
 FIELDS: Final[tuple[str, ...]] = tuple(field.name for field in attrs.fields(Event))
 
 MAX_WORKFLOW: Final = 128
-_WORKFLOW_FIELDS: Final = FieldSet("flovia-workflow", "baggage")
+WORKFLOW_FIELDS: Final = ("flovia-workflow", "baggage")
+_WORKFLOW_FIELDS: Final = FieldSet(*WORKFLOW_FIELDS)
 
 
 def declared_workflow(headers: Headers) -> str | None:

@@ -15,9 +15,11 @@ from typing import Final
 
 from flovia.core import events as ev
 from flovia.core.adopting import Adopter
+from flovia.core.answers import StoredAnswer, read_key
 from flovia.core.candidate import Candidate
+from flovia.core.delivery import Delivery
 from flovia.core.effects import Deliver, Fail, Flow, Renew
-from flovia.core.errors import CallerError, LedgerError
+from flovia.core.errors import CallerError, LedgerError, ParseError
 from flovia.core.exchange import ADMITTED, EXCHANGE, RECEIVED, step
 from flovia.core.guard import DAY_S, Services
 from flovia.core.http import NO_BODY, BodyState, HttpRequest, HttpResponse
@@ -34,6 +36,7 @@ _CHALLENGED: Final = step(EXCHANGE, RECEIVED, "challenge")
 _REFUSED: Final = step(EXCHANGE, RECEIVED, "refuse")
 _DELIVERED: Final = step(EXCHANGE, ADMITTED, "deliver")
 _FAILED: Final = step(EXCHANGE, ADMITTED, "fail")
+_USUAL: Final = Delivery()
 
 
 class Gate(Adopter):
@@ -46,6 +49,7 @@ class Gate(Adopter):
         deliver_within_s: how long a delivery may take before the credential can be redeemed again, seconds;
             renewed while an answer streams.
         max_deliveries: deliveries that may be begun for one payment.
+        delivery: what counts as delivered, and what becomes of what does not.
         bind_body: put the digest of the request's body into the challenge and check it.
         max_body: bytes of body that are read for the digest; above that, 413.
         use_payment_authorization: whether credentials travel in ``Payment-Authorization``, leaving
@@ -63,6 +67,7 @@ class Gate(Adopter):
         redeem_for_s: float = 7 * DAY_S,
         deliver_within_s: float = 60.0,
         max_deliveries: int = 5,
+        delivery: Delivery = _USUAL,
         bind_body: bool = True,
         max_body: int = 1 << 20,
         use_payment_authorization: Callable[[HttpRequest], bool] | bool = False,
@@ -76,6 +81,7 @@ class Gate(Adopter):
             redeem_for_s=redeem_for_s,
             deliver_within_s=deliver_within_s,
             max_deliveries=max_deliveries,
+            delivery=delivery,
             use_payment_authorization=use_payment_authorization,
         )
         self.bind_body = bind_body
@@ -122,11 +128,26 @@ class Gate(Adopter):
             refusal = self._blocked(request, trace)
             if refusal is not None:
                 return refusal
+        if trace.idempotency:
+            # Before anybody pays for a request that would be refused afterwards.
+            refusal = self._read_key(request, trace)
+            if refusal is not None:
+                return refusal
         field = self._field(request)
         values = request.headers.get_all(field)
         if not values or request.http_method == "HEAD":
             return "payment-required"
         return self._read(request, trace, field, values)
+
+    def _read_key(self, request: HttpRequest, trace: Trace) -> HttpResponse | None:
+        if not self._delivery.idempotency_ttl:
+            trace.idempotency = ()
+            return None
+        try:
+            trace.idempotency = (read_key(trace.idempotency),)
+        except ParseError:
+            return self._refuse(request, trace, "idempotency-key-invalid")
+        return None
 
     def _blocked(self, request: HttpRequest, trace: Trace) -> HttpResponse | None:
         """What is refused before anybody asks about money."""
@@ -161,32 +182,50 @@ class Gate(Adopter):
         trace, status = passage.trace, passage.status
         if passage.state != ADMITTED:
             raise CallerError("leave() belongs to an admitted passage and is called once")
-        delivered = completed and passage.problem is None and status is not None and 200 <= status < 400
+        policy = self._delivery
+        # What the policy's table says of nearly every answer, without asking it.
+        whole = completed and passage.problem is None and status in policy.statuses
+        end = "delivered" if whole else policy.end(status, passage.problem, completed)
+        delivered, refund_due = end == "delivered", end == "refund due"
         passage.state = _DELIVERED if delivered else _FAILED
         now = self._clock()
         latency = self._latency_ms(trace)
-        if delivered:
-            trace.note(ev.PAYMENT_REDELIVERED if passage.redelivery else ev.PAYMENT_DELIVERED, now, status)
+        type_ = ev.PAYMENT_REDELIVERED if passage.redelivery else ev.PAYMENT_DELIVERED
+        if whole:
+            trace.note(type_, now, status)
             trace.note(ev.REQUEST_COMPLETED, now, status, latency)
         else:
             status = 500 if passage.problem else status
-            trace.note(ev.PAYMENT_DELIVERY_FAILED, now, status, None, passage.problem)
-            trace.note(ev.REQUEST_FAILED, now, status, latency, passage.problem)
+            problem = policy.failure if delivered or refund_due else passage.problem
+            trace.note(type_ if delivered else ev.PAYMENT_DELIVERY_FAILED, now, status, None, problem)
+            trace.note(ev.REQUEST_FAILED, now, status, latency, problem)
         rows = trace.take()
-        ledger = self._ledger
-        end = (passage.key, passage.fence, rows)
+        answer = None if passage.answer is None or not delivered else self._to_keep(passage, now, completed)
+        ledger, key, fence = self._ledger, passage.key, passage.fence
         try:
             if ledger.direct:
-                done = ledger.deliver(*end) if delivered else ledger.fail(*end)
+                if delivered:
+                    done = ledger.deliver(key, fence, rows, answer)
+                else:
+                    done = ledger.fail(key, fence, rows, refund_due)
             else:
-                done = yield Deliver(*end) if delivered else Fail(*end)
+                done = yield Deliver(key, fence, rows, answer) if delivered else Fail(key, fence, rows, refund_due)
         except Exception as error:
             bug = not isinstance(error, LedgerError)
             _log.warning("the ledger does not answer (%s); a delivery is recorded later", error, exc_info=bug)
-            ledger.end_later(passage.key, passage.fence, delivered, rows)
+            ledger.end_later(key, fence, delivered, rows, refund_due, answer)
         else:
             if not done:
                 ledger.append(rows)
+
+    def _to_keep(self, passage: Passage, now: float, completed: bool) -> StoredAnswer | None:
+        """The answer of a delivered request that came with an Idempotency-Key."""
+        copy = passage.answer
+        answer = copy.stored(now + self._delivery.idempotency_ttl) if copy and (completed or copy.whole) else None
+        if answer is None:
+            # Told here, as nobody else will: whoever repeats the request is refused, not served again.
+            _log.info("an answer of %s was delivered and not kept for its Idempotency-Key", passage.trace.endpoint)
+        return answer
 
     def renew(self, passage: Passage) -> Flow[None]:
         """Extend the lease of a delivery that is still streaming."""

@@ -5,10 +5,11 @@ from typing import Final, Protocol
 
 import attrs
 
+from flovia.core.answers import KEY_FIELD, StoredAnswer
 from flovia.core.binding import Keyring
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
-from flovia.core.events import EventRow, declared_workflow
-from flovia.core.http import HttpRequest
+from flovia.core.events import WORKFLOW_FIELDS, EventRow, declared_workflow
+from flovia.core.http import FieldSet, HttpRequest
 from flovia.core.limiter import Limiter
 from flovia.core.origin import Origin
 from flovia.core.owed import NoteResult, PaidView
@@ -19,6 +20,8 @@ MAX_PAYER: Final = 255
 MAX_ENDPOINT: Final = 256
 MAX_METHOD: Final = 32
 """Characters that events keep of a path and an HTTP method: both are the client's, and events add up."""
+# Most requests have none of them, and one look tells.
+_RARE: Final = FieldSet(*WORKFLOW_FIELDS, KEY_FIELD)
 
 
 class LedgerVerbs(Protocol):
@@ -71,16 +74,29 @@ class LedgerVerbs(Protocol):
         """Record a payment as taken."""
         ...
 
-    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...], /) -> bool:
-        """Record a completed delivery."""
+    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...], answer: StoredAnswer | None, /) -> bool:
+        """Record a completed delivery, and its answer."""
         ...
 
-    def fail(self, key: str, fence: int, events: tuple[EventRow, ...], /) -> bool:
+    def fail(self, key: str, fence: int, events: tuple[EventRow, ...], refund_due: bool, /) -> bool:
         """Record a failed delivery."""
         ...
 
-    def end_later(self, key: str, fence: int, delivered: bool, events: tuple[EventRow, ...], /) -> None:
+    def end_later(
+        self,
+        key: str,
+        fence: int,
+        delivered: bool,
+        events: tuple[EventRow, ...],
+        refund_due: bool,
+        answer: StoredAnswer | None,
+        /,
+    ) -> None:
         """Record the end of a delivery when the store answers again."""
+        ...
+
+    def find_answer(self, key: str, /) -> StoredAnswer | None:
+        """Look up the answer that was delivered for a payment."""
         ...
 
     def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...], /) -> bool:
@@ -163,14 +179,19 @@ class Guard:
         self._ledger = services.ledger
 
     def _trace(self, request: HttpRequest) -> Trace:
-        return Trace(
+        headers = request.headers
+        rare = headers.has_any(_RARE)
+        trace = Trace(
             request.request_id or "req_" + self._tokens(),
             (self.name or request.route or request.path)[:MAX_ENDPOINT],
             request.http_method[:MAX_METHOD],
             self.rail,
             self._monotonic(),
-            declared_workflow(request.headers),
+            declared_workflow(headers) if rare else None,
         )
+        if rare:
+            trace.idempotency = tuple(headers.get_all(KEY_FIELD))
+        return trace
 
     def _latency_ms(self, trace: Trace) -> float:
         # To the microsecond; round() with digits takes ten times as long.

@@ -9,9 +9,12 @@ from typing import Final
 
 import attrs
 
+from flovia.core.answers import AnswerCopy
+from flovia.core.delivery import Delivery
 from flovia.core.encoding import JsonObject, canonical, loads_object
 from flovia.core.errors import CallerError
 from flovia.core.events import EventRow
+from flovia.core.exchange import REPLAYED
 from flovia.core.http import Headers, HttpRequest, HttpResponse
 from flovia.core.problems import PROBLEMS, ProblemType, problem_body
 
@@ -121,6 +124,7 @@ class Trace:
         "challenge_id",
         "endpoint",
         "http_method",
+        "idempotency",
         "offer_amount",
         "offer_currency",
         "payer",
@@ -159,6 +163,8 @@ class Trace:
         self.recipient: str | None = None
         self.seq = 0
         self.rows: list[EventRow] = []
+        self.idempotency: tuple[str, ...] = ()
+        """The values of Idempotency-Key; once they are read, the key."""
 
     def note(
         self,
@@ -224,8 +230,10 @@ class Passage:
         "_clock",
         "_method",
         "_on_start",
+        "answer",
         "fence",
         "key",
+        "policy",
         "problem",
         "redelivery",
         "renew_at",
@@ -251,6 +259,8 @@ class Passage:
         method: str = "",
         redelivery: bool = False,
         renew_at: float = 0.0,
+        policy: Delivery | None = None,
+        answer: AnswerCopy | None = None,
     ) -> None:
         self.request = request
         self.state = state
@@ -265,8 +275,16 @@ class Passage:
         self._method = method
         self.redelivery = redelivery
         self.renew_at = renew_at
+        self.policy = policy
+        self.answer = answer
+        """What is kept of the answer, where the request came with an Idempotency-Key."""
         self.status: int | None = None
         self.problem: str | None = None
+
+    @property
+    def replayed(self) -> bool:
+        """The response is one that was delivered before: send it as it is, with no field added or taken away."""
+        return self.state == REPLAYED
 
     @property
     def grant(self) -> Grant | None:
@@ -289,6 +307,15 @@ class Passage:
     def __repr__(self) -> str:
         return f"<Passage {self.state} {self.request.http_method} {self.request.route or self.request.path}>"
 
+    def copy(self) -> AnswerCopy | None:
+        """Where every byte of the answer's body has to go besides, None if nowhere; ask once, before the first byte.
+
+        Of an adapter that does not ask no answer is kept.
+        """
+        if self.answer is not None:
+            self.answer.asked_for = True
+        return self.answer
+
     def start(self, status: int, headers: Headers) -> Start:
         """Decide the head of the handler's response: exactly once, before its first byte is sent.
 
@@ -300,16 +327,26 @@ class Passage:
         if self.status is not None:
             raise CallerError("the response has already started; call start() once")
         self.status = status
-        return self._on_start(self, status, headers)
+        start = self._on_start(self, status, headers)
+        if self.answer is not None:
+            if start.replace is None:
+                self.answer.begin(status, start.apply(list(headers.items())))
+            else:
+                self.answer.take(start.replace)
+        return start
 
     def raised(self) -> HttpResponse:
         """Report that the handler raised before its response started; returns the 500 to send if nobody else answers.
 
         The delivery counts as failed even if an error page says otherwise.
         """
-        self.problem = "delivery-failed" if self.grant else "internal-payment-error"
-        challenge_id = self.grant.challenge_id if self.grant else None
-        return problem_response(self.problem, challenge_id=challenge_id, head=self.request.http_method == "HEAD")
+        policy = self.policy
+        self.problem = "internal-payment-error" if policy is None else policy.failure
+        challenge_id = None if policy is None else self.trace.challenge_id
+        response = problem_response(self.problem, challenge_id=challenge_id, head=self.request.http_method == "HEAD")
+        if self.answer is not None:
+            self.answer.take(response)
+        return response
 
     def renewal_due(self) -> bool:
         """Whether half of the delivery's lease has passed. Ask at every chunk of a streamed answer."""

@@ -204,6 +204,33 @@ _TABLE: Final = (
         "credential.",
     ),
     _ours(
+        "refund-due",
+        500,
+        "Paid, not delivered, refund due",
+        "The payment was taken, the answer failed, and the money is to go back. This credential is good for nothing "
+        "more; do not pay again before the refund has arrived.",
+    ),
+    _ours(
+        "delivery-final",
+        500,
+        "Paid, and the answer failed",
+        "The payment was taken and the answer failed; on this route it pays for the attempt. The same credential gets "
+        "no other; do not pay again unless another attempt is worth it.",
+    ),
+    _ours(
+        "idempotency-key-invalid",
+        400,
+        "Idempotency-Key not readable",
+        "Send Idempotency-Key once, as one quoted string of 1 to 255 characters, or not at all. Nothing was done.",
+    ),
+    _ours(
+        "idempotency-key-reused",
+        422,
+        "Idempotency-Key of another request",
+        "This credential and its Idempotency-Key belong to another request. Repeat that one unchanged to get its "
+        "answer; do not pay again for it. Begin this one without a credential.",
+    ),
+    _ours(
         "access-denied",
         403,
         "Access denied",

@@ -11,8 +11,10 @@ from typing import Final
 import attrs
 
 from flovia.core import events as ev
+from flovia.core.answers import AnswerCopy, StoredAnswer, caller_of
 from flovia.core.candidate import Candidate, Checker
 from flovia.core.challenge import format_expires
+from flovia.core.delivery import Delivery
 from flovia.core.effects import (
     TIMED_OUT,
     Claim,
@@ -20,6 +22,7 @@ from flovia.core.effects import (
     Deadline,
     Effect,
     Find,
+    FindAnswer,
     Flow,
     PaymentView,
     Release,
@@ -43,7 +46,6 @@ from flovia.core.passage import (
     Start,
     Trace,
     private_cache_control,
-    problem_response,
 )
 from flovia.core.problems import PROBLEMS
 from flovia.core.provider import NotPaid, Paid, PaidBack, Presented, Refusal, Unknown, Verdict
@@ -59,6 +61,7 @@ _ON_RECORD: Final = frozenset({CLAIMED, PARKED, SETTLED, DELIVERING})
 # A provider's refusal is raised, but by then it is a value like the others.
 _VERDICTS: Final = (Paid, NotPaid, Unknown, PaidBack, Refusal)
 _ADMITTED: Final = step(EXCHANGE, RECEIVED, "admit")
+_REPLAYED: Final = step(EXCHANGE, RECEIVED, "replay")
 
 
 class Redeemer(Issuer):
@@ -75,6 +78,7 @@ class Redeemer(Issuer):
         redeem_for_s: float,
         deliver_within_s: float,
         max_deliveries: int,
+        delivery: Delivery,
         use_payment_authorization: Callable[[HttpRequest], bool] | bool,
     ) -> None:
         super().__init__(
@@ -88,6 +92,7 @@ class Redeemer(Issuer):
         self._redeem_for_s = redeem_for_s
         self._deliver_within_s = deliver_within_s
         self._max_deliveries = max_deliveries
+        self._delivery = delivery
         self._checker = Checker(
             self.plans,
             realm=self._realm,
@@ -161,7 +166,7 @@ class Redeemer(Issuer):
             trace.note(ev.ACCESS_GRANTED, now)
             return self._admit(request, trace, candidate, now, claimed.fence, settled, redelivery=True)
         if claimed.outcome != "claimed":
-            return (yield from self._not_claimed(request, trace, claimed))
+            return (yield from self._not_claimed(request, trace, candidate, claimed))
 
         fence = claimed.fence
         try:
@@ -295,8 +300,17 @@ class Redeemer(Issuer):
         # Told before, it is not told again; the rest of this request is.
         trace.rows.extend(before)
 
-    def _not_claimed(self, request: HttpRequest, trace: Trace, claimed: ClaimResult) -> Flow[HttpResponse]:
+    def _not_claimed(
+        self, request: HttpRequest, trace: Trace, candidate: Candidate, claimed: ClaimResult
+    ) -> Flow[Outcome]:
         match claimed.outcome:
+            case "delivered" if trace.idempotency:
+                answer = yield from self._answer(trace, candidate)
+                if answer is not None:
+                    return self._replay(request, trace, answer)
+                return (yield from self._challenge(request, trace, "invalid-challenge"))
+            case "undelivered":
+                return self._refuse(request, trace, "refund-due")
             case "busy":
                 return self._refuse(request, trace, "in-flight", claimed.retry_after_s)
             case "exhausted":
@@ -311,6 +325,41 @@ class Redeemer(Issuer):
                 return (yield from self._challenge(request, trace, "payment-insufficient"))
             case _:
                 return (yield from self._challenge(request, trace, "invalid-challenge"))
+
+    # --- stored answers ---------------------------------------------------------------------------------------
+
+    def _answer(self, trace: Trace, candidate: Candidate) -> Flow[StoredAnswer | None]:
+        """What was delivered for this credential under this Idempotency-Key, if it was kept."""
+        ledger, key = self._ledger, candidate.key
+        found: StoredAnswer | None = ledger.find_answer(key) if ledger.direct else (yield FindAnswer(key))
+        mine = found is not None and found.caller == caller_of(trace.idempotency[0], candidate.fingerprint)
+        return found if mine else None
+
+    def _replay(self, request: HttpRequest, trace: Trace, answer: StoredAnswer) -> Passage:
+        """Send a stored answer again: nothing is claimed, counted or run."""
+        now = self._clock()
+        trace.note(ev.PAYMENT_REPLAYED, now, answer.status)
+        type_ = ev.REQUEST_FAILED if answer.status >= 500 else ev.REQUEST_COMPLETED
+        trace.note(type_, now, answer.status, self._latency_ms(trace))
+        self._ledger.append(trace.take())
+        return Passage(request, _REPLAYED, trace, answer.response)
+
+    def _reused(self, request: HttpRequest, trace: Trace) -> Flow[HttpResponse | None]:
+        """The refusal of a credential that came for another request before; None if it did not.
+
+        With a new challenge a client that mixed its requests up would be asked to pay for one of them twice.
+        """
+        field = self._field(request)
+        tokens = payment_credentials(request.headers.get_all(field))
+        candidate = self._checker.check(request, field, tokens[0], anywhere=True)
+        if isinstance(candidate, str):
+            return None
+        if (yield from self._on_record(candidate)) or (yield from self._answer(trace, candidate)) is not None:
+            trace.challenge_id = candidate.credential.challenge.id
+            return self._refuse(request, trace, "idempotency-key-reused")
+        return None
+
+    # --- what it costs ----------------------------------------------------------------------------------------
 
     def _too_low(self, request: HttpRequest, candidate: Candidate) -> bool:
         """Whether the price has risen since the challenge, on a route whose price is computed per request."""
@@ -401,16 +450,20 @@ class Redeemer(Issuer):
             candidate.plan.method,
             redelivery,
             now + self._deliver_within_s / 2,
+            self._delivery,
+            self._copy(trace.idempotency[0], candidate.fingerprint) if trace.idempotency else None,
         )
+
+    def _copy(self, key: str, fingerprint: str) -> AnswerCopy:
+        return AnswerCopy(caller_of(key, fingerprint), self._delivery.idempotency_max_bytes)
 
 
 def _start(passage: Passage, status: int, headers: Headers) -> Start:
     """The head of an admitted request's response: the receipt on 2xx only, never a shared cache."""
-    settled, trace = passage.settled, passage.trace
-    if status == 402 or settled is None:
+    settled, policy = passage.settled, passage.policy
+    if status == 402 or settled is None or policy is None:
         # A 402 without a challenge must not leave us, and one with a challenge would ask twice.
-        passage.problem = "delivery-failed"
-        return Start(problem_response("delivery-failed", challenge_id=trace.challenge_id))
+        return Start(passage.raised())
     cache_control = headers.get("cache-control")
     private = PRIVATE if cache_control is None else ("cache-control", private_cache_control(cache_control))
     drop = DROP
@@ -419,7 +472,7 @@ def _start(passage: Passage, status: int, headers: Headers) -> Start:
         # A payer is not asked to pay again; another scheme's challenge (a login) is the handler's business.
         drop = DROP_CHALLENGES
         kept = tuple(("www-authenticate", value) for value in asked if not payment_challenges([value]))
-    if 200 <= status < 300 and passage.problem is None:
+    if status < 300 and passage.problem is None and status in policy.statuses:
         if settled.headers:
             drop = drop | {name.lower() for name, _ in settled.headers}
         return Start(None, drop, (("payment-receipt", settled.receipt), private, *settled.headers, *kept))

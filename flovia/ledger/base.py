@@ -8,6 +8,7 @@ Single use is the gate's property through this protocol, never the provider's.
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from flovia.core.answers import StoredAnswer
 from flovia.core.delivery import Undelivered
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.events import Event, EventRow
@@ -85,15 +86,37 @@ class Ledger(Protocol):
         """
         ...
 
-    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
-        """``delivering -> delivered``, with its events. False if the fence is stale."""
+    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...], answer: StoredAnswer | None = None) -> bool:
+        """``delivering -> delivered``, with its events, and with the answer for :meth:`find_answer` in the same step.
+
+        False if the fence is stale; then nothing is kept either.
+        """
         ...
 
-    def fail(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
-        """``delivering -> settled``, with its events: it can be redeemed again. False if the fence is stale."""
+    def fail(self, key: str, fence: int, events: tuple[EventRow, ...], refund_due: bool = False) -> bool:
+        """``delivering -> settled``, with its events. False if the fence is stale.
+
+        It can be redeemed again; with ``refund_due`` it cannot, and is one of :meth:`find_due` instead.
+        """
         ...
 
-    def end_later(self, key: str, fence: int, delivered: bool, events: tuple[EventRow, ...]) -> None:
+    def find_answer(self, key: str) -> StoredAnswer | None:
+        """The answer that was delivered for a payment, until its time is over; None if none was kept. Reads only.
+
+        A store may bound what it keeps and forget the oldest sooner, but never gives another one than the last
+        delivery's.
+        """
+        ...
+
+    def end_later(
+        self,
+        key: str,
+        fence: int,
+        delivered: bool,
+        events: tuple[EventRow, ...],
+        refund_due: bool = False,
+        answer: StoredAnswer | None = None,
+    ) -> None:
         """Do ``deliver`` or ``fail`` as soon as the store answers again. Never waits, never raises.
 
         For an end that could not be recorded although the answer is out: without it the credential could buy the

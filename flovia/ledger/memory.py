@@ -14,12 +14,14 @@ from itertools import islice
 from typing import Final
 
 from flovia.core import exchange
+from flovia.core.answers import StoredAnswer
 from flovia.core.delivery import Undelivered
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.errors import LedgerError
 from flovia.core.events import Event, EventRow
 from flovia.core.exchange import PAYMENT, step
 from flovia.ledger.forking import watch
+from flovia.ledger.memory_answers import Answers
 from flovia.ledger.memory_keeping import KeepingVerbs
 from flovia.ledger.memory_owed import OwedVerbs
 from flovia.ledger.memory_sinks import MemorySink, MemorySinkVerbs
@@ -84,6 +86,7 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
     Args:
         clock: Unix seconds, for leases and for forgetting.
         max_payments: above that, new claims are refused with LedgerError (503) rather than old ones forgotten.
+        max_answer_bytes: stored answers above that are forgotten, the oldest first.
         max_events: the newest events kept; older ones are dropped and not counted as lost, nobody awaits them.
     """
 
@@ -98,6 +101,7 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
         clock: Callable[[], float] = time.time,
         max_payments: int = 1_000_000,
         max_events: int = 20_000,
+        max_answer_bytes: int = 1 << 26,
     ) -> None:
         self._clock = clock
         self._max_payments = max_payments
@@ -112,6 +116,7 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
         self._sinks: dict[str, MemorySink] = {}
         self._dead: dict[int, tuple[str, DeadLetter]] = {}
         self._dead_so_far = 0
+        self.answers = Answers(max_answer_bytes)
         self._texts: dict[tuple[str, str], tuple[float, str]] = {}
         self._lock = threading.Lock()
         self._inherited = False
@@ -194,17 +199,26 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
             self._written += len(events)
             return "settled"
 
-    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
+    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...], answer: StoredAnswer | None = None) -> bool:
         """See :meth:`flovia.ledger.base.Ledger.deliver`."""
-        return self._end(key, fence, exchange.DELIVERING, _DELIVERED, events)
+        return self._end(key, fence, exchange.DELIVERING, _DELIVERED, events, answer=answer)
 
-    def fail(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
+    def fail(self, key: str, fence: int, events: tuple[EventRow, ...], refund_due: bool = False) -> bool:
         """See :meth:`flovia.ledger.base.Ledger.fail`."""
-        return self._end(key, fence, exchange.DELIVERING, _FAILED, events)
+        return self._end(key, fence, exchange.DELIVERING, _FAILED, events, refund_due)
 
-    def end_later(self, key: str, fence: int, delivered: bool, events: tuple[EventRow, ...]) -> None:
+    def end_later(
+        self,
+        key: str,
+        fence: int,
+        delivered: bool,
+        events: tuple[EventRow, ...],
+        refund_due: bool = False,
+        answer: StoredAnswer | None = None,
+    ) -> None:
         """See :meth:`flovia.ledger.base.Ledger.end_later`; memory always answers, so at once."""
-        done = self._end(key, fence, exchange.DELIVERING, _DELIVERED if delivered else _FAILED, events)
+        end = _DELIVERED if delivered else _FAILED
+        done = self._end(key, fence, exchange.DELIVERING, end, events, refund_due, answer)
         payment = self._payments.get(key)
         if not done and (payment is None or payment.fence != fence):
             self.append(events)
@@ -213,7 +227,21 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
         """See :meth:`flovia.ledger.base.Ledger.release`."""
         return self._end(key, fence, exchange.CLAIMED, _PARKED if park else _RELEASED, events)
 
-    def _end(self, key: str, fence: int, state: str, end: str, events: tuple[EventRow, ...]) -> bool:
+    def find_answer(self, key: str) -> StoredAnswer | None:
+        """See :meth:`flovia.ledger.base.Ledger.find_answer`."""
+        with self._lock:
+            return self.answers.find(key, self._clock())
+
+    def _end(
+        self,
+        key: str,
+        fence: int,
+        state: str,
+        end: str,
+        events: tuple[EventRow, ...],
+        refund_due: bool = False,
+        answer: StoredAnswer | None = None,
+    ) -> bool:
         with self._lock:
             payment = self._payments.get(key)
             if payment is None or payment.fence != fence or payment.state != state:
@@ -222,6 +250,10 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
             if end == _DELIVERED:
                 # Nobody can redeem it any more, so what a redelivery would need is let go.
                 payment.record, payment.fingerprint = None, ""
+                if answer is not None:
+                    self.answers.keep(key, answer, self._clock())
+            elif refund_due:
+                payment.refund_due = True
             elif end == _PARKED:
                 payment.keep_until = max(payment.keep_until, self._clock() + UNKNOWN_KEPT_S)
             self._events.extend(events)

@@ -13,7 +13,7 @@ from flovia.core.effects import ClaimResult
 from flovia.core.events import EventRow
 from flovia.core.exchange import PAYMENT, sources, step
 from flovia.core.owed import NoteResult, PaidView, RefundDue, RefundEnd, RefundOpening
-from flovia.ledger.rules import REFUND_DUE, REFUNDING, Order, judge_refund, opened
+from flovia.ledger.rules import REFUNDING, TO_GO_BACK, Order, judge_refund, opened
 
 _REFUNDABLE = frozenset(sources(PAYMENT, "refund"))
 _LATE = step(PAYMENT, exchange.ISSUED, "late")
@@ -180,7 +180,7 @@ class OwedVerbs:
 
     def _told(self, row: Row, verdict: ClaimResult) -> ClaimResult:
         """What a claim is told that was judged so."""
-        order = self._orders.get(row.proof or "") if verdict is REFUND_DUE else None
+        order = self._orders.get(row.proof or "") if verdict in TO_GO_BACK else None
         return REFUNDING if order is not None and order.state == "open" and not order.was_due else verdict
 
     def _view(self, proof: str) -> PaidView | None:

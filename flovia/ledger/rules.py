@@ -13,11 +13,14 @@ from flovia.core.exchange import CLAIMED, DELIVERED, DELIVERING, ISSUED, REFUNDE
 from flovia.core.owed import PaidView, RefundOpening, RefundState
 
 REFUND_DUE: Final = ClaimResult("refund_due")
+UNDELIVERED: Final = ClaimResult("undelivered")
 ALREADY_DELIVERED: Final = ClaimResult("delivered")
 OVER: Final = ClaimResult("expired")
 PAID_BACK: Final = ClaimResult("refunded")
 EXHAUSTED: Final = ClaimResult("exhausted")
 FOREIGN: Final = ClaimResult("foreign")
+TO_GO_BACK: Final = (REFUND_DUE, UNDELIVERED)
+"""While a refund order is open that was not due before, a claim is told :data:`REFUNDING` instead."""
 IN_DOUBT: Final = ClaimResult("busy", retry_after_s=2)
 REFUNDING: Final = ClaimResult("busy", retry_after_s=5)
 """It may go back, or may not: until that is known nothing is delivered, and nobody is asked to pay again."""
@@ -94,7 +97,7 @@ def judge(
     if held.fingerprint != fingerprint:
         return FOREIGN
     if held.refund_due:
-        return REFUND_DUE
+        return UNDELIVERED if held.deliveries else REFUND_DUE
     return EXHAUSTED if held.deliveries >= max_deliveries else "redeem"
 
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
-from flovia.core.delivery import Undelivered
+from flovia.core.answers import StoredAnswer
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.errors import LedgerError
 from flovia.core.events import FIELDS, Event, EventRow
@@ -35,7 +35,7 @@ from flovia.ledger.forking import ForkAware, watch
 from flovia.ledger.outbox import Outbox
 from flovia.ledger.retrying import retried
 from flovia.ledger.rules import OVER, judge
-from flovia.ledger.sql_delivery import undelivered
+from flovia.ledger.sql_delivery import DeliveryVerbs, keep_answer
 from flovia.ledger.sql_events import event_values, read_event
 from flovia.ledger.sql_keeping import KeepingVerbs
 from flovia.ledger.sql_owed import OwedVerbs
@@ -161,7 +161,7 @@ _RECALL: Final = select(TEXTS.c.value).where(
 )
 
 
-class SqlLedger(OwedVerbs, KeepingVerbs, SqlSinkVerbs):
+class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
     """A :class:`~flovia.ledger.base.Ledger` in a SQL database, opened by :func:`flovia.ledger.opening.open_ledger`.
 
     Safe to call from any number of threads; several processes may use the same database. Close it, or
@@ -324,40 +324,31 @@ class SqlLedger(OwedVerbs, KeepingVerbs, SqlSinkVerbs):
             self._insert_events(connection, events)
         return "settled"
 
-    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
-        """See :meth:`flovia.ledger.base.Ledger.deliver`."""
-        return self._end("deliver", key, fence, events)
-
-    def fail(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
-        """See :meth:`flovia.ledger.base.Ledger.fail`."""
-        return self._end("fail", key, fence, events)
-
-    def end_later(self, key: str, fence: int, delivered: bool, events: tuple[EventRow, ...]) -> None:
-        """See :meth:`flovia.ledger.base.Ledger.end_later`."""
-        verb = "deliver" if delivered else "fail"
-
-        def end() -> None:
-            if not self._end(verb, key, fence, events):
-                found = self.find(key)
-                # With our own fence it was recorded after all, and only the answer to that was lost.
-                if found is None or found.fence != fence:
-                    self._outbox.append(events)
-
-        self._outbox.defer(end)
-
     def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...]) -> bool:
         """See :meth:`flovia.ledger.base.Ledger.release`."""
         return self._end("park" if park else "release", key, fence, events)
 
     @retried
-    def _end(self, verb: str, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
+    def _end(
+        self,
+        verb: str,
+        key: str,
+        fence: int,
+        events: tuple[EventRow, ...],
+        refund_due: bool = False,
+        answer: StoredAnswer | None = None,
+    ) -> bool:
         with self._database.write() as connection:
             changes: dict[str, object] = {"state": _target(verb), "updated_at": self._clock()}
             if verb == "deliver":
                 # Nobody can redeem it any more, so what a redelivery would need is let go.
                 changes |= {"record": None, "fingerprint": ""}
+            if refund_due:
+                changes["refund_due"] = True
             if not _take(connection, verb, key, fence, changes):
                 return False
+            if answer is not None:
+                keep_answer(connection, key, answer)
             self._insert_events(connection, events)
         return True
 
@@ -391,10 +382,6 @@ class SqlLedger(OwedVerbs, KeepingVerbs, SqlSinkVerbs):
             keep_until=row.keep_until,
             refund_due=row.refund_due,
         )
-
-    def find_undelivered(self, limit: int) -> Sequence[Undelivered]:
-        """See :meth:`flovia.ledger.base.Ledger.find_undelivered`."""
-        return undelivered(self._database, self._clock(), limit)
 
     # --- events ----------------------------------------------------------------------------------------
 

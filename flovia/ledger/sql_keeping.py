@@ -12,6 +12,7 @@ from flovia.core.exchange import CLAIMED, DELIVERED, ISSUED, PARKED, PAYMENT, RE
 from flovia.core.retention import DAY_S, Retention
 from flovia.ledger.retention import find_doomed, remove, unpaid_cursor
 from flovia.ledger.retrying import retried
+from flovia.ledger.sql_delivery import PRUNE_ANSWERS
 from flovia.ledger.sql_schema import PAYMENTS, TEXTS
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class KeepingVerbs:
         """Forget what has ended and is past its time, a bounded number of rows; returns how many.
 
         Happens by itself every so many writes. Forgotten are payments known not to be paid, delivered ones
-        after ``keep_until``, short texts past their time, and events past that of the retention. Kept for ever are
+        after ``keep_until``, stored answers and short texts past their time, and events past that of the retention. Kept for ever are
         used proofs, payments whose outcome is unknown, and paid ones that were never delivered.
 
         Raises:
@@ -180,5 +181,6 @@ class KeepingVerbs:
             doomed = find_doomed(self._database, self._retention, now, unpaid=unpaid, limit=PRUNE_BATCH)
         with self._database.write() as connection:
             gone = connection.execute(_PRUNE_PAYMENTS, {"now": now, "done_before": done_before}).rowcount
+            gone += connection.execute(PRUNE_ANSWERS, {"now": now, "at_most": PRUNE_BATCH}).rowcount
             gone += connection.execute(_PRUNE_TEXTS, {"now": now}).rowcount
             return gone if doomed is None else gone + remove(self._database, connection, doomed)

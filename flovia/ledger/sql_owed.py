@@ -12,7 +12,7 @@ from flovia.core.events import EventRow
 from flovia.core.exchange import DELIVERED, DELIVERING, ISSUED, PAYMENT, REFUNDED, SETTLED, sources, step
 from flovia.core.owed import NoteResult, PaidView, RefundDue, RefundEnd, RefundOpening, RefundState
 from flovia.ledger.retrying import retried
-from flovia.ledger.rules import REFUND_DUE, REFUNDING, Order, judge_refund, opened
+from flovia.ledger.rules import REFUNDING, TO_GO_BACK, Order, judge_refund, opened
 from flovia.ledger.sql_schema import PAYMENTS, PROOFS, REFUNDS
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class OwedVerbs:
 
     def _told(self, connection: Connection, proof: str | None, verdict: ClaimResult) -> ClaimResult:
         """What a claim is told that was judged so."""
-        if verdict is not REFUND_DUE or proof is None:
+        if verdict not in TO_GO_BACK or proof is None:
             return verdict
         found = connection.execute(_OPEN_ORDER, {"of_proof": proof}).first()
         return REFUNDING if found is not None and not _order(found).was_due else verdict

@@ -8,7 +8,7 @@ working beside a newer one that has added to its tables, during a rolling upgrad
 
 1. the first
 2. ``flovia_refunds``; a payment knows its proof, a proof what was paid with it
-3. an event may say its reason; ``flovia_sinks``, ``flovia_dead_letters``
+3. an event may say its reason; ``flovia_answers``, ``flovia_sinks``, ``flovia_dead_letters``
 """
 
 from typing import Final
@@ -26,6 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from flovia.ledger.schema_answers import answers_table
 from flovia.ledger.sql_sinks_schema import sink_tables
 
 SCHEMA_VERSION: Final = 3
@@ -134,6 +135,8 @@ TEXTS: Final = Table(
     Index("flovia_texts_prune", "until"),
     sqlite_with_rowid=False,
 )
+
+ANSWERS: Final = answers_table(METADATA)
 
 META: Final = Table(
     "flovia_meta",

@@ -19,6 +19,7 @@ from flovia.core import events as ev
 from flovia.core.events import FIELDS, Event
 from flovia.core.exchange import CLAIMED, DELIVERED, DELIVERING, ISSUED, PARKED, SETTLED
 from flovia.ledger.base import Ledger
+from flovia.testing.ledger_answers import AnswerPromises
 from flovia.testing.ledger_delivery import DeliveryPromises
 from flovia.testing.ledger_keeping import KeepingPromises
 from flovia.testing.ledger_refunds import RefundPromises
@@ -37,7 +38,7 @@ from flovia.testing.ledger_steps import (
 THREADS: Final = 16
 
 
-class LedgerContract(RefundPromises, DeliveryPromises, KeepingPromises):
+class LedgerContract(RefundPromises, DeliveryPromises, AnswerPromises, KeepingPromises):
     """Every promise of :class:`flovia.ledger.base.Ledger`, one test each."""
 
     @abstractmethod

@@ -3,6 +3,7 @@
 import pytest
 
 import flovia
+from flovia.core.answers import StoredAnswer
 from flovia.core.challenge import parse_challenge
 from flovia.core.credential import Credential, format_credential
 from flovia.core.effects import ClaimResult
@@ -35,10 +36,10 @@ class Broken(MemoryLedger):
         self._check("claim")
         return super().claim(key, fingerprint, expired, lease_s, deliver_s, keep_until, max_deliveries)
 
-    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
+    def deliver(self, key: str, fence: int, events: tuple[EventRow, ...], answer: StoredAnswer | None = None) -> bool:
         """Deliver, or raise."""
         self._check("deliver")
-        return super().deliver(key, fence, events)
+        return super().deliver(key, fence, events, answer)
 
     def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...]) -> bool:
         """Release, or raise."""

@@ -32,6 +32,10 @@ OURS = {
     "delivery-failed": 500,
     "delivery-exhausted": 500,
     "payment-refunded": 403,
+    "refund-due": 500,
+    "delivery-final": 500,
+    "idempotency-key-invalid": 400,
+    "idempotency-key-reused": 422,
     "access-denied": 403,
 }
 

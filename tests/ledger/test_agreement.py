@@ -12,6 +12,7 @@ from flovia.core.owed import RefundEnd, late_key
 from flovia.ledger.base import Ledger
 from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.opening import open_ledger
+from flovia.testing.ledger_answers import answer
 from flovia.testing.ledger_steps import DAY_S, DELIVER_S, LEASE_S, ManualClock, event_row
 
 KEYS = st.sampled_from(["r|a", "r|b", "r|c"])
@@ -83,16 +84,19 @@ class Agreement(RuleBasedStateMachine):
             self.settled.add(key)
             self.used.add(proof)
 
-    @rule(key=KEYS, delivered=st.booleans(), stale=st.booleans())
-    def end(self, key: str, delivered: bool, stale: bool) -> None:
-        """At most one delivery, and never of what is not settled."""
+    @rule(key=KEYS, delivered=st.booleans(), kept=st.booleans(), refund_due=st.booleans(), stale=st.booleans())
+    def end(self, key: str, delivered: bool, kept: bool, refund_due: bool, stale: bool) -> None:
+        """At most one delivery, and never of what is not settled; the answer kept is that delivery's."""
         events = self.row()
         fence = self.fence(key, stale)
+        stored = answer(self.clock() + 90.0, str(self.seq).encode()) if kept else None
         first, second = (
-            ledger.deliver(key, fence, events) if delivered else ledger.fail(key, fence, events)
+            ledger.deliver(key, fence, events, stored) if delivered else ledger.fail(key, fence, events, refund_due)
             for ledger in self.ledgers
         )
         assert first == second
+        if first and delivered:
+            assert stored == self.ledgers[0].find_answer(key)
         if first and delivered:
             assert key in self.settled - self.delivered
             self.delivered.add(key)
@@ -179,6 +183,7 @@ class Agreement(RuleBasedStateMachine):
         """What can be read is the same."""
         memory, sql = self.ledgers
         for key in self.fences:
+            assert memory.find_answer(key) == sql.find_answer(key)
             first, second = memory.find(key), sql.find(key)
             assert (first is None) == (second is None)
             if first is not None and second is not None:

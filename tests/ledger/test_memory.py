@@ -2,9 +2,11 @@
 
 import pytest
 
+from flovia.core.answers import StoredAnswer
 from flovia.core.errors import LedgerError
 from flovia.core.exchange import DELIVERED, PARKED
 from flovia.ledger.memory import UNKNOWN_KEPT_S, MemoryLedger
+from flovia.testing.ledger_answers import answer
 from flovia.testing.ledger_steps import DAY_S, ManualClock, claim, event_row, settle
 
 
@@ -112,3 +114,29 @@ def test_forks(ledger: MemoryLedger, clock: ManualClock) -> None:
             claim(ledger, clock, key)
     with pytest.raises(LedgerError, match="another process"):
         ledger.late("a|p", "p", "p", 100, "usd", clock() + 60, ())
+
+
+def deliver_with(ledger: MemoryLedger, clock: ManualClock, key: str, stored: StoredAnswer) -> None:
+    """A payment, delivered, its answer kept."""
+    fence = claim(ledger, clock, key).fence
+    settle(ledger, clock, fence, key, proof=f"mock|{key}")
+    assert ledger.deliver(key, fence, (), stored)
+
+
+def test_answers_are_bounded(clock: ManualClock) -> None:
+    """Above the limit the oldest answers are forgotten; one that is larger than all of it is not kept at all."""
+    ledger = MemoryLedger(clock=clock, max_answer_bytes=10_000)
+    for number in range(5):
+        deliver_with(ledger, clock, f"{number}", answer(clock() + DAY_S, b"x" * 3000))
+    assert [False, False, False, True, True] == [ledger.find_answer(f"{number}") is not None for number in range(5)]
+    deliver_with(ledger, clock, "large", answer(clock() + DAY_S, b"x" * 10_000))
+    assert ledger.find_answer("large") is None
+
+
+def test_answers_whose_time_is_over_make_room(clock: ManualClock) -> None:
+    """The next one that is kept lets go of them."""
+    ledger = MemoryLedger(clock=clock)
+    deliver_with(ledger, clock, "a", answer(clock() + 60.0))
+    clock.advance(60.0)
+    deliver_with(ledger, clock, "b", answer(clock() + 60.0))
+    assert ["b"] == list(ledger.answers)

@@ -78,6 +78,7 @@ def test_what_was_there_is_there(ledger: Ledger, path: Path) -> None:
     assert "proof" == column_names(path, "flovia_payments")[-1]
     assert ["amount", "currency"] == column_names(path, "flovia_proofs")[-2:]
     assert "nonce" in column_names(path, "flovia_refunds")
+    assert "until" in column_names(path, "flovia_answers")
 
 
 def view(ledger: Ledger, name: str) -> PaymentView | None:

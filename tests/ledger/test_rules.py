@@ -76,6 +76,7 @@ def test_the_first_that_fits_is_told() -> None:
     paid = Payment(state=SETTLED, record="paid", deliveries=3, refund_due=True)
     assert outcome(attrs.evolve(paid, keep_until=100.0), fingerprint="other") == "expired"
     assert outcome(paid, fingerprint="other") == "foreign"
-    assert outcome(paid) == "refund_due"
+    assert outcome(paid) == "undelivered"
+    assert outcome(attrs.evolve(paid, deliveries=0)) == "refund_due"
     assert outcome(Payment(state=DELIVERED, keep_until=100.0)) == "expired"
     assert outcome(attrs.evolve(paid, refund_due=False)) == "exhausted"

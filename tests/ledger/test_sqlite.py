@@ -21,6 +21,7 @@ from flovia.ledger import sql, sql_keeping, sqlite
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from flovia.ledger.sqlite import SqliteDatabase
+from flovia.testing.ledger_answers import answer
 from flovia.testing.ledger_steps import DAY_S, KEY, ManualClock, claim, event_row, settle
 from tests.core.world import buy, request
 from tests.patience import PROGRAM_S, PROMISED_S
@@ -68,6 +69,7 @@ VERBS: dict[str, Callable[[SqlLedger], object]] = {
     "open_refund": lambda ledger: ledger.open_refund("m|2", None, None, "n", 15.0),
     "close_refund": lambda ledger: ledger.close_refund("m|2", 1, "unknown", 0, "", "", ()),
     "note_refund": lambda ledger: ledger.note_refund("", "m|3", 1, "usd", ()),
+    "find_answer": lambda ledger: ledger.find_answer("r|a"),
     "find_undelivered": lambda ledger: ledger.find_undelivered(9),
     "find_due": lambda ledger: ledger.find_due(9),
     "find_unresolved": lambda ledger: ledger.find_unresolved("", 9),
@@ -428,3 +430,30 @@ def test_an_end_told_late_does_no_harm(ledger: SqlLedger, clock: ManualClock, be
     assert found is not None
     assert found.state == DELIVERED
     assert [event.request_id for _, event in ledger.read_events()].count("req-late") == 1
+
+
+def test_answers_are_pruned(ledger: SqlLedger, clock: ManualClock) -> None:
+    """Those whose time is over are removed with everything else that is, a bounded number at a time."""
+    fence = claim(ledger, clock).fence
+    settle(ledger, clock, fence)
+    assert ledger.deliver(KEY, fence, (), answer(clock() + 60.0))
+    assert 0 == ledger.prune()
+    clock.advance(60.0)
+    assert 1 == ledger.prune()
+    assert 0 == ledger.prune()
+    clock.advance(-1.0)
+    assert ledger.find_answer(KEY) is None
+
+
+def test_an_answer_and_its_delivery_are_one_step(ledger: SqlLedger, clock: ManualClock, path: Path) -> None:
+    """If one of them cannot be written, neither is: then the delivery is not recorded, and can be told later."""
+    fence = claim(ledger, clock).fence
+    settle(ledger, clock, fence)
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("CREATE TRIGGER no_answers BEFORE INSERT ON flovia_answers BEGIN SELECT RAISE(ABORT, 'full'); END")
+        raw.commit()
+    with pytest.raises(LedgerError, match="full"):
+        ledger.deliver(KEY, fence, (), answer(clock() + 60.0))
+    found = ledger.find(KEY)
+    assert found is not None
+    assert DELIVERING == found.state

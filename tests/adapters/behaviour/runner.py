@@ -140,6 +140,8 @@ class Run:
             assert expected.body == reply.body
         if expected.json is not None:
             assert expected.json == json.loads(reply.body)
+        if expected.same_as is not None:
+            assert told(self.replies[expected.same_as]) == told(reply)
         if expected.truncated is not None:
             assert expected.truncated == reply.truncated, "truncated"
         if expected.check is not None:
@@ -245,6 +247,14 @@ class Run:
         """No credential, receipt or secret."""
         for secret in self.secrets:
             assert secret not in text, f"a secret is in {where}"
+
+
+_OF_THE_SERVER = frozenset({"connection", "date", "keep-alive", "server", "transfer-encoding"})
+
+
+def told(reply: Reply) -> tuple[int, list[tuple[str, str]], bytes]:
+    """What the app and the guard have said in an answer."""
+    return reply.status, sorted(pair for pair in reply.headers if pair[0] not in _OF_THE_SERVER), reply.body
 
 
 _PARAMETERS = ("id", "realm", "method", "intent", "request", "expires", "digest", "opaque", "description", "header")

@@ -64,6 +64,7 @@ class Answer:
     :data:`flovia.core.problems.PROBLEMS`. ``methods``: of the challenges, in order (default for 402: one, mock).
     ``receipt``: None where either is right.
     ``challenge_of``: the answer whose challenge comes again; otherwise every challenge must be a new one.
+    ``same_as``: the answer whose status, body and fields come again, but for what a server adds itself.
     ``headers``: exact values, None for a field that must be absent.
     """
 
@@ -71,6 +72,7 @@ class Answer:
     problem: str | None = None
     methods: tuple[str, ...] | None = None
     challenge_of: int | None = None
+    same_as: int | None = None
     receipt: bool | None = False
     retry_after: int | None = None
     headers: Mapping[str, str | None] = attrs.field(factory=dict[str, "str | None"])
@@ -135,6 +137,7 @@ class Ask:
         own: Mapping[str, Own] | None = None,
         methods: tuple[str, ...] | None = None,
         challenge_of: int | None = None,
+        same_as: int | None = None,
         receipt: bool | None = False,
         retry_after: int | None = None,
         headers: Mapping[str, str | None] | None = None,
@@ -149,6 +152,7 @@ class Ask:
             problem=problem,
             methods=methods,
             challenge_of=challenge_of,
+            same_as=same_as,
             receipt=receipt,
             retry_after=retry_after,
             headers=headers or {},

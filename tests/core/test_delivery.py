@@ -1,0 +1,217 @@
+"""What counts as delivered, and what becomes of a payment that does not: the policy, and the gate that keeps it."""
+
+import pytest
+
+import flovia
+from flovia.core import exchange
+from flovia.core.delivery import DECISIONS, FAILURES, Delivery
+from flovia.core.effects import Flow
+from flovia.core.errors import WiringError
+from flovia.core.provider import Presented, Verdict
+from flovia.providers.mock import MockProvider
+from tests.core.world import Shop, buy, deliver, header, problem, request
+
+
+class Sealed:
+    """A provider that cannot give money back."""
+
+    def __init__(self) -> None:
+        inner = MockProvider()
+        self.name, self.rail, self.method, self.intent = inner.name, inner.rail, inner.method, inner.intent
+        self.live, self.fixed_terms, self.deadline_s = inner.live, inner.fixed_terms, inner.deadline_s
+        self.quote = inner.quote
+        self._verify = inner.verify
+
+    def verify(self, presented: Presented) -> Flow[Verdict]:
+        """As the mock."""
+        return self._verify(presented)
+
+
+def till(shop: Shop, **settings: object) -> flovia.PaidApi:
+    """A route with a policy."""
+    policy = Delivery(**settings)  # type: ignore[arg-type]  # what is refused is tested too
+    return shop.flovia.paid_api(provider="mock", price="1.00 USD", delivery=policy)
+
+
+def event_problems(shop: Shop) -> list[tuple[str, int | None, str | None]]:
+    """What the last two events of a request say."""
+    return [(event.type, event.status, event.problem) for _, event in shop.ledger.read_events(limit=1000)][-2:]
+
+
+class TestSettings:
+    """What can be said, and what cannot."""
+
+    def test_statuses(self) -> None:
+        """By default every 2xx and 3xx delivers; classes and numbers say something else; 402 never does."""
+        assert frozenset(range(200, 400)) == Delivery().statuses
+        assert {200, 204, 404} == Delivery(delivers=[200, 204, 404]).statuses
+        wide = Delivery(delivers=("2XX", "4xx")).statuses
+        assert {200, 299, 400, 404, 499} < wide
+        assert wide.isdisjoint({300, 402, 500})
+
+    @pytest.mark.parametrize(
+        ("settings", "why"),
+        [
+            ({"delivers": "2xx"}, "a list"),
+            ({"delivers": 404}, "a list"),
+            ({"delivers": None}, "a list"),
+            ({"delivers": []}, "2xx"),
+            ({"delivers": ["3xx", 404]}, "2xx"),
+            ({"delivers": ["2xx", 402]}, "402"),
+            ({"delivers": ["2xx", 500]}, "keep"),
+            ({"delivers": ["2xx", "5xx"]}, "no status"),
+            ({"delivers": ["2xx", 199]}, "no status"),
+            ({"delivers": ["2xx", True]}, "no status"),
+            ({"delivers": ["2xx", "404"]}, "no status"),
+            ({"delivers": ["2xx", 404], "on_failure": "keep"}, "already"),
+            ({"on_failure": "charge"}, "'redeem', 'refund' or 'keep'"),
+            ({"idempotency_ttl": -1}, "seconds"),
+            ({"idempotency_ttl": float("inf")}, "seconds"),
+            ({"idempotency_ttl": float("nan")}, "seconds"),
+            ({"idempotency_ttl": True}, "seconds"),
+            ({"idempotency_ttl": "1 day"}, "seconds"),
+            ({"idempotency_max_bytes": -1}, "bytes"),
+            ({"idempotency_max_bytes": 1.5}, "bytes"),
+        ],
+    )
+    def test_refused(self, settings: dict[str, object], why: str) -> None:
+        """What contradicts itself, or cannot work, is refused where it is written, with the remedy."""
+        with pytest.raises(WiringError, match=why):
+            Delivery(**settings)  # type: ignore[arg-type]  # that is the point
+
+    def test_a_provider_that_cannot_refund(self) -> None:
+        """Nobody promises a refund that no provider can make."""
+        flo = Shop().flovia
+        with pytest.raises(WiringError, match="cannot give money back"):
+            flo.paid_api(provider=Sealed(), price="1.00 USD", delivery=Delivery(on_failure="refund"))
+        assert flo.paid_api(provider=Sealed(), price="1.00 USD", delivery=Delivery(on_failure="keep"))
+
+    def test_not_for_observers(self) -> None:
+        """An observer delivers nothing, so it has no policy; and a policy is a Delivery."""
+        flo = Shop().flovia
+        with pytest.raises(WiringError, match="observer"):
+            flo.paid_api(provider="mock", delivery=Delivery())
+        with pytest.raises(WiringError, match="delivery="):
+            flo.paid_api(provider="mock", price="1.00 USD", delivery="refund")  # type: ignore[arg-type]
+
+
+class TestDecisions:
+    """The table."""
+
+    def test_every_policy_is_decided(self) -> None:
+        """For each way to be answered and each policy there is one end; only failures tell policies apart."""
+        for answered, ends in DECISIONS.items():
+            assert set(FAILURES) == set(ends)
+            assert (len(set(ends.values())) == 1) == (answered != "failed")
+
+    @pytest.mark.parametrize(
+        ("status", "told", "completed", "answered"),
+        [
+            (200, None, True, "whole"),
+            (302, None, True, "whole"),
+            (200, None, False, "cut off"),
+            (None, None, False, "cut off"),
+            (None, None, True, "cut off"),
+            (404, None, True, "failed"),
+            (503, None, False, "failed"),
+            (200, "delivery-failed", True, "failed"),
+            (None, "delivery-failed", False, "failed"),
+        ],
+    )
+    def test_answered(self, status: int | None, told: str | None, completed: bool, answered: str) -> None:
+        """A status that delivers is whole or cut off; everything else has failed, however much of it went out."""
+        assert answered == Delivery().answered(status, told, completed)
+
+
+class TestGate:
+    """The gate keeps the policy."""
+
+    @pytest.mark.parametrize("completed", [True, False])
+    def test_refund(self, completed: bool) -> None:
+        """A failure makes the refund due in the step that records it; the credential is told, never asked to pay."""
+        shop = Shop()
+        paid = till(shop, on_failure="refund")
+        credential, passage = buy(paid)
+        start = deliver(paid, passage, 503, completed)
+        assert "payment-receipt" not in dict(start.add)
+        assert exchange.FAILED == passage.state
+        assert [
+            ("payment.delivery_failed", 503, "refund-due"),
+            ("paid_api.request_failed", 503, "refund-due"),
+        ] == event_problems(shop)
+        (due,) = shop.flovia.refunds_due()
+        assert passage.grant is not None
+        assert passage.grant.payment_id == due.payment_id
+        response = paid.enter(request(credential)).response
+        assert (500, "refund-due", None) == (
+            response.status if response else None,
+            problem(response),
+            header(response, "www-authenticate"),
+        )
+        assert "refunded" == shop.flovia.refund(due.payment_id).status
+        assert [] == shop.flovia.refunds_due()
+        assert "invalid-challenge" == problem(paid.enter(request(credential)).response)
+
+    def test_refund_of_what_raised(self) -> None:
+        """A handler that raises is a failure like any other; the payer is told that the money goes back."""
+        shop = Shop()
+        paid = till(shop, on_failure="refund")
+        _, passage = buy(paid)
+        assert "refund-due" == problem(passage.raised())
+        paid.leave(passage, completed=False)
+        assert 1 == len(shop.flovia.refunds_due())
+
+    @pytest.mark.parametrize("on_failure", ["redeem", "refund", "keep"])
+    def test_cut_off(self, on_failure: str) -> None:
+        """Whoever leaves before the last byte may come back, and gets neither refund nor a free answer."""
+        shop = Shop()
+        paid = till(shop, on_failure=on_failure)
+        credential, passage = buy(paid)
+        deliver(paid, passage, 200, completed=False)
+        assert [] == shop.flovia.refunds_due()
+        again = paid.enter(request(credential))
+        assert again.grant is not None
+        assert again.grant.redelivery
+
+    def test_refund_after_a_redelivery(self) -> None:
+        """The second answer may be the one that fails."""
+        shop = Shop()
+        paid = till(shop, on_failure="refund")
+        credential, passage = buy(paid)
+        deliver(paid, passage, 200, completed=False)
+        deliver(paid, paid.enter(request(credential)), 500)
+        assert 1 == len(shop.flovia.refunds_due())
+
+    @pytest.mark.parametrize("completed", [True, False])
+    def test_keep(self, completed: bool) -> None:
+        """A failed answer is the delivery, without a receipt."""
+        shop = Shop()
+        paid = till(shop, on_failure="keep")
+        credential, passage = buy(paid)
+        start = deliver(paid, passage, 503, completed)
+        assert "payment-receipt" not in dict(start.add)
+        assert exchange.DELIVERED == passage.state
+        assert [
+            ("payment.delivered", 503, "delivery-final"),
+            ("paid_api.request_failed", 503, "delivery-final"),
+        ] == event_problems(shop)
+        assert "invalid-challenge" == problem(paid.enter(request(credential)).response)
+
+    def test_a_402_of_the_handler(self) -> None:
+        """It is replaced, and what replaces it says what the policy does."""
+        for on_failure, code in FAILURES.items():
+            paid = till(Shop(), on_failure=on_failure)
+            _, passage = buy(paid)
+            assert code == problem(deliver(paid, passage, 402).replace)
+
+    def test_other_statuses(self) -> None:
+        """404 delivers where the route says so, without a receipt; what does not deliver has none either."""
+        shop = Shop()
+        paid = till(shop, delivers=[200, 404])
+        credential, passage = buy(paid)
+        assert "payment-receipt" not in dict(deliver(paid, passage, 404).add)
+        assert exchange.DELIVERED == passage.state
+        assert "invalid-challenge" == problem(paid.enter(request(credential)).response)
+        credential, passage = buy(paid, "ok2")
+        assert "payment-receipt" not in dict(deliver(paid, passage, 201).add)
+        assert paid.enter(request(credential)).grant is not None
