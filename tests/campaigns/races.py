@@ -1,0 +1,154 @@
+"""One credential, very many requests, many processes: one delivery, one settlement.
+
+::
+
+    python -m tests.campaigns.races --rounds 500 --processes 8 --requests 200
+    python -m tests.campaigns.races --rounds 500 --processes 8 --requests 200 --ledger postgresql --restart-store
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import attrs
+
+from tests.campaigns.accounts import Accounts
+from tests.campaigns.buying import Crowd, Purchase
+from tests.campaigns.serving import Server, serving
+from tests.campaigns.stores import Store, opened
+from tests.campaigns.wire import Broken, Client
+
+FINAL = ("200", "invalid-challenge")
+"""What a presentation may end with: the delivery, or the news that it was delivered to somebody else."""
+NOT_YET = ("in-flight", "ledger-unavailable", "outcome-unknown")
+
+
+@attrs.frozen(kw_only=True)
+class Races:
+    """How many rounds, and of what kind."""
+
+    rounds: int
+    processes: int
+    requests: int
+    seed: int = 1
+    server: str = "gunicorn"
+    restart_store: bool = False
+
+
+async def _rounds(races: Races, server: Server, store: Store) -> Counter[str]:
+    client = Client("127.0.0.1", server.port, connections=races.requests)
+    crowd = Crowd(server, client, races.seed)
+    found: Counter[str] = Counter()
+    pids = set(server.pids())
+    for number in range(races.rounds):
+        purchase = Purchase(f"ok-race-{races.seed}-{number}")
+        await crowd.order(purchase)
+        restart = asyncio.create_task(_restart(store, crowd.random.uniform(0.0, 0.1), races.restart_store))
+        answers = await asyncio.gather(*(_present(client, purchase, found) for _ in range(races.requests)))
+        await restart
+        if races.restart_store:
+            # Whoever was told "not now" comes again until the answer is final.
+            answers = await asyncio.gather(*(_to_the_end(client, purchase, found, first) for first in answers))
+        told = Counter(answers)
+        where = f"seed {races.seed}, round {number}: {dict(told)}"
+        assert told["200"] == 1, where
+        others = FINAL if races.restart_store else (*FINAL, "in-flight")
+        assert not set(told) - set(others), where
+        found.update(told)
+        assert await _used(client, purchase) == "invalid-challenge", f"{where}: and then it could be used again"
+    assert set(server.pids()) == pids, "a worker died"
+    client.close()
+    return found
+
+
+async def _restart(store: Store, after_s: float, wanted: bool) -> None:
+    if wanted:
+        await asyncio.sleep(after_s)
+        await asyncio.to_thread(store.restart)
+
+
+async def _present(client: Client, purchase: Purchase, found: Counter[str]) -> str:
+    try:
+        return (await client.ask("/paid", [("authorization", purchase.authorization)])).problem
+    except Broken:
+        found["broken"] += 1
+        return "broken"
+
+
+async def _to_the_end(client: Client, purchase: Purchase, found: Counter[str], answer: str) -> str:
+    while answer in NOT_YET:
+        found[f"{answer}, again"] += 1
+        await asyncio.sleep(0.2)
+        answer = await _present(client, purchase, found)
+    return answer
+
+
+async def _used(client: Client, purchase: Purchase) -> str:
+    """What the credential gets once its delivery is on record, which is after its last byte."""
+    answer = "in-flight"
+    while answer in NOT_YET:
+        answer = (await client.ask("/paid", [("authorization", purchase.authorization)])).problem
+    return answer
+
+
+def run(races: Races, ledger: str, folder: Path) -> Counter[str]:
+    """Run all rounds on a ledger.
+
+    Raises:
+        AssertionError: a round had more or less than one delivery or settlement.
+    """
+    with (
+        opened(ledger, folder) as store,
+        serving(store.url, folder, workers=races.processes, kind=races.server) as shop,
+    ):
+        found = asyncio.run(_rounds(races, shop, store))
+        shop.terminate()
+        shop.told.settle_down()
+        assert shop.told.counts["paid"] >= races.rounds, "the provider was not asked"
+        if not races.restart_store:
+            assert shop.told.counts["paid"] == races.rounds, f"the provider was asked {shop.told.counts['paid']} times"
+        accounts = Accounts.read(store.url)
+        for number in range(races.rounds):
+            payment = Purchase(f"ok-race-{races.seed}-{number}").payment
+            counted = (accounts.proofs[payment], accounts.settled(payment), accounts.delivered(payment))
+            assert counted == (1, 1, 1), f"round {number}: proofs, settlements, deliveries: {counted}"
+        assert not shop.errors(), shop.log.read_text()
+    return found
+
+
+def main() -> int:
+    """Run it; the last line is ``ok`` or ``FAILED``."""
+    parser = argparse.ArgumentParser(description="one credential at once in many processes")
+    parser.add_argument("--rounds", type=int, default=500)
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--server", choices=("gunicorn", "uvicorn"), default="gunicorn")
+    parser.add_argument("--restart-store", action="store_true", help="restart the database in every round")
+    parser.add_argument("--ledger", default="sqlite", help="sqlite, postgresql (one of our own), or a URL")
+    options = vars(parser.parse_args())
+    ledger = options.pop("ledger")
+    races = Races(**options)
+    print(
+        f"races: {races.rounds} rounds of {races.requests} requests on {races.processes} processes, seed {races.seed}"
+    )
+    began = time.monotonic()
+    try:
+        with TemporaryDirectory(prefix="flovia-races-") as folder:
+            found = run(races, ledger, Path(folder))
+    except (AssertionError, ExceptionGroup) as error:
+        print(error)
+        print("FAILED")
+        return 1
+    counted = ", ".join(f"{number} × {answer}" for answer, number in sorted(found.items()))
+    print(f"{races.rounds} rounds, {time.monotonic() - began:.0f} s: {counted}")
+    print("ok")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
