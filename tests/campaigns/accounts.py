@@ -69,7 +69,7 @@ def check(url: str, told: Told, purchases: Iterable[Purchase], realm: str, dead:
     Raises:
         AssertionError: something was lost, settled twice or delivered for nothing.
     """
-    told.settle_down()
+    told.catch_up()
     accounts = Accounts.read(url)
     dead = set(dead)
     found: Counter[str] = Counter()

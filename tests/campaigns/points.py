@@ -1,7 +1,8 @@
 """Named instants at which a process can be made to die: before a step, inside its transaction, after it.
 
-A request says where in its header field ``Campaign-Die``; only that request dies there, and its whole process with it,
-by SIGKILL, so whoever else is served by the process dies in the middle of whatever it is doing.
+A request says where in its header field ``Campaign-Die: settle.commit#17``; only that request dies there, and its whole
+process with it, by SIGKILL, so whoever else is served by the process dies in the middle of whatever it is doing. What
+stands behind ``#`` tells one death from another.
 """
 
 import os
@@ -74,10 +75,14 @@ class Points:
 
     def reach(self, point: str) -> None:
         """Die here, if that is the plan."""
-        if point in (plan.get(), self.armed):
-            self._books.write("died", point)
-            os.kill(os.getpid(), signal.SIGKILL)
-            signal.pause()
+        for wanted in (plan.get(), self.armed):
+            if wanted.partition("#")[0] == point:
+                self._die(wanted)
+
+    def _die(self, wanted: str) -> None:
+        self._books.write("died", wanted)
+        os.kill(os.getpid(), signal.SIGKILL)
+        signal.pause()
 
     def watch(self, ledger: Any) -> None:
         """Put points into every verb of a SQL ledger, and tell the books what it has done."""
@@ -94,6 +99,17 @@ class Points:
         ledger._database.write = write
         outbox = ledger._outbox
         outbox._write = self._watched("outbox", outbox._write)
+        defer = outbox.defer
+
+        def deferred(job: Callable[[], None]) -> None:
+            def told() -> None:
+                job()
+                self._books.write("later-done")
+
+            self._books.write("later")
+            defer(told)
+
+        outbox.defer = deferred
 
     def _watched(self, verb: str, call: Callable[..., object]) -> Callable[..., object]:
         books = self._books

@@ -28,7 +28,7 @@ _PIPE: Final = 1 << 20
 class Told:
     """What the processes told, by kind: ``paid``, ``settled``, ``last-byte``, ``deliver``, ``died`` …
 
-    ``lines``: (pid, kind, rest of the line), in the order in which the pipe took them.
+    ``by_kind``: (pid, rest of the line), in the order in which the pipe took them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +38,6 @@ class Told:
             import fcntl
 
             fcntl.fcntl(self._file, fcntl.F_SETPIPE_SZ, _PIPE)
-        self.lines: list[tuple[int, str, str]] = []
         self.counts: Counter[str] = Counter()
         self.by_kind: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         self._ending = threading.Event()
@@ -57,11 +56,18 @@ class Told:
                 self.counts[kind] += 1
                 self.by_kind[kind].append((int(pid), text))
 
-    def settle_down(self) -> None:
-        """Wait until everything that was told has been read."""
-        while select.select([self._file], [], [], 0)[0]:
-            time.sleep(0.01)
-        time.sleep(0.05)
+    def unfinished(self) -> set[int]:
+        """Processes that live and have not recorded the end of a delivery yet, because their store did not answer."""
+        begun = Counter(pid for pid, _ in self.by_kind["later"])
+        begun.subtract(pid for pid, _ in self.by_kind["later-done"])
+        return {pid for pid, number in begun.items() if number > 0 and not is_dead(pid)}
+
+    def catch_up(self) -> None:
+        """Wait until what was told before this call has been read."""
+        mark = f"mark-{time.monotonic_ns()}"
+        os.write(self._file, f"0 {mark}\n".encode())
+        while mark not in self.counts:
+            time.sleep(0.001)
 
     def close(self) -> None:
         """Stop reading."""
@@ -175,8 +181,9 @@ class Server:
         self._process = None
 
     def errors(self) -> list[str]:
-        """Lines of the log that tell of an error of ours: tracebacks."""
-        return [line for line in self.log.read_text(errors="replace").splitlines() if "Traceback" in line]
+        """Tracebacks in the log: nothing that a campaign does may be a surprise."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return ["\n".join(lines[at : at + 40]) for at, line in enumerate(lines) if line.startswith("Traceback")]
 
     def close(self) -> None:
         """End it."""
