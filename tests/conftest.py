@@ -2,13 +2,17 @@
 
 import os
 import site
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 import flovia
+from flovia.ledger.opening import open_ledger
+from tests import require
 from tests.patience import be_patient
+from tests.postgres.server import Server
 from tests.tree import ROOT
 
 # A slow machine is not a wrong answer: no deadline anywhere, and no complaint that making an example took long.
@@ -48,3 +52,22 @@ def pytest_sessionstart() -> None:
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Run every async test on both event loops."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[Server]:
+    """A real PostgreSQL for the whole run."""
+    server = Server(require.postgres())
+    try:
+        server.make()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def ledger_template(postgres: Server) -> str:
+    """A database with a ledger's tables, to be copied."""
+    name = postgres.database()
+    open_ledger(postgres.url(name)).close()
+    return name

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from flovia.ledger import sqlite
+from flovia.ledger import postgres, sqlite
 
 T = TypeVar("T")
 
@@ -19,11 +19,14 @@ PROGRAM_S: Final = 180.0
 
 PROMISED_S: Final = sqlite.PATIENCE_S
 """How long a SQLite ledger really waits for its turn, before :func:`be_patient`."""
+PROMISED_POSTGRES_S: Final = postgres.PATIENCE_S
+"""How long a call of a PostgreSQL ledger may really take, before :func:`be_patient`."""
 
 
 def be_patient() -> None:
-    """Let this process's SQLite ledgers wait longer for their turn: a stalled disk would be an outage otherwise."""
+    """Let this process's SQL ledgers wait longer for their turn: a stalled disk would be an outage otherwise."""
     sqlite.PATIENCE_S = PATIENT_S  # type: ignore[misc]  # Final for everybody else
+    postgres.PATIENCE_S = PATIENT_S  # type: ignore[misc]
 
 
 def eventually(look: Callable[[], T], good: Callable[[T], bool], *, every_s: float = 0.01) -> T:

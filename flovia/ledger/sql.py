@@ -6,11 +6,10 @@ into the same transaction as the step they report.
 """
 
 import atexit
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from itertools import count, zip_longest
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,7 +24,8 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.sqlite import Insert
+from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.errors import LedgerError
@@ -33,6 +33,7 @@ from flovia.core.events import FIELDS, Event, EventRow
 from flovia.core.exchange import DELIVERED, ISSUED, PAYMENT, REFUNDED, sources, step
 from flovia.ledger.forking import ForkAware, watch
 from flovia.ledger.outbox import Outbox
+from flovia.ledger.retrying import retried
 from flovia.ledger.rules import OVER, judge
 from flovia.ledger.sql_owed import OwedVerbs
 from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, TEXTS
@@ -45,6 +46,10 @@ FORGETTABLE: Final = (ISSUED, DELIVERED, REFUNDED)
 """States that end with ``keep_until``: known not paid, delivered, given back. In all others somebody may be owed."""
 
 
+T = TypeVar("T")
+Upsert = Callable[[Table], SqliteInsert] | Callable[[Table], PostgresInsert]
+
+
 class Database(ForkAware, Protocol):
     """Where the tables are. Every failure is a LedgerError, within 2 seconds."""
 
@@ -53,8 +58,17 @@ class Database(ForkAware, Protocol):
         """False while it is known to fail."""
         ...
 
-    def upsert(self, table: Table, /) -> Insert:
+    @property
+    def upsert(self) -> "Upsert":
         """The dialect's INSERT that knows ON CONFLICT."""
+        ...
+
+    def clock(self) -> float:
+        """Unix seconds by the clock that all who share the database go by."""
+        ...
+
+    def call(self, work: Callable[[], T], /) -> T:
+        """Do one verb's work, and again while nothing of it was done and there is time."""
         ...
 
     def write(self) -> AbstractContextManager[Connection]:
@@ -65,6 +79,14 @@ class Database(ForkAware, Protocol):
         self, statement: Select[*tuple[object, ...]], parameters: Mapping[str, object], /
     ) -> Sequence[Sequence[str | int | float | None]]:
         """All rows of one SELECT."""
+        ...
+
+    def before_events(self, connection: Connection, /) -> None:
+        """In a transaction that will write events, before it does."""
+        ...
+
+    def horizon(self) -> int:
+        """The position up to which no event can appear any more that is not there."""
         ...
 
     def close(self) -> None:
@@ -130,7 +152,7 @@ _HOLD_TO_SETTLE: Final = (
 )
 _READ_EVENTS: Final = (
     select(EVENTS.c.position, *(EVENTS.c[name] for name in FIELDS))
-    .where(EVENTS.c.position > bindparam("after"))
+    .where(EVENTS.c.position > bindparam("after"), EVENTS.c.position <= bindparam("up_to"))
     .order_by(EVENTS.c.position)
     .limit(bindparam("at_most"))
 )
@@ -139,17 +161,24 @@ _RECALL: Final = select(TEXTS.c.value).where(
     TEXTS.c.key == bindparam("of_key"),
     TEXTS.c.until > bindparam("now"),
 )
-_PRUNE_PAYMENTS: Final = delete(PAYMENTS).where(
-    PAYMENTS.c.key.in_(
-        select(PAYMENTS.c.key)
-        .where(PAYMENTS.c.state.in_(FORGETTABLE), PAYMENTS.c.keep_until <= bindparam("now"))
-        .limit(PRUNE_BATCH)
-    )
+# What others hold is left for the next time; a part of the statement of its own, so that it is looked for once.
+_DONE_PAYMENTS: Final = (
+    select(PAYMENTS.c.key)
+    .where(PAYMENTS.c.state.in_(FORGETTABLE), PAYMENTS.c.keep_until <= bindparam("now"))
+    .limit(PRUNE_BATCH)
+    .with_for_update(skip_locked=True)
+    .cte("done")
+)
+_PRUNE_PAYMENTS: Final = delete(PAYMENTS).where(PAYMENTS.c.key.in_(select(_DONE_PAYMENTS.c.key)))
+_OLD_TEXTS: Final = (
+    select(TEXTS.c.namespace, TEXTS.c.key)
+    .where(TEXTS.c.until <= bindparam("now"))
+    .limit(PRUNE_BATCH)
+    .with_for_update(skip_locked=True)
+    .cte("old")
 )
 _PRUNE_TEXTS: Final = delete(TEXTS).where(
-    tuple_(TEXTS.c.namespace, TEXTS.c.key).in_(
-        select(TEXTS.c.namespace, TEXTS.c.key).where(TEXTS.c.until <= bindparam("now")).limit(PRUNE_BATCH)
-    )
+    tuple_(TEXTS.c.namespace, TEXTS.c.key).in_(select(_OLD_TEXTS.c.namespace, _OLD_TEXTS.c.key))
 )
 _AMOUNT: Final = FIELDS.index("amount")
 
@@ -162,16 +191,15 @@ class SqlLedger(OwedVerbs):
 
     Args:
         database: where the tables are.
-        clock: Unix seconds, for leases and for forgetting. Processes that share a database share its idea
-            of time, so their clocks must agree to a second or two.
+        clock: Unix seconds, for leases and for forgetting; None for the database's own.
     """
 
     direct = False
     shared = True
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Database, *, clock: Callable[[], float] | None = None) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = database.clock if clock is None else clock
         self._turns = count(1)
         self._outbox = Outbox(self._write_events)
         upsert = database.upsert
@@ -181,9 +209,9 @@ class SqlLedger(OwedVerbs):
         text = upsert(TEXTS)
         replace: dict[str, object] = {"value": text.excluded.value, "until": text.excluded.until}
         identity = [TEXTS.c.namespace, TEXTS.c.key]
-        self._replace_text = text.on_conflict_do_update(identity, set_=replace).returning(TEXTS.c.value)
+        self._replace_text = text.on_conflict_do_update(index_elements=identity, set_=replace).returning(TEXTS.c.value)
         self._offer_text = text.on_conflict_do_update(
-            identity, set_=replace, where=TEXTS.c.until <= bindparam("now")
+            index_elements=identity, set_=replace, where=TEXTS.c.until <= bindparam("now")
         ).returning(TEXTS.c.value)
         watch(self)
         atexit.register(self.close)
@@ -195,6 +223,7 @@ class SqlLedger(OwedVerbs):
 
     # --- payments --------------------------------------------------------------------------------------
 
+    @retried
     def claim(
         self,
         key: str,
@@ -262,6 +291,7 @@ class SqlLedger(OwedVerbs):
         )
         return first.first() is not None
 
+    @retried
     def settle(
         self,
         key: str,
@@ -330,6 +360,7 @@ class SqlLedger(OwedVerbs):
         """See :meth:`flovia.ledger.base.Ledger.release`."""
         return self._end("park" if park else "release", key, fence, events)
 
+    @retried
     def _end(self, verb: str, key: str, fence: int, events: tuple[EventRow, ...]) -> bool:
         with self._database.write() as connection:
             changes: dict[str, object] = {"state": _target(verb), "updated_at": self._clock()}
@@ -341,6 +372,7 @@ class SqlLedger(OwedVerbs):
             self._insert_events(connection, events)
         return True
 
+    @retried
     def renew(self, key: str, fence: int, deliver_s: float) -> bool:
         """See :meth:`flovia.ledger.base.Ledger.renew`."""
         now = self._clock()
@@ -390,22 +422,30 @@ class SqlLedger(OwedVerbs):
         """
         self._outbox.flush()
 
+    @retried
     def read_events(self, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, Event]]:
         """See :meth:`flovia.ledger.base.Ledger.read_events`."""
-        rows = self._database.query(_READ_EVENTS, {"after": after, "at_most": limit})
+        up_to = self._database.horizon()
+        if up_to <= after:
+            return []
+        rows = self._database.query(_READ_EVENTS, {"after": after, "up_to": up_to, "at_most": limit})
         return [(int(row[0] or 0), _event(row[1:])) for row in rows]
 
+    @retried
     def _write_events(self, rows: Sequence[EventRow]) -> None:
         values = [_event_values(row) for row in rows]
         with self._database.write() as connection:
+            self._database.before_events(connection)
             connection.execute(self._add_event, values)
 
     def _insert_events(self, connection: Connection, events: Sequence[EventRow]) -> None:
         if events:
+            self._database.before_events(connection)
             connection.execute(self._add_event, [_event_values(row) for row in events])
 
     # --- short texts -------------------------------------------------------------------------------------
 
+    @retried
     def remember(self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool) -> str:
         """See :meth:`flovia.ledger.base.Ledger.remember`."""
         now = self._clock()
@@ -427,6 +467,7 @@ class SqlLedger(OwedVerbs):
 
     # --- keeping house -----------------------------------------------------------------------------------
 
+    @retried
     def prune(self) -> int:
         """Forget what has ended and is past its time, a bounded number of rows; returns how many.
 

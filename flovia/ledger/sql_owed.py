@@ -11,6 +11,7 @@ from flovia.core.effects import ClaimResult
 from flovia.core.events import EventRow
 from flovia.core.exchange import DELIVERED, DELIVERING, ISSUED, PAYMENT, REFUNDED, SETTLED, sources, step
 from flovia.core.owed import NoteResult, PaidView, RefundDue, RefundEnd, RefundOpening, RefundState
+from flovia.ledger.retrying import retried
 from flovia.ledger.rules import REFUND_DUE, REFUNDING, Order, judge_refund, opened
 from flovia.ledger.sql_schema import PAYMENTS, PROOFS, REFUNDS
 
@@ -46,6 +47,9 @@ _FIND: Final = (
     .select_from(PROOFS.outerjoin(PAYMENTS, PROOFS.c.key == PAYMENTS.c.key))
     .where(PROOFS.c.proof == bindparam("of_proof"))
 )
+# Where rows are locked, all that refunds do with a payment waits here for each other, and locks in one order:
+# proof, payment, order.
+_HOLD_PROOF: Final = select(PROOFS.c.key).where(PROOFS.c.proof == bindparam("of_proof")).with_for_update()
 _HOLD: Final = select(PAYMENTS.c.key).where(PAYMENTS.c.key == bindparam("of_key")).with_for_update()
 _ORDER: Final[Select[*tuple[object, ...]]] = select(*(REFUNDS.c[name] for name in _ORDER_FIELDS)).where(
     REFUNDS.c.proof == bindparam("of_proof")
@@ -86,6 +90,7 @@ class OwedVerbs:
     def _insert_events(self, connection: Connection, events: Sequence[EventRow]) -> None:
         """Write events in the transaction."""
 
+    @retried
     def late(
         self,
         key: str,
@@ -122,6 +127,7 @@ class OwedVerbs:
             self._insert_events(connection, events)
         return True
 
+    @retried
     def find_paid(self, proof: str) -> PaidView | None:
         """See :meth:`flovia.ledger.base.Ledger.find_paid`."""
         found = self._database.query(_FIND, {"of_proof": proof})
@@ -130,17 +136,17 @@ class OwedVerbs:
         order = self._database.query(_ORDER, {"of_proof": proof})
         return _view(_Found._make(cast("tuple[str]", found[0])), proof, _order(order[0]) if order else None)
 
+    @retried
     def open_refund(
         self, proof: str, amount: int | None, currency: str | None, nonce: str, lease_s: float
     ) -> RefundOpening:
         """See :meth:`flovia.ledger.base.Ledger.open_refund`."""
         now = self._clock()
         with self._database.write() as connection:
-            row = connection.execute(_FIND, {"of_proof": proof}).first()
-            if row is None:
+            key = _hold_proof(connection, proof)
+            if key is None:
                 return RefundOpening(outcome="unknown")
-            # Reads again what it holds: a database with row locks may have let another call in between.
-            connection.execute(_HOLD, {"of_key": row[0]})
+            connection.execute(_HOLD, {"of_key": key})
             found = _Found._make(connection.execute(_FIND, {"of_proof": proof}).one())
             order = _find_order(connection, proof)
             view = _view(found, proof, order)
@@ -154,6 +160,7 @@ class OwedVerbs:
                 )
         return opening
 
+    @retried
     def close_refund(
         self,
         proof: str,
@@ -167,6 +174,8 @@ class OwedVerbs:
         """See :meth:`flovia.ledger.base.Ledger.close_refund`."""
         now = self._clock()
         with self._database.write() as connection:
+            if key := _hold_proof(connection, proof):
+                connection.execute(_HOLD, {"of_key": key})
             order = _find_order(connection, proof)
             if order is None or order.state != "open" or (order.fence != fence and end != "refunded"):
                 return False
@@ -179,17 +188,21 @@ class OwedVerbs:
                 _put(connection, proof, attrs.evolve(order, lease_until=0.0), order, now)
         return True
 
+    @retried
     def note_refund(self, key: str, proof: str, amount: int, currency: str, events: tuple[EventRow, ...]) -> NoteResult:
         """See :meth:`flovia.ledger.base.Ledger.note_refund`."""
         with self._database.write() as connection:
+            found = _hold_proof(connection, proof)
+            if found is None and key == "":
+                self._use(connection, proof, key, amount, currency, self._clock())
+                found = _hold_proof(connection, proof)  # ours, or that of who was quicker
+            if found:
+                connection.execute(_HOLD, {"of_key": found})
             before = _find_order(connection, proof)
             if before is not None and before.state == "refunded":
                 return "known"
-            fresh = key == "" and self._use(connection, proof, key, amount, currency, self._clock())
-            if not fresh:
-                found = connection.scalar(select(PROOFS.c.key).where(PROOFS.c.proof == proof))
-                if found != key:
-                    return "moved"
+            if found != key:
+                return "moved"
             order = before or Order(
                 key=key,
                 payment_id=proof.partition("|")[2],
@@ -205,6 +218,7 @@ class OwedVerbs:
             self._refund(connection, proof, attrs.evolve(order, amount=amount), before, events)
         return "noted"
 
+    @retried
     def find_due(self, limit: int) -> Sequence[RefundDue]:
         """See :meth:`flovia.ledger.base.Ledger.find_due`."""
         due = {
@@ -253,6 +267,11 @@ class OwedVerbs:
         gone = {"state": REFUNDED, "record": None, "fingerprint": "", "refund_due": False, "updated_at": now}
         connection.execute(_GIVE_BACK, {"of_key": order.key, **gone})
         self._insert_events(connection, events)
+
+
+def _hold_proof(connection: Connection, proof: str) -> str | None:
+    """The key of the payment that used ``proof``; nobody else's refund of it goes on until we are done."""
+    return connection.scalar(_HOLD_PROOF, {"of_proof": proof})
 
 
 def _find_order(connection: Connection, proof: str) -> Order | None:

@@ -31,6 +31,7 @@ COOL_DOWN_S: Final = 1.0
 PAUSE_S: Final = 0.002
 """Between two tries for the file. SQLite's own waiting grows to 100 ms and starves a process among busy ones."""
 READERS: Final = 8
+LAST_POSITION: Final = 2**63 - 1
 OLDEST_SQLITE: Final = (3, 35, 0)
 """The first with RETURNING."""
 
@@ -112,6 +113,21 @@ class SqliteDatabase:
     def patience_s(self) -> float:
         """How long a call waits for its turn."""
         return PATIENCE_S if self._patience_s is None else self._patience_s
+
+    def clock(self) -> float:
+        """This machine's clock: whoever shares a file is on it."""
+        return time.time()
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Do one verb's work. Who waits for the file has begun nothing, so there is nothing to do again."""
+        return work()
+
+    def before_events(self, connection: Connection) -> None:
+        """Nothing: there is one writer at a time, so positions are committed in their order."""
+
+    def horizon(self) -> int:
+        """Every position: see :meth:`before_events`."""
+        return LAST_POSITION
 
     @contextmanager
     def write(self) -> Generator[Connection]:

@@ -59,9 +59,6 @@ def test_a_new_file_is_private(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "remedy"),
     [
-        ("postgresql://user:test-secret@db/app", "later version"),
-        ("postgres://user:test-secret@db/app", "later version"),
-        ("postgresql+psycopg://user:test-secret@db/app", "later version"),
         ("mysql://user:test-secret@db/app", "sqlite:///flovia.db"),
         ("flovia.db", "sqlite:///flovia.db"),
         ("", "sqlite:///flovia.db"),
