@@ -231,7 +231,7 @@ async def _at_random(stories: Stories, times: int, number: int, dead: set[int]) 
     """Signals at random instants, under load, each to a worker that lives."""
     sent = 0
     while sent < times:
-        batch = asyncio.create_task(stories.all(*(stories.bystander() for _ in range(BATCH))))
+        batch = asyncio.ensure_future(stories.all(*(stories.bystander() for _ in range(BATCH))))
         while not batch.done() and sent < times:
             await asyncio.sleep(stories.random.uniform(0.0, 0.15))
             pids = [pid for pid in stories.server.pids() if not is_dead(pid)]

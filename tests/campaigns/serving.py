@@ -40,6 +40,7 @@ class Told:
             fcntl.fcntl(self._file, fcntl.F_SETPIPE_SZ, _PIPE)
         self.counts: Counter[str] = Counter()
         self.by_kind: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+        self.by_pid: defaultdict[str, Counter[int]] = defaultdict(Counter)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True, name="campaign-books")
         self._thread.start()
@@ -54,13 +55,16 @@ class Told:
                 pid, kind, *words = line.decode().split(" ", 2)
                 text = words[0] if words else ""
                 self.counts[kind] += 1
+                self.by_pid[kind][int(pid)] += 1
                 self.by_kind[kind].append((int(pid), text))
 
     def unfinished(self) -> set[int]:
-        """Processes that live and have not recorded the end of a delivery yet, because their store did not answer."""
-        begun = Counter(pid for pid, _ in self.by_kind["later"])
-        begun.subtract(pid for pid, _ in self.by_kind["later-done"])
-        return {pid for pid, number in begun.items() if number > 0 and not is_dead(pid)}
+        """Processes that live and have not recorded the end of a delivery yet, be it that their store did not answer."""
+        open_ends: Counter[int] = Counter()
+        for kind, sign in (("last-byte", 1), ("failing", 1), ("ended", -1), ("later", 1), ("later-done", -1)):
+            for pid, number in self.by_pid[kind].items():
+                open_ends[pid] += sign * number
+        return {pid for pid, number in open_ends.items() if number > 0 and not is_dead(pid)}
 
     def catch_up(self) -> None:
         """Wait until what was told before this call has been read."""
@@ -68,6 +72,17 @@ class Told:
         os.write(self._file, f"0 {mark}\n".encode())
         while mark not in self.counts:
             time.sleep(0.001)
+
+    def rest(self) -> None:
+        """Wait until no delivery's end is on its way to the record any more, so that time may pass.
+
+        In real time that is over long before a lease ends.
+        """
+        quiet = 0
+        while quiet < 2:
+            self.catch_up()
+            quiet = 0 if self.unfinished() else quiet + 1
+            time.sleep(0.02)
 
     def close(self) -> None:
         """Stop reading."""
