@@ -17,6 +17,7 @@ ALLOWED = {
     "providers": {"core", "signed", "providers"},
     "ledger": {"core", "ledger"},
     "insights": {"core", "insights"},
+    "export": {"core", "ledger", "export"},
     "client": {"core", "runtime", "signed", "client"},
     # Not the provider, nor what checks signatures: a mistake made once must not hide at both ends.
     "sandbox": {"core", "sandbox"},
@@ -27,7 +28,7 @@ MAY_USE_ADAPTERS = {"testing", "showcase", "cli"}
 PUBLIC = {
     *("flovia", "flovia.client", "flovia.client.httpx", "flovia.client.httpx2"),
     *("flovia.client.hitpay", "flovia.providers", "flovia.providers.base", "flovia.providers.hitpay"),
-    *("flovia.sandbox",),
+    *("flovia.export", "flovia.sandbox"),
 }
 
 

@@ -20,7 +20,9 @@ from flovia.core.events import Event, EventRow
 from flovia.core.exchange import PAYMENT, step
 from flovia.ledger.forking import watch
 from flovia.ledger.memory_owed import OwedVerbs
+from flovia.ledger.memory_sinks import MemorySink, MemorySinkVerbs
 from flovia.ledger.rules import OVER, Order, judge
+from flovia.ledger.sinks import DeadLetter
 
 # Steps from a state that was just compared, so looked up in the table once.
 _CLAIMED_FIRST: Final = ClaimResult("claimed", 1, attempt=1)
@@ -74,7 +76,7 @@ class _Payment:
         self.refund_due = False
 
 
-class MemoryLedger(OwedVerbs):
+class MemoryLedger(OwedVerbs, MemorySinkVerbs):
     """A :class:`~flovia.ledger.base.Ledger` in this process's memory.
 
     Args:
@@ -105,6 +107,9 @@ class MemoryLedger(OwedVerbs):
         self._seconds: list[int] = []
         self._events: deque[EventRow] = deque(maxlen=max_events)
         self._written = 0
+        self._sinks: dict[str, MemorySink] = {}
+        self._dead: dict[int, tuple[str, DeadLetter]] = {}
+        self._dead_so_far = 0
         self._texts: dict[tuple[str, str], tuple[float, str]] = {}
         self._lock = threading.Lock()
         self._inherited = False

@@ -37,6 +37,7 @@ from flovia.ledger.retrying import retried
 from flovia.ledger.rules import OVER, judge
 from flovia.ledger.sql_owed import OwedVerbs
 from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, TEXTS
+from flovia.ledger.sql_sinks import SqlSinkVerbs
 
 PRUNE_EVERY: Final = 256
 PRUNE_BATCH: Final = 512
@@ -183,7 +184,7 @@ _PRUNE_TEXTS: Final = delete(TEXTS).where(
 _AMOUNT: Final = FIELDS.index("amount")
 
 
-class SqlLedger(OwedVerbs):
+class SqlLedger(OwedVerbs, SqlSinkVerbs):
     """A :class:`~flovia.ledger.base.Ledger` in a SQL database, opened by :func:`flovia.ledger.opening.open_ledger`.
 
     Safe to call from any number of threads; several processes may use the same database. Close it, or

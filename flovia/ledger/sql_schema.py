@@ -8,6 +8,7 @@ working beside a newer one that has added to its tables, during a rolling upgrad
 
 1. the first
 2. ``flovia_refunds``; a payment knows its proof, a proof what was paid with it
+3. ``flovia_sinks``, ``flovia_dead_letters``
 """
 
 from typing import Final
@@ -25,7 +26,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = 2
+from flovia.ledger.sql_sinks_schema import sink_tables
+
+SCHEMA_VERSION: Final = 3
 """What this flovia knows. In the meta table as ``version``: what the tables have."""
 OLDEST_READER: Final = 1
 """In the meta table as ``schema``: the oldest version whose flovia may use these tables."""
@@ -137,6 +140,8 @@ META: Final = Table(
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+SINKS, DEAD_LETTERS = sink_tables(METADATA)
 
 ADDED: Final = {2: ((PAYMENTS, "proof"), (PROOFS, "amount"), (PROOFS, "currency"))}
 """The columns that a version added to the tables of the one before; its new tables are made by themselves."""
