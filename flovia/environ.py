@@ -114,14 +114,16 @@ class WsgiDelivery:
     """An admitted answer on its way to the server: what an adapter returns in place of the app's iterable.
 
     The head is decided at the first byte, because until then an app may still replace it. ``leave`` is
-    called once: as completed when the server comes back after the last chunk, as not completed when the
-    app fails later than its first byte or the server closes early.
+    called once: as completed when the server closes after the last chunk, as not completed when the app
+    fails later than its first byte or the server closes early. Not at the last chunk itself: a server may
+    have to write what marks the end of a body, and a process that dies before that has not delivered.
     """
 
     __slots__ = (
         "_begun",
         "_chunks",
         "_copy",
+        "_ended",
         "_head",
         "_left",
         "_paid",
@@ -141,7 +143,7 @@ class WsgiDelivery:
         self._result: Iterable[bytes] = ()
         self._chunks: Iterator[bytes] = iter(())
         self._write: Callable[[bytes], object] = bytes
-        self._begun = self._replaced = self._left = False
+        self._begun = self._ended = self._replaced = self._left = False
 
     def run(self, app: WSGIApplication, environ: WSGIEnvironment) -> Iterable[bytes]:
         """Call the app; the iterable to return to the server. If it raises there is a 500."""
@@ -170,7 +172,7 @@ class WsgiDelivery:
         except BaseException as error:
             chunk = self._failed(error)
         if chunk is None:
-            self._leave(completed=True)
+            self._ended = True
             raise StopIteration
         if self._copy is not None:
             self._copy.feed(chunk)
@@ -183,7 +185,7 @@ class WsgiDelivery:
             if close is not None:
                 close()
         finally:
-            self._leave(completed=False)
+            self._leave(completed=self._ended)
 
     def _start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: "ExcInfo | None" = None, /
