@@ -150,7 +150,7 @@ class TestGate:
         )
         assert "refunded" == shop.flovia.refund(due.payment_id).status
         assert [] == shop.flovia.refunds_due()
-        assert "invalid-challenge" == problem(paid.enter(request(credential)).response)
+        assert "payment-refunded" == problem(paid.enter(request(credential)).response)
 
     def test_refund_of_what_raised(self) -> None:
         """A handler that raises is a failure like any other; the payer is told that the money goes back."""
