@@ -12,7 +12,8 @@ from cyclopts import Parameter
 
 from flovia import entropy
 from flovia.cli.console import complain, console, members
-from flovia.cli.readable import readable_challenge, readable_credential, readable_receipt
+from flovia.cli.hitpay_form import from_body, from_header
+from flovia.cli.readable import readable_challenge, readable_credential, readable_receipt, readable_signed
 from flovia.core.challenge import Challenge, read_challenges
 from flovia.core.credential import Credential, format_credential, parse_credential
 from flovia.core.encoding import JsonValue, b64url_decode, loads_object
@@ -23,15 +24,15 @@ MAX_INPUT: Final = 1 << 20
 """Most characters that are read from standard input."""
 
 _FIELD: Final = re.compile(
-    r"^(?:[<>] )?(www-authenticate|(?:payment-)?authorization|payment-receipt)[ \t]*:[ \t]*(.*?)[ \t]*$",
+    r"^(?:[<>] )?(www-authenticate|(?:payment-)?authorization|payment-receipt|mpp-receipt)[ \t]*:[ \t]*(.*?)[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _STATUS: Final = re.compile(r"^(?:< )?HTTP/[0-9.]+ ([0-9]{3})\b", re.MULTILINE)
-_TOKEN: Final = re.compile(r"Payment +[A-Za-z0-9_-]+", re.IGNORECASE)
-
+_TOKEN: Final = re.compile(r"Payment +[A-Za-z0-9_.-]+", re.IGNORECASE)
+_SIGNED: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*").fullmatch
 
 _EXPECTED: Final = (
-    "expected a WWW-Authenticate, Authorization or Payment-Receipt value, a token, a problem document,"
+    "expected a WWW-Authenticate, Authorization, Payment-Receipt or mpp-receipt value, a token, a problem document,"
     " or a whole response (curl -si URL)"
 )
 
@@ -103,6 +104,8 @@ def findings(text: str, now: float) -> Iterator[Finding]:
         return
     if text.startswith("{"):
         yield from _problem(text)
+    elif _SIGNED(text):
+        yield _signed(text)
     elif _TOKEN.fullmatch(text):
         yield _credential(text)
     elif " " in text:
@@ -115,22 +118,29 @@ def _field(name: str, value: str, now: float) -> Iterator[Finding]:
     if name == "www-authenticate":
         yield from _challenges(value, now)
     elif name == "payment-receipt":
-        yield _receipt(value)
+        yield _signed(value) if _SIGNED(value) else _receipt(value)
+    elif name == "mpp-receipt":
+        yield _signed(value)
     elif value[:8].lower() == "payment " or ", payment " in value.lower():
         yield _credential(value)
 
 
 def _challenges(value: str, now: float) -> Iterator[Finding]:
+    for shown in from_header([value]):
+        yield Finding(kind="hitpay challenge", shown=shown)
     for found in read_challenges([value]):
         try:
             if isinstance(found, ParseError):
                 raise found
             yield Finding(kind="challenge", shown=readable_challenge(found, now))
         except ParseError as error:
-            yield Finding(kind="challenge", error=str(error))
+            if not any(from_header([value])):
+                yield Finding(kind="challenge", error=str(error))
 
 
 def _credential(value: str) -> Finding:
+    if _SIGNED(token := value.rpartition(" ")[2]):
+        return _signed(token)  # HitPay's saved wallets are paid with by the grant itself
     try:
         return Finding(kind="credential", shown=readable_credential(parse_credential(value)))
     except ParseError as error:
@@ -142,6 +152,14 @@ def _receipt(value: str) -> Finding:
         return Finding(kind="receipt", shown=readable_receipt(parse_receipt(value)))
     except ParseError as error:
         return Finding(kind="receipt", error=str(error))
+
+
+def _signed(token: str) -> Finding:
+    """A JWS: HitPay's receipts, and grants for saved wallets. The signature is neither checked nor shown."""
+    try:
+        return Finding(kind="signed token", shown=readable_signed(token))
+    except ParseError as error:
+        return Finding(kind="signed token", error=str(error))
 
 
 def _bare(token: str) -> Finding:
@@ -158,7 +176,10 @@ def _bare(token: str) -> Finding:
 
 
 def _problem(body: str) -> Iterator[Finding]:
-    """The problem details of a response's body, if it has any."""
+    """The problem details of a response's body, if it has any, or HitPay's own form of a 402."""
+    if (shown := from_body(body)) is not None:
+        yield Finding(kind="hitpay 402", shown=shown)
+        return
     try:
         found = loads_object(body.strip())
     except ParseError:

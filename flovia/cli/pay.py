@@ -11,8 +11,10 @@ import attrs
 from cyclopts import Parameter
 
 from flovia.cli.console import complain
+from flovia.cli.hitpay_form import WHAT_TO_DO, from_body, from_header, price_of
 from flovia.cli.pay_output import Outcome, Printer
 from flovia.cli.pay_wallets import DryRun, Progress, choose_wallet, wait_again
+from flovia.cli.wording import in_commands
 from flovia.client import (
     Budget,
     BudgetExceeded,
@@ -26,6 +28,7 @@ from flovia.client import (
     ReceiptRejected,
     Wallet,
 )
+from flovia.core.encoding import JsonValue
 
 if TYPE_CHECKING:
     import httpx
@@ -100,7 +103,8 @@ def pay(
             and body and redirects together, and until a paid answer is whole (that: at least 30 s).
         dry_run: say what would be paid, and pay nothing.
         as_json: one JSON object on standard output.
-        resume: present the credential kept under this reference again, once it is paid. Pays nothing.
+        resume: present the credential kept under this reference again, once it is paid. Pays nothing. With --data if
+            the body was too long to be kept, and --header for fields that are secrets, which are not kept.
         state: the folder for kept credentials; without it the user's own.
     """
     printer = Printer(as_json=as_json, state=state)
@@ -114,9 +118,11 @@ def pay(
             timeout_s=timeout,
         )
         if resume is not None:
-            if url is not None or dry_run or data is not None:
-                raise Misused("--resume takes a reference and nothing else: what to send is kept with it")
-            return run.resume(resume)
+            if url is not None or dry_run:
+                raise Misused(
+                    "--resume takes a reference, and what is not kept with it: --data if the body was long, --header"
+                )
+            return run.resume(resume, header, data)
         if url is None:
             raise Misused('what is to be fetched? flovia pay URL --budget "5.00 SGD"')
         if budget is None:
@@ -139,18 +145,21 @@ class _Run:
     wallet: Wallet
     pending: PendingFiles
     timeout_s: float
+    challenges: list[str] = attrs.field(factory=list[str])
+    """What the last 402 had in WWW-Authenticate: for one that no Payment challenge could be read of."""
 
     def pay(self, request: Request, budget: str) -> int:
         transport = self._transport(self.wallet, Budget(budget))
         return self._within(transport, lambda client: _send(client, request))
 
-    def resume(self, reference: str) -> int:
+    def resume(self, reference: str, header: tuple[str, ...], data: str | None) -> int:
+        headers, content = dict(_fields(header)), None if data is None else _content(data)
         # It pays nothing, so the smallest budget there is will do.
         transport = self._transport(self.wallet, Budget("1 JPY"))
 
         def again(client: "httpx.Client") -> "httpx.Response":
             wait_again(self.pending.load(reference), self.wallet)
-            return transport.resume(reference)
+            return transport.resume(reference, headers=headers, content=content)
 
         return self._within(transport, again)
 
@@ -160,12 +169,12 @@ class _Run:
         return self._within(transport, lambda client: _send(client, request), probe)
 
     def _transport(self, wallet: Wallet, budget: Budget) -> "PayingTransport":
+        from flovia.cli.pay_transport import Watched
         from flovia.client.httpx import PayingTransport
-        from flovia.deadline_transport import DeadlineTransport
 
         policy = Policy()
         # What is resumed has its own time; every other request says how much it has (bounded).
-        transport = DeadlineTransport(total_s=max(self.timeout_s, policy.paid_timeout_s))
+        transport = Watched(self.challenges, total_s=max(self.timeout_s, policy.paid_timeout_s))
         return PayingTransport(wallet, budget=budget, policy=policy, pending=self.pending, transport=transport)
 
     def _within(
@@ -193,6 +202,9 @@ class _Run:
         except OutcomeUnknown as error:
             return self._failed(UNKNOWN, error)
         except (PolicyViolation, BudgetExceeded) as error:
+            if (asked := next(from_header(self.challenges), None)) is not None and _unusable(error):
+                self.printer.failed(NOT_PAID, _hitpay_form(asked), reference=None)
+                return NOT_PAID
             return self._failed(NOT_ALLOWED, error)
         except PaymentDeclined as error:
             if probe is None or probe.found is None:
@@ -201,9 +213,8 @@ class _Run:
             return OK if probe.found.payable else NOT_PAID
         except ReceiptRejected as error:
             answer = error.answer
-            self.printer.answered(
-                Outcome(status=answer.status, body=answer.body, payment=answer.payment, error=str(error))
-            )
+            text = in_commands(str(error), error.reference)
+            self.printer.answered(Outcome(status=answer.status, body=answer.body, payment=answer.payment, error=text))
             return PAID_BUT
         except CannotResume as error:
             return self._failed(NO_ANSWER, error)
@@ -217,6 +228,9 @@ class _Run:
             # Its text may hold the URL, and that a secret. Where money may have moved, another error is raised.
             self.printer.failed(NO_ANSWER, f"no answer ({type(error).__name__}); nothing was paid", reference=None)
             return NO_ANSWER
+        if response.status_code == 402 and (asked := from_body(body.decode(errors="replace"))) is not None:
+            self.printer.failed(NOT_PAID, _hitpay_form(asked), reference=None)
+            return NOT_PAID
         if probe is not None:
             self.printer.free(response.status_code)
         else:
@@ -227,18 +241,33 @@ class _Run:
         hint = ""
         if isinstance(error, PolicyViolation) and error.rule == "wallet":
             hint = ". Perhaps another --wallet can"
-        self.printer.failed(status, str(error) + hint, reference=error.reference)
+        elif _unusable(error):
+            hint = ". To see all of it: curl -si URL | flovia inspect"
+        self.printer.failed(status, in_commands(str(error), error.reference) + hint, reference=error.reference)
         return status
 
 
-def _request(url: str, method: str | None, data: str | None, fields: tuple[str, ...]) -> Request:
+def _unusable(error: PaymentError) -> bool:
+    return isinstance(error, PolicyViolation) and error.rule == "challenge"
+
+
+def _hitpay_form(asked: dict[str, JsonValue]) -> str:
+    return f"the server asks for {price_of(asked)}, and nothing was paid: {WHAT_TO_DO}"
+
+
+def _fields(lines: tuple[str, ...]) -> list[tuple[str, str]]:
     headers: list[tuple[str, str]] = []
-    for field in fields:
+    for field in lines:
         name, colon, value = field.partition(":")
         if not colon or not name.strip():
             # Not the text itself: it may be a secret that was mistyped.
             raise Misused('--header takes "Name: value"')
         headers.append((name.strip(), value.strip()))
+    return headers
+
+
+def _request(url: str, method: str | None, data: str | None, fields: tuple[str, ...]) -> Request:
+    headers = _fields(fields)
     content = None if data is None else _content(data)
     if content is not None and not any(name.lower() == "content-type" for name, _ in headers):
         is_json = content.lstrip()[:1] in (b"{", b"[")

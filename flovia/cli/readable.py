@@ -6,10 +6,11 @@ of both only the names and lengths are shown.
 
 from collections.abc import Mapping, Sequence
 from math import ceil
+from typing import Final
 
 from flovia.core.challenge import Challenge, parse_expires
 from flovia.core.credential import Credential
-from flovia.core.encoding import JsonObject, JsonValue, decode_param
+from flovia.core.encoding import JsonObject, JsonValue, b64url_decode, decode_param, loads_object
 from flovia.core.errors import ParseError, WiringError
 from flovia.core.money import Price, check_amount
 from flovia.core.receipt import Receipt
@@ -80,6 +81,34 @@ def readable_receipt(receipt: Receipt) -> dict[str, JsonValue]:
     if receipt.extra:
         shown["extra"] = hidden(receipt.extra)
     return shown
+
+
+_CLAIMS: Final = frozenset(
+    {"iss", "aud", "iat", "nbf", "exp", "status", "method", "amount", "currency", "challenge_id", "charge_id"}
+    | {"payment_id", "payment_request_id", "paid_at", "payment_method", "reference"}
+    | {"max_amount_per_charge", "total_amount_cap", "max_uses", "usage_count"}
+)
+"""Claims that say what was paid, or may be. A saved method's id is none: who knows it can fetch the grant."""
+
+
+def readable_signed(token: str) -> dict[str, JsonValue]:
+    """What a compact JWS claims; only its length stands for the signature, without which nobody takes it.
+
+    Raises:
+        ParseError: not a JWS with JSON inside.
+    """
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise ParseError("a signed token has three parts with dots between them")
+    header, claims = (loads_object(b64url_decode(part)) for part in parts[:2])
+    return {
+        "verified": "no: this command checks no signature, anybody can have written it",
+        "typ": header.get("typ"),
+        "alg": header.get("alg"),
+        "kid": header.get("kid"),
+        "claims": {name: value if name in _CLAIMS else hidden(value) for name, value in claims.items()},
+        "signature": hidden(parts[2]),
+    }
 
 
 def hidden(value: JsonValue) -> JsonValue:

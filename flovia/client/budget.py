@@ -184,7 +184,7 @@ class Budget:
         if price.amount > left:
             raise BudgetExceeded(
                 f"{price} for {host} is more than the budget's {name} of {limit} allows"
-                f" ({max(left, 0)} base units are left): nothing was paid. Raise {name},"
+                f" ({_left(left, self.currency)}): nothing was paid. Raise {name},"
                 " wait for the window to pass, or do without",
                 limit=name,
                 needed=price.amount,
@@ -270,6 +270,10 @@ class Budget:
                 f"{self.path} holds a budget in {currency.upper()}, this one is in {self.currency.upper()}:"
                 " use one file per currency"
             )
+
+
+def _left(amount: int, currency: str) -> str:
+    return f"{Price(amount=amount, currency=currency)} is left" if amount > 0 else "nothing is left"
 
 
 def _price(amount: str | Price) -> Price:

@@ -132,13 +132,26 @@ def _checkout_page(d: Draft, request: PaymentRequest, note: str) -> Reply:
             parts.append(_button(f"{base}/decline", "Decline"))
             parts.append(_button(f"{base}/cancel", "Cancel"))
     elif state == "completed":
-        parts.append('<p role="status"><strong>Paid.</strong> Your agent can go on; you can close this page.</p>')
+        parts.append(f'<p role="status">{_paid_note(d, request)}</p>')
     else:
         parts.append(f'<p role="status">This payment request is {escape(state)}.</p>')
     parts.append(_rows(rows))
     if request.redirect_url and (link := _return_url(request, state)):
         parts.append(f'<p><a rel="noreferrer" href="{escape(link)}">Back to the merchant</a></p>')
     return _page(200, f"{state.capitalize()}: {total}", "\n".join(parts))
+
+
+def _paid_note(d: Draft, request: PaymentRequest) -> str:
+    """What a payer reads after paying. Late money buys nothing: the merchant has to give it back."""
+    charge = d.charges.get(request.charge or "")
+    if charge is not None and charge.state == "expired_paid":
+        return (
+            "<strong>Paid, too late.</strong> The time for this payment was over, so your agent gets nothing for it;"
+            " the merchant owes you a refund. You can close this page."
+        )
+    if charge is not None and charge.state == "refunded":
+        return "<strong>Given back.</strong> This payment was refunded, in full or in part; you can close this page."
+    return "<strong>Paid.</strong> Your agent can go on; you can close this page."
 
 
 def _state(d: Draft, request: PaymentRequest) -> tuple[str, bool]:

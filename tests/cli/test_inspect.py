@@ -144,6 +144,68 @@ def test_a_parameter_is_decoded() -> None:
     assert [("parameter", {"amount": "100", "currency": "usd"})] == shown(CHALLENGE.request)
 
 
+HITPAY = {
+    "amount": "1.00",
+    "currency": "sgd",
+    "description": "Forecast",
+    "methodDetails": {
+        "checkout_url": "http://127.0.0.1:4011/payment-request/@hitpay/1/checkout",
+        "expires_at": "2030-01-01T00:15:00Z",
+        "polling_url": "http://127.0.0.1:4010/v1/charges/mpp_ch_1",
+    },
+}
+BODY = json.dumps({"error": "payment_required", "challenge": HITPAY})
+
+
+def test_hitpays_own_402_is_explained(typed: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its header and its body, alone or in a response: what it asks, and that no other client can pay it."""
+    field = f'Payment method="hitpay", request="{encode_param(HITPAY)}"'
+    typed.write(f"HTTP/1.1 402 Payment Required\r\nwww-authenticate: {field}\r\n\r\n{BODY}")
+    typed.seek(0)
+    assert 0 == run(["inspect", "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert ["response", "hitpay challenge", "hitpay 402"] == [line["kind"] for line in lines]
+    for line in lines[1:]:
+        assert ("1.00 SGD", "Forecast") == (line["price"], line["description"])
+        assert "has not published what pays it" in line["note"]
+    assert [("hitpay 402", "1.00 SGD")] == [(kind, found["price"]) for kind, found in shown(BODY)]
+    ((_, odd),) = shown(json.dumps({"error": "payment_required", "mode": "x", "challenge": {"amount": 1}}))
+    assert ("x", 1, None, True) == (odd["mode"], odd["amount"], odd["currency"], "price" not in odd)
+    ((_, unknown),) = shown(json.dumps({"error": "payment_required", "challenge": {"amount": "1", "currency": "zzz"}}))
+    assert "price" not in unknown
+    for broken in (
+        'Payment method="hitpay"',
+        'Payment method="hitpay", request="!"',
+        'Payment method="x", request="e30"',
+    ):
+        assert ["challenge"] == [kind for kind, _ in shown(broken)]
+
+
+def jws(typ: str, **claims: JsonValue) -> str:
+    """A token that nobody signed."""
+    parts = ({"alg": "EdDSA", "typ": typ, "kid": "k1"}, claims)
+    return ".".join([*(encode_param(part) for part in parts), "dGVzdC1zaWduYXR1cmU"])
+
+
+def test_a_signed_receipt_is_shown_as_claims() -> None:
+    """Nothing is said to hold, and nothing that works as a secret is shown: no signature, no nonce, no method's id."""
+    token = jws("mpp-receipt+jwt", amount="1.00", currency="sgd", nonce="test-nonce", saved_method_id="mpp_spm_test")
+    for text in (token, f"mpp-receipt: {token}", f"Payment-Receipt: {token}", f"Authorization: Payment {token}"):
+        ((kind, found),) = shown(text)
+        assert "signed token" == kind
+        assert str(found["verified"]).startswith("no: ")
+        assert ("mpp-receipt+jwt", "EdDSA", "k1") == (found["typ"], found["alg"], found["kid"])
+        assert isinstance(claims := found["claims"], dict)
+        assert ("1.00", "sgd") == (claims["amount"], claims["currency"])
+        for secret in ("test-nonce", "mpp_spm_test", "dGVzdC1zaWduYXR1cmU", token):
+            assert secret not in json.dumps(found)
+    ((_, grant),) = shown(f"Payment {jws('mpp-spm+jwt', sub='mpp_spm_test', max_amount_per_charge='10.00')}")
+    assert "mpp_spm_test" not in json.dumps(grant)
+    for broken in ("a.b.c", "e30..x", "mpp-receipt: e30.e30"):
+        (finding,) = findings(broken, NOW)
+        assert ("signed token", True) == (finding.kind, finding.error is not None)
+
+
 @pytest.mark.parametrize(
     "text",
     ['Payment id="x"', "Payment !!!", "Payment abc", "hello", "", "www-authenticate: Bearer", "payment-receipt: eyJ"],
@@ -164,7 +226,10 @@ def test_what_was_expected_is_said(text: str, typed: io.StringIO, capsys: pytest
     typed.write(text)
     typed.seek(0)
     assert 1 == run(["inspect"])
-    assert "expected a WWW-Authenticate, Authorization or Payment-Receipt value, a token," in capsys.readouterr().err
+    assert (
+        "expected a WWW-Authenticate, Authorization, Payment-Receipt or mpp-receipt value, a token,"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_body_that_is_no_problem_is_left_alone() -> None:

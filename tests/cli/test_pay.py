@@ -15,6 +15,7 @@ import pytest
 from flovia.cli.app import run
 from flovia.cli.pay_wallets import Progress
 from flovia.client import PendingFiles
+from flovia.core.encoding import encode_param
 from tests.client.hitpay.conftest import Street, street
 from tests.client.server import Say, nobody_listens, sells, serving, unpaid
 from tests.patience import PROGRAM_S
@@ -225,6 +226,47 @@ def test_answers_that_cost_nothing(cli: Cli) -> None:
         done = cli(url, *SGD)
         assert (1, False) == (done.status, "test-secret" in done.err)
         assert 1 == cli(url, *SGD, "--dry-run").status
+
+
+@pytest.mark.parametrize("extra", [(), ("--dry-run",)])
+def test_hitpays_own_402_is_named_and_not_paid(extra: tuple[str, ...], cli: Cli) -> None:
+    """Exit 5, with what it asks and what to do, whether it has HitPay's header or none; nothing was paid."""
+    asked = {"amount": "1.00", "currency": "sgd", "methodDetails": {}}
+    body = json.dumps({"error": "payment_required", "challenge": asked}).encode()
+    header = f'Payment method="hitpay", request="{encode_param(asked)}"'
+    for answer in (unpaid(header, body=body), Say(status=402, body=body)):
+        with serving(lambda seen, answer=answer: answer) as server:
+            done = cli(server.url, *SGD, *extra)
+        assert (5, "") == (done.status, done.out)
+        assert "the server asks for 1.00 SGD, and nothing was paid: HitPay's own form of a 402" in done.err
+    with serving(lambda seen: unpaid('Payment id="x"')) as server:
+        done = cli(server.url, *SGD, *extra)
+    assert (4, True) == (done.status, "flovia inspect" in done.err)
+
+
+def test_errors_speak_of_commands(cli: Cli) -> None:
+    """Python calls are told as commands; a body that was too long to be kept is given again."""
+    wanted = b"x" * ((1 << 20) + 1)
+    answers = iter([Say(status=500), Say(status=500), *[Say(body=b"late")] * 2])
+    with serving(lambda seen: unpaid() if seen.credential is None else next(answers)) as server:
+        body = cli.state.parent / "body.txt"
+        body.write_bytes(wanted)
+        send = ("-d", f"@{body}", "-H", "Content-Type: text/plain", "-H", "X-Api-Key: test-key")
+        done = cli(server.url, "--budget", "5.00 SGD", "--wallet", "mock", *send)
+        (reference,) = cli.pending.references()
+        assert (3, True) == (done.status, f"flovia pay --resume {reference} sends the same one" in done.err)
+        done = cli("--resume", reference, "--wallet", "mock")
+        assert (1, True) == (done.status, f"flovia pay --resume {reference} --data @FILE" in done.err)
+        done = cli("--resume", reference, "--wallet", "mock", "-d", f"@{body}", "-H", "X-Api-Key: test-key")
+        assert 3 == done.status
+        done = cli("--resume", reference, "--wallet", "mock", "-d", f"@{body}", "-H", "X-Api-Key: test-key")
+        assert (0, "late") == (done.status, done.out)
+        assert (wanted, "test-key") == (server.seen[-1].body, server.seen[-1].header("x-api-key"))
+        done = cli(server.url, "--budget", "0.50 SGD", "--wallet", "mock")
+        assert "(0.50 SGD is left): nothing was paid. Raise --budget, or do without" in done.err
+    for said in (done.err, cli("--resume", "no/reference").err):
+        assert "error." not in said
+        assert "(reference" not in said
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,11 @@ def test_a_late_payer_can_still_pay() -> None:
     assert "Pay 1.00 SGD late" in page.text
     press(local, charge_id, "pay")
     assert "expired_paid" == local.state.charges[charge_id].state
+    after = checkout(local, charge_id)
+    assert "Paid, too late." in after.text
+    assert "can go on" not in after.text
+    local.api("POST /v1/refund", {"payment_id": local.state.charges[charge_id].payment, "amount": "1.00"}, key=KEY)
+    assert "Given back." in checkout(local, charge_id).text
 
 
 def test_an_ended_request_cannot_be_paid() -> None:

@@ -105,6 +105,7 @@ def _split(text: object) -> SplitResult | None:
 class Checkout:
     """What a person needs to pay, or to approve a saved wallet (``setup``).
 
+    ``limits``: what a setup asks to be allowed, for people, as the server says it; the page has the last word.
     ``url`` is where they do it: whoever has it can pay, so it is in no repr and belongs in no log. ``reference`` is
     what ``resume`` takes; ``expires_at`` in Unix seconds. ``description`` is a stranger's text, made printable.
     """
@@ -117,6 +118,7 @@ class Checkout:
     expires_at: float | None
     description: str | None = None
     setup: bool = False
+    limits: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -176,6 +178,25 @@ def check_money(challenge: Challenge, price: Price) -> None:
     if found != price.amount:
         said = f"{printable(str(decimal))} {price.currency.upper()}"
         raise Unpayable(f"the challenge contradicts itself: it asks {price}, and its amount_decimal is {said}")
+
+
+def asked_limits(members: JsonObject, currency: str) -> tuple[str, ...]:
+    """What a setup asks to be allowed, as its challenge says it: a line each, for people."""
+    found: list[str] = []
+    for name, words in (("max_amount_per_charge", "per charge"), ("total_amount_cap", "in total")):
+        text = members.get(name)
+        if isinstance(text, str):
+            try:
+                amount = Price(amount=to_base_units(text, currency), currency=currency)
+            except WiringError:
+                continue  # no amount: the page says it
+            found.append(f"at most {amount} {words}")
+    uses, until = members.get("max_uses"), members.get("valid_until")
+    if type(uses) is int and uses > 0:
+        found.append(f"at most {uses} charges")
+    if isinstance(until, str):
+        found.append(f"until {printable(until[:40])}")
+    return tuple(found)
 
 
 def charge_terms(challenge: Challenge, server: str, pins: Pins, price: Price) -> ChargeTerms:

@@ -5,7 +5,16 @@ from collections.abc import Callable
 import attrs
 
 from flovia.client.hitpay.grants import Grant, GrantFiles, GrantInfo
-from flovia.client.hitpay.pins import Checkout, Pins, Unpayable, check_money, details, identifier, is_saved
+from flovia.client.hitpay.pins import (
+    Checkout,
+    Pins,
+    Unpayable,
+    asked_limits,
+    check_money,
+    details,
+    identifier,
+    is_saved,
+)
 from flovia.client.hitpay.polling import Patience, Status, ask, wait_for
 from flovia.client.hitpay.receipts import verify
 from flovia.client.hitpay.terminal import show_in_terminal
@@ -171,6 +180,7 @@ class SavedMethodWallet:
                     expires_at=context.expires_at,
                     description=None if challenge.description is None else printable(challenge.description[:200]),
                     setup=True,
+                    limits=asked_limits(details(challenge), context.price.currency),
                 )
             )
         at = yield from now()

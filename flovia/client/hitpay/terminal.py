@@ -22,6 +22,8 @@ def checkout_text(checkout: Checkout, now: float) -> str:
     """What a person is shown. ``now``: Unix seconds."""
     verb = "Approve charges by" if checkout.setup else f"Pay {checkout.price} to"
     lines = [f"{verb} {checkout.origin}"]
+    if checkout.setup:
+        lines += [f"  {limit}" for limit in checkout.limits or ("within the limits that the page names",)]
     if checkout.description:
         lines.append(f"  it says: {checkout.description}")
     code = qr_text(checkout.url)

@@ -12,6 +12,7 @@ import attrs
 
 from flovia.core.challenge import format_expires
 from flovia.core.effects import Flow, now, recall, remember
+from flovia.core.encoding import JsonValue
 from flovia.core.errors import WiringError
 from flovia.core.http import HttpRequest
 from flovia.core.money import Price
@@ -72,6 +73,17 @@ class SavedMethods:
             to_hitpay(Price.parse(f"{self.total_amount_cap} {price.currency}"))
         if price.amount > most.amount:
             raise WiringError(f"a saved wallet is charged at most {most} at once, and the price is {price}")
+
+
+def _limits(setup: Setup) -> dict[str, JsonValue]:
+    """What a setup asks to be allowed, under the names of the grant's claims."""
+    asked: dict[str, JsonValue] = {
+        "max_amount_per_charge": setup.max_amount_per_charge,
+        "total_amount_cap": setup.total_amount_cap,
+        "max_uses": setup.max_uses,
+        "valid_until": setup.valid_until,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def customer_from_header(request: HttpRequest) -> str | None:
@@ -136,7 +148,9 @@ class SavedWallets:
             _log.warning("no saved method was set up: %s", down)
             raise Refusal("provider-unavailable", retry_after_s=down.retry_after_s) from None
         form = wire.form_of(quote.request, config)
-        request = wire.challenge_request(quote.price, created, description=quote.description, form=form, wallet=wallet)
+        request = wire.challenge_request(
+            quote.price, created, description=quote.description, form=form, wallet=wallet, limits=_limits(setup)
+        )
         return terms_for(config, request, created, quote.price, opaque={METHOD_ID: created.id, HASH: rh}, form=form)
 
     @staticmethod

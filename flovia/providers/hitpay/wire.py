@@ -5,6 +5,7 @@ makes some of them refuse the good ones beside it. HitPay's own body stands besi
 their place (``hitpay``) or not at all (``core``).
 """
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import attrs
@@ -55,10 +56,12 @@ def challenge_request(
     description: str | None,
     form: Form = "dual",
     wallet: str | None = None,
+    limits: Mapping[str, JsonValue] | None = None,
 ) -> JsonObject:
     """The challenge's ``request``: amounts in base units, and HitPay's decimal text beside it.
 
-    ``created``: the charge, or with ``wallet`` the setup; None for a silent charge nobody has to be shown.
+    ``created``: the charge, or with ``wallet`` the setup; None for a silent charge nobody has to be shown. ``limits``:
+    what a setup asks to be allowed, so that the agent can show it to whoever approves.
     """
     details: dict[str, JsonValue] = {"amount_decimal": to_hitpay(price), "exponent": str(exponent(price.currency))}
     external_id = None
@@ -66,6 +69,7 @@ def challenge_request(
         details["mode"] = SAVED
         if wallet:
             details["payment_method"] = wallet
+        details.update(limits or {})
     if created is not None:
         details["saved_method_id" if wallet is not None else "challenge_id"] = created.id
         details["checkout_url"] = created.checkout_url

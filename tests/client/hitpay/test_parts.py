@@ -18,6 +18,7 @@ from flovia.client import (
     Unconfirmed,
 )
 from flovia.client.hitpay import Checkout, GrantFiles, HitPayWallet, Pins, SavedMethodWallet, qr_text, show_in_terminal
+from flovia.client.hitpay.pins import asked_limits
 from flovia.client.hitpay.receipts import verify
 from flovia.client.hitpay.terminal import checkout_text
 from flovia.core.challenge import Challenge
@@ -352,3 +353,33 @@ def test_a_saved_wallet_is_not_charged_for_a_challenge_that_names_two_amounts(tm
         assert isinstance(verdict, Declined)
         assert "contradicts itself" in verdict.reason
     assert [] == shown
+
+
+def test_a_setup_says_what_is_agreed_to() -> None:
+    """Each limit that the challenge names, as money; what is none is left to the page."""
+    members: dict[str, JsonValue] = {"max_amount_per_charge": "10.00", "total_amount_cap": "50", "max_uses": 3}
+    members["valid_until"] = "2030-01-01T00:00:00Z"
+    assert (
+        "at most 10.00 SGD per charge",
+        "at most 50.00 SGD in total",
+        "at most 3 charges",
+        "until 2030-01-01T00:00:00Z",
+    ) == asked_limits(members, "sgd")
+    odd: dict[str, JsonValue] = {
+        "max_amount_per_charge": "0",
+        "total_amount_cap": 1,
+        "max_uses": True,
+        "valid_until": 1,
+    }
+    assert () == asked_limits(odd, "sgd")
+    shown = Checkout(
+        url="https://securecheckout.hit-pay.com/setup/1",
+        reference="test",
+        origin=SERVER,
+        price=SGD,
+        charge_id="mpp_spm_1",
+        expires_at=None,
+        setup=True,
+    )
+    assert "within the limits that the page names" in checkout_text(shown, 0.0)
+    assert "  at most 1\n" in checkout_text(attrs.evolve(shown, limits=("at most 1",)), 0.0)

@@ -21,6 +21,7 @@ from flovia.client import (
 )
 from flovia.client.hitpay import Checkout, GrantFiles, HitPayWallet, Pins, SavedMethodWallet
 from flovia.client.hitpay.grants import Grant, GrantInfo
+from flovia.client.hitpay.terminal import checkout_text
 from flovia.core.errors import WiringError
 from flovia.core.money import Price
 from flovia.sandbox import Sandbox, serving
@@ -51,6 +52,8 @@ def wallet(market: Market, folder: Path, verb: str = "approve", **more: object) 
 
     def act(shown: Checkout) -> None:
         assert shown.setup
+        assert shown.limits
+        assert "at most" in checkout_text(shown, 0.0)
         if verb:
             market.sandbox.saved_method(shown.charge_id, verb)
 

@@ -1,0 +1,30 @@
+"""What the library says, for somebody at a terminal: its errors name Python calls, here they name commands."""
+
+import re
+from typing import Final
+
+_RESUME: Final = re.compile(r"resume\(reference(, content=…)?\)")
+_PHRASES: Final = (
+    ("pass error.reference, or one of PendingFiles.references()", "it is in the line that says what to resume"),
+    ("the answer is in error.answer", "the answer is printed"),
+    (
+        'Take it up with the server\'s operator; with Policy(receipts="note") such an answer comes as any other',
+        "Take it up with the server's operator",
+    ),
+    ("Raise limit, wait for the window to pass, or do without", "Raise --budget, or do without"),
+    ("; use one budget per currency", ""),
+    (". Add it to Policy(origins=…) if it should be paid", ""),
+    (". Call it directly, or name it in Policy(origins=…)", ". Give the address it led to"),
+    ("name another with PendingFiles(folder)", "name another with --state"),
+)
+
+
+def in_commands(text: str, reference: str | None) -> str:
+    """The text of an error of :mod:`flovia.client`. ``reference``: the credential's, if one is kept."""
+    for python, words in _PHRASES:
+        text = text.replace(python, words)
+
+    def command(found: re.Match[str]) -> str:
+        return f"flovia pay --resume {reference or 'REFERENCE'}{' --data @FILE' if found[1] else ''}"
+
+    return _RESUME.sub(command, text)
