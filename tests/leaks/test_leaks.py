@@ -22,7 +22,7 @@ SECRET = "test-secret-that-is-planted-0001"
 PARTS = (b'{"alg":"none"}', b'{"sub":"mpp_spm_demo0001"}', b"a test's signature")
 
 # Each of these shows the secret of its keyring, and nothing else is wrong with it.
-PLANTED = '''
+PLANTED = """
 import logging, sqlite3, subprocess, sys
 import attrs, pytest
 from flovia.core import binding, errors, passage, provider, refund
@@ -85,9 +85,9 @@ def server():
 
 def test_z_what_a_module_shares(server):
     pass
-'''
+"""
 
-CLEAN = '''
+CLEAN = """
 import logging
 from flovia.core import binding, errors, provider
 
@@ -99,7 +99,7 @@ def test_nothing():
 def test_allowed():
     binding.Keyring(["test-secret-that-is-planted-0001"])
     print("test-secret-that-is-planted-0001")
-'''
+"""
 
 
 def run(folder: Path, source: str, *options: str) -> tuple[int, str]:
@@ -177,7 +177,7 @@ def test_known_values() -> None:
         known.add("secret", value)
     assert 3 == len(known)
     for text, expected in (
-        (f"xtest-secret-that-is-planted-0001y", 1),
+        ("xtest-secret-that-is-planted-0001y", 1),
         ("salt=test_salt;", 1),
         ("test_salt_rotated", 0),
         ("<a test secret with spaces>", 1),
