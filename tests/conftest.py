@@ -22,6 +22,9 @@ hypothesis.settings.register_profile("dev", patient, max_examples=50)
 hypothesis.settings.register_profile("ci", patient, max_examples=200, derandomize=True, database=None, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
+# Everything that any test produces is searched for secrets.
+pytest_plugins = ["tests.leaks.plugin"]
+
 be_patient()
 
 PACKAGE = Path(next(iter(flovia.__path__))).resolve()

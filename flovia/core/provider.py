@@ -35,7 +35,7 @@ class Quote:
     description: str | None
     realm: str
     request: HttpRequest
-    nonce: str
+    nonce: str = attrs.field(repr=False)
     expires_at: float
     client: str = ""
 
@@ -67,12 +67,12 @@ class Terms:
     ``handle_kept_s`` seconds, for credentials that name nothing else (:class:`AdoptingProvider`).
     """
 
-    request: JsonObject
-    opaque: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    request: JsonObject = attrs.field(repr=False)
+    opaque: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
     expires_at: float | None = None
     own_expiry: bool = False
     headers: tuple[tuple[str, str], ...] = ()
-    body: JsonObject = attrs.field(factory=dict[str, JsonValue])
+    body: JsonObject = attrs.field(factory=dict[str, JsonValue], repr=False)
     look: Look | None = attrs.field(default=None, repr=False)
     handle: str | None = None
     handle_kept_s: float = 0.0

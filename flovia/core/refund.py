@@ -22,7 +22,7 @@ class RefundOrder:
     amount: int
     paid: int
     currency: str
-    nonce: str
+    nonce: str = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -80,6 +80,6 @@ def _find_paid(proof: str, ledger: LedgerVerbs | None) -> Flow[PaidView | None]:
 
 
 def _is_sane(back: PaidBack) -> bool:
-    texts: tuple[object, ...] = (back.reference, back.currency)
+    texts = (cast("object", back.reference), cast("object", back.currency))
     named = all(isinstance(text, str) and text for text in texts)
     return named and (back.amount is None or (type(back.amount) is int and back.amount > 0))

@@ -26,6 +26,8 @@ SHOWN: Final = frozenset(
 """Members that are no secret and no personal data."""
 
 _KEY: Final = re.compile(r"test_[^/]*")
+# Whoever has the address of a page can pay there, or bind a wallet.
+_PAGE: Final = re.compile(r"(?<=/payment-request/)@[^/]+/[^/]+|(?<=/setup/)[^/]+")
 _LONGEST: Final = 200
 
 
@@ -58,7 +60,7 @@ def call_entry(d: Draft, call: Call, route: str, reply: Reply) -> Entry:
         at=d.now,
         kind="call",
         where=call.side,
-        what=f"{call.http_method} {_KEY.sub('(masked)', call.path)}"[:_LONGEST],
+        what=f"{call.http_method} {_PAGE.sub('(masked)', _KEY.sub('(masked)', call.path))}"[:_LONGEST],
         route=route,
         status=0 if reply.ending != "sent" else reply.status,
         sent=masked(call.body, call.header("content-type") or ""),

@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from contextlib import closing
 from typing import ClassVar
 
 import pytest
@@ -10,11 +11,12 @@ import pytest
 import flovia
 from flovia import runtime
 from flovia.core.encoding import b64url_decode
-from flovia.insights.join import join
+from flovia.insights.join import JoinedEvent, join
 from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.opening import open_ledger
 from flovia.signed import Jwks, ReceiptClaims
 from tests.e2e.hitpay.conftest import Site, Start, challenge_of, code, ident, token
+from tests.patience import eventually
 
 EMAIL = "buyer@example.test"
 
@@ -309,15 +311,14 @@ def test_refunded_in_the_dashboard_and_no_webhook_came(site: Site) -> None:
         assert (403, "payment-refunded") == code(response)
         assert "www-authenticate" not in response.headers
     assert 1 == site.calls("B1")
-    found = open_ledger(site.ledger)
-    try:
-        (mine,) = (
-            one
-            for one in join(event for _, event in found.read_events(limit=10_000))
-            if one.challenge_id == challenge.id
-        )
-    finally:
-        found.close()
+    with closing(open_ledger(site.ledger)) as ledger:
+
+        def attempt() -> JoinedEvent:
+            events = [event for _, event in ledger.read_events(limit=100_000)]
+            return next(one for one in join(events) if one.challenge_id == challenge.id)
+
+        # The end of a request that brought no money is written in the background.
+        mine = eventually(attempt, lambda one: one.response_status is not None)
     assert ("payment refunded", 100, 403) == (mine.insight, mine.refunded, mine.response_status)
     assert ident(challenge) == mine.payment_id
 

@@ -1,0 +1,26 @@
+"""Where a secret may be seen, and why: by the beginning of a test's id, the kinds that it may show.
+
+Each entry is a place where showing the thing is the feature. Kinds are those of :mod:`tests.leaks.search` and
+:mod:`tests.leaks.spies`; ``*`` is all of them.
+"""
+
+from typing import Final
+
+_PAGE: Final = frozenset({"page"})
+_SHELL: Final = frozenset({"credential", "receipt", "jws", "page", "address"})
+
+ALLOWED: Final[dict[str, tuple[frozenset[str], str]]] = {
+    "tests/cli/test_inspect.py::test_a_mock_payment_pays_the_challenge": (
+        frozenset({"credential"}),
+        "flovia inspect --mock-payment prints a credential: that is what it is for",
+    ),
+    "tests/cli/test_pay.py::": (_PAGE, "flovia pay shows the person where to pay"),
+    "tests/client/hitpay/": (_PAGE, "the wallet shows the person where to pay, in the terminal or by a callback"),
+    "tests/e2e/test_agent_pays_hitpay.py": (_PAGE, "flovia pay shows the person where to pay"),
+    "tests/e2e/browser/": (_PAGE, "the agent that waits for the person shows where to pay"),
+    "tests/docs/test_snippets.py": (
+        _SHELL,
+        "the pages' own commands show what a reader sees: curl -i, a credential",
+    ),
+    "tests/interop/": (_SHELL, "foreign clients and servers print what they get; they are asked for it"),
+}
