@@ -81,6 +81,11 @@ def test_every_module_of_the_tree_is_in_the_wheel(wheel: zipfile.ZipFile) -> Non
     assert sorted(tree) == sorted(name for name in wheel.namelist() if name.endswith(".py"))
 
 
+def test_the_schema_of_events_ships(wheel: zipfile.ZipFile) -> None:
+    """Who receives exported events finds their JSON Schema in the package."""
+    assert "flovia/export/event-1.schema.json" in wheel.namelist()
+
+
 @pytest.mark.parametrize("package", ["flovia", *ADAPTERS])
 def test_every_package_is_typed(wheel: zipfile.ZipFile, package: str) -> None:
     """Each package carries the marker that lets type checkers read its annotations (PEP 561)."""

@@ -25,7 +25,7 @@ import attrs
 
 from flovia.export import Exporter, SinkError, open_sink
 from flovia.ledger.opening import open_ledger
-from flovia.ledger.sinks import with_sinks
+from flovia.ledger.sinks import SinkLedger, with_sinks
 from tests.export.broker import Broker, broker
 from tests.export.endpoint import endpoint
 from tests.export.world import WEBHOOK_SECRET, ids, rows
@@ -140,8 +140,13 @@ def campaign(kind: str, kills: int, seed: int, folder: Path) -> Told:
         for turn in range(kills):
             ledger.append(rows(A_TURN, turn * A_TURN))
             ledger.flush()
+            before = reached(ledger)
             pid = start()
-            time.sleep(chance.uniform(0.0, 0.25))
+            if chance.random() < 0.8:  # in the middle of its work: it has recorded a batch, and has more
+                eventually(lambda: reached(ledger), lambda now, then=before: now > then, every_s=0.001)
+                time.sleep(chance.uniform(0.0, 0.02))
+            else:  # at any instant, from its first on
+                time.sleep(chance.uniform(0.0, 0.25))
             if server is not None and turn % 5 == 4:
                 server.kill()
                 server.start()
@@ -164,6 +169,11 @@ def campaign(kind: str, kills: int, seed: int, folder: Path) -> Told:
         assert kind != "nats" or len(found) == len(wanted), "JetStream kept an event twice"
     again = len(found) - len(wanted)
     return Told(sink=kind, kills=kills + pauses, pauses=pauses, restarts=restarts, events=len(wanted), again=again)
+
+
+def reached(ledger: SinkLedger) -> int:
+    """How far the sink is."""
+    return next((view.position for view in ledger.find_sinks()), 0)
 
 
 def finish(exporter: Exporter) -> None:
