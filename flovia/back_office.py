@@ -112,7 +112,8 @@ class BackOffice:
     def refunds_due(self, limit: int = 1000) -> list[RefundDue]:
         """The payments whose refund is due, oldest first: money that came too late, twice, or below today's price.
 
-        Refunds that were begun and whose outcome is unknown are among them.
+        With ``Delivery(on_failure="refund")`` also those whose answer failed. Refunds that were begun and whose
+        outcome is unknown are among them.
 
         Raises:
             LedgerError: the ledger does not answer.

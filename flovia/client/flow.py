@@ -71,6 +71,12 @@ CREDENTIAL_FIELDS: Final = ("Authorization", "Payment-Authorization")
 UNPAYABLE: Final = frozenset({"HEAD", "OPTIONS", "TRACE"})
 """Their 402 is handed on: it says what a GET would cost, and paying for it would deliver nothing."""
 
+_OVER: Final = {
+    "refund-due": "it is to give the money back. Do not pay again before it has",
+    "delivery-final": "there the payment is for the attempt: the same credential gets no other",
+}
+"""What a server of ours says that took a payment and will not deliver for it any more."""
+
 RECONNECT_S: Final = (0.05, 0.5)
 """Seconds to wait after a lost connection before the same credential goes out on another one; then it is enough.
 
@@ -362,7 +368,11 @@ def _present(
     With ``once`` the server's word that it is not paid yet is final too, and the result None.
     """
     reference = pending.reference
-    send = Send(add=((pending.field, pending.credential or ""),), paid=True)
+    add = [(pending.field, pending.credential or "")]
+    if policy.idempotency_key and ask.headers.get("idempotency-key") is None:
+        # The same for all tries of this payment, and for resuming it: an answer that got lost can be had again.
+        add.append(("Idempotency-Key", f'"{reference}"'))
+    send = Send(add=tuple(add), paid=True)
     started: float = yield Now()
     tries = lost = 0
     while True:
@@ -431,6 +441,11 @@ def _unknown(
             f"{ask.origin} {what}{named}: it took the payment, but its answer failed. Do not pay again: the"
             f" credential is kept as {reference}, resume(reference) fetches the answer with it. If that keeps"
             " failing, take it up with the server's operator"
+        )
+    elif problem.known and problem.code in _OVER:
+        text = (
+            f"{ask.origin} {what}{named}: it took the payment, its answer failed, and {_OVER[problem.code]}. The"
+            f" credential is kept as {reference}; take it up with the server's operator if that is wrong"
         )
     else:
         text = (

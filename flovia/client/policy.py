@@ -89,6 +89,8 @@ class Policy:
     the answer in it, ``require`` also if there is none or nobody can say, ``note`` never (see ``payment_info``).
     ``paid_timeout_s``: a paid request may take at least this long to be answered, whatever shorter read
     time-out the HTTP client has: giving up early would leave the outcome unknown.
+    ``idempotency_key``: send an ``Idempotency-Key`` with the credential, one for each payment, unless the request has
+    one of its own: a server that keeps its answers gives one that got lost again.
     """
 
     origins: frozenset[str] | None = attrs.field(default=None, converter=_origins)
@@ -98,6 +100,7 @@ class Policy:
     max_tries: int = 10
     paid_timeout_s: float = 30.0
     receipts: Receipts = "check"
+    idempotency_key: bool = True
 
     def __attrs_post_init__(self) -> None:
         if self.receipts not in get_args(Receipts):

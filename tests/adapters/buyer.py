@@ -127,8 +127,8 @@ class Buyer:
         credential = payment(unpaid)
         return credential, self.ask(path, [credential], method=method, body=body)
 
-    def again(self, path: str, credential: Field, *, method: str = "GET", body: bytes | None = None) -> Answer:
+    def again(self, path: str, *fields: Field, method: str = "GET", body: bytes | None = None) -> Answer:
         """Use a credential once more, when the server has noted how the last delivery ended."""
         return eventually(
-            lambda: self.ask(path, [credential], method=method, body=body), lambda answer: answer.status != 409
+            lambda: self.ask(path, list(fields), method=method, body=body), lambda answer: answer.status != 409
         )

@@ -24,6 +24,7 @@ from tests.adapters.asgi_harness import (
     make_scope,
     new_flovia,
     paying,
+    redeem,
     serve,
     state,
 )
@@ -472,3 +473,69 @@ async def test_a_body_announced_too_large_is_not_waited_for() -> None:
     with anyio.fail_after(PATIENT_S):
         await serve(guarded, scope, server)
     assert 413 == server.answer.status
+
+
+# --- stored answers ----------------------------------------------------------------------------------------
+
+KEY = ("idempotency-key", "key-1")
+
+
+async def test_s41_an_answer_comes_again() -> None:
+    """Whatever pieces it was sent in, and though the app changes its mind about it: as it went out (S41)."""
+    flo = new_flovia()
+    calls: list[int] = []
+
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        calls.append(1)
+        fields = [(b"X-Call", b"%d" % len(calls)), (b"set-cookie", b"session=test")]
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        for piece in (b"one", b"", b"two"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded, headers=[KEY])
+    sent = await redeem(guarded, unpaid, headers=[KEY])
+    again = await redeem(guarded, unpaid, headers=[KEY])
+    assert b"onetwo" == sent.body == again.body
+    assert [pair for pair in sent.headers if pair[0] != "set-cookie"] == list(again.headers)
+    assert [1] == calls
+    assert 1 == event_types(flo).count("payment.delivered")
+    assert 1 == event_types(flo).count("payment.replayed")
+
+
+@pytest.mark.parametrize("kind", ["http.response.pathsend", "http.response.zerocopysend", "trailers"])
+async def test_what_is_not_seen_is_not_kept(kind: str) -> None:
+    """A file that the server sends by itself, and an answer with trailers, pass and are not kept."""
+    flo = new_flovia()
+
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": kind == "trailers"})
+        if kind != "trailers":
+            await send({"type": kind, "path": "/a/file"})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded, headers=[KEY])
+    assert 200 == (await redeem(guarded, unpaid, headers=[KEY])).status
+    assert "invalid-challenge" == (await redeem(guarded, unpaid, headers=[KEY])).problem
+
+
+async def test_an_answer_that_was_cut_off_is_not_kept() -> None:
+    """Half an answer is no answer: the handler runs again, and what it delivers then is kept."""
+    flo = new_flovia()
+    fails = [True, False]
+
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        if fails.pop(0):
+            raise ZeroDivisionError
+        await send({"type": "http.response.body", "body": b" and half"})
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded, headers=[KEY])
+    with pytest.raises(ZeroDivisionError):
+        await serve(guarded, make_scope(**paying(unpaid, headers=[KEY])), Server())
+    bodies = [(await redeem(guarded, unpaid, headers=[KEY])).body for _ in range(2)]
+    assert [b"half and half"] * 2 == bodies

@@ -491,3 +491,39 @@ async def test_free_routes_cost_nothing_and_change_nothing() -> None:
     assert (500, b"Internal Server Error") == (server.answer.status, server.answer.body)
     assert [] == event_types(shop.flo)
     assert 200 == (await buy(shop.app)).status
+
+
+# --- stored answers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("generator", [False, True])
+async def test_s41_middleware_does_not_change_what_comes_again(generator: bool) -> None:
+    """An answer comes again as it left the app the first time, whatever middleware would make of it now (S41)."""
+    shop = Shop()
+    calls: list[int] = []
+
+    async def stream() -> AsyncIterator[bytes]:
+        calls.append(1)
+        yield b"x" * 600
+        yield b"y" * 600
+
+    async def view() -> Response:
+        calls.append(1)
+        return PlainTextResponse("x" * 1200, headers={"Set-Cookie": "session=test"})
+
+    async def stamp(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        response.headers.append("x-stamp", f"{len(calls)}")
+        return response
+
+    shop.app.add_middleware(BaseHTTPMiddleware, dispatch=stamp)
+    shop.app.add_middleware(GZipMiddleware, minimum_size=100)
+    shop.sell(stream if generator else view, **({"response_class": StreamingResponse} if generator else {}))
+    fields = [("idempotency-key", "key-1"), ("accept-encoding", "gzip")]
+    unpaid = await ask(shop.app, headers=fields)
+    sent = await redeem(shop.app, unpaid, headers=fields)
+    again = await redeem(shop.app, unpaid, headers=fields)
+    assert sent.status == 200
+    assert sent.body == again.body
+    assert sorted(pair for pair in sent.headers if pair[0] != "set-cookie") == sorted(again.headers)
+    assert [1] == calls

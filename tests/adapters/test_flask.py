@@ -453,3 +453,19 @@ def test_problem_bodies_are_json() -> None:
     response = app.test_client().get("/paid")
     assert "application/problem+json" == response.headers["Content-Type"]
     assert "https://paymentauth.org/problems/payment-required" == json.loads(response.data)["type"]
+
+
+def test_s41_hooks_do_not_change_what_comes_again(buyer: Buyer) -> None:
+    """An answer comes again as it left the app the first time: ``after_request`` functions had their say then (S41)."""
+    key: Field = ("Idempotency-Key", "key-1")
+    path = "/tuple?hook-replaces=1"
+    credential = payment(buyer.ask(path))
+    sent = buyer.ask(path, [credential, key])
+    assert b"wrapped" in sent.body
+    again = buyer.again(path, credential, key)
+    assert sent.body == again.body
+    mine = {"content-type", "content-length", "payment-receipt", "cache-control", "x-hook"}
+    first, second = (
+        [(name.lower(), value) for name, value in answer.headers if name.lower() in mine] for answer in (sent, again)
+    )
+    assert first == second

@@ -328,3 +328,46 @@ def test_wrong_calls_say_what_to_write() -> None:
         flovia_wsgi.paid(streaming, gate)  # type: ignore[call-overload]  # what the test is about
     with pytest.raises(flovia.WiringError, match="not both"):
         flovia_wsgi.paid(gate, streaming, price="1.00 USD")  # type: ignore[call-overload]  # what the test is about
+
+
+# --- stored answers ------------------------------------------------------------------------------------------
+
+KEY: Field = ("Idempotency-Key", '"key-1"')
+
+
+def test_s41_an_answer_comes_again() -> None:
+    """Whether it was written, returned or both: as it went out, but for the cookie (S41)."""
+    calls: list[int] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        calls.append(1)
+        write = start_response("200 OK", [("X-Call", str(len(calls))), ("Set-Cookie", "session=test")])
+        write(b"written, ")
+        write(b"")
+        return [b"", b"returned, ", b"done"]
+
+    client = Client(flovia_wsgi.paid(new_flovia().paid_api(), app))
+    paid = client.pay()
+    sent, again = (client.ask(request("/paid", paid, KEY)) for _ in range(2))
+    assert b"written, returned, done" == sent.body == again.body
+    assert [(n.lower(), v) for n, v in sent.headers if n != "Set-Cookie"] == list(again.headers)
+    assert [1] == calls
+
+
+def test_a_page_in_place_of_an_answer_is_kept_where_it_is_the_delivery() -> None:
+    """A handler that raises, and one that answers 402: the problem that was sent comes again."""
+
+    def raises(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        raise ZeroDivisionError
+
+    def asks(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("402 Payment Required", [])
+        return [b"pay me"]
+
+    policy = flovia.Delivery(on_failure="keep")
+    for app in (raises, asks):
+        client = Client(flovia_wsgi.paid(new_flovia().paid_api(delivery=policy), app))
+        paid = client.pay()
+        sent, again = (client.ask(request("/paid", paid, KEY)) for _ in range(2))
+        assert (500, "delivery-final") == (sent.status, sent.problem)
+        assert sent == again

@@ -144,7 +144,8 @@ def test_the_order_is_what_makes_it_safe() -> None:
     sent = feed.steps[-1]
     while not isinstance(sent, Send):
         sent = feed.steps.pop()
-    assert (((after.field, after.credential),), True) == (sent.add, sent.paid)
+    key = ("Idempotency-Key", f'"{REFERENCE}"')
+    assert (((after.field, after.credential), key), True) == (sent.add, sent.paid)
     assert answer.complete
     assert answer.payment is not None
     assert (REFERENCE, 1, False) == (answer.payment.reference, answer.payment.tries, answer.payment.resumed)
@@ -323,6 +324,30 @@ def test_c14_a_time_out_is_not_tried_again() -> None:
     with pytest.raises(OutcomeUnknown, match="ReadTimeout"):
         pay(feed)
     assert [] == waits(feed)
+
+
+def test_s41_an_idempotency_key_of_the_program_stays() -> None:
+    """S41: a request that has a key of its own keeps it; with the policy's word none is sent."""
+    own = attrs.evolve(ask(), headers=Headers.of([("idempotency-key", "mine")]))
+    for request, policy in ((own, Policy()), (ask(), Policy(idempotency_key=False))):
+        feed = Feed(asks(), head(200))
+        pay(feed, request, policy=policy)
+        (sent,) = [step for step in feed.steps if isinstance(step, Send) and step.paid]
+        assert ["Authorization"] == [name for name, _ in sent.add]
+
+
+@pytest.mark.parametrize(("code", "words"), [("refund-due", "give the money back"), ("delivery-final", "the attempt")])
+def test_a_server_that_will_not_deliver_any_more(code: str, words: str) -> None:
+    """It says what becomes of the money, and so does the error."""
+
+    class Explains(Feed):
+        def answer(self, step: Step) -> object:
+            answer = super().answer(step)
+            return json.dumps({"type": f"urn:flovia:problem:{code}"}).encode() if isinstance(step, ReadBody) else answer
+
+    with pytest.raises(OutcomeUnknown, match=words) as caught:
+        pay(Explains(asks(), head(500)))
+    assert (code, True, REFERENCE) == (caught.value.problem, caught.value.may_have_paid, caught.value.reference)
 
 
 def test_a_refusal_after_a_lost_connection_says_so() -> None:

@@ -15,6 +15,7 @@ from typing import Final
 import attrs
 
 from flovia import settings
+from flovia.core.delivery import DECISIONS, FAILURES
 from flovia.core.events import EVENT_TYPES, Event
 from flovia.core.exchange import EXCHANGE, PAYMENT, diagram
 from flovia.core.limiter import Rate
@@ -45,6 +46,16 @@ def problems() -> str:
     """Every problem type: status, type, what it tells the payer."""
     rows = [f"| {problem.status} | `{problem.type}` | {problem.detail} |" for problem in PROBLEMS.values()]
     return "\n".join(["| status | type | what it tells the payer |", "| --- | --- | --- |", *rows])
+
+
+def deliveries() -> str:
+    """What becomes of a payment, by how its request was answered and by the route's policy."""
+    policies = list(FAILURES)
+    rows = [
+        f"| {answered} | {' | '.join(ends[policy] for policy in policies)} |" for answered, ends in DECISIONS.items()
+    ]
+    head = "| the answer | " + " | ".join(f"`{policy}`" for policy in policies) + " |"
+    return "\n".join([head, "| --- | --- | --- | --- |", *rows])
 
 
 def variables() -> str:
@@ -151,6 +162,7 @@ DRAWN: Final[Mapping[str, Callable[[], str]]] = {
     "hitpay-wallets": hitpay_wallets,
     "insights": insights,
     "payment": payment,
+    "deliveries": deliveries,
     "problems": problems,
     "third-party-provider": third_party_provider,
     "variables": variables,
