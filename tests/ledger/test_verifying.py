@@ -86,7 +86,7 @@ def test_a_used_ledger(used: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None
     """Nothing is wrong with it, whatever the size of the pages."""
     counts = Counts()
     assert [] == list(verify(used.database, counts))
-    assert (10, 8, 4) == (counts.payments, counts.proofs, counts.refunds)
+    assert (9, 8, 4) == (counts.payments, counts.proofs, counts.refunds)
     assert counts.events > 10
     monkeypatch.setattr(verifying, "PAGE", 2)
     assert [] == list(verify(used.database))
