@@ -132,7 +132,7 @@ class Flovia(BackOffice):
         realm: the protection space in challenges.
         public_origin: ``https://api.example.com``, as clients see it.
         limit: rates per client and in total, see :class:`Limit`.
-        retention: how long events and finished payments are kept, see :class:`flovia.Retention`.
+        retention: how long events and finished payments are kept, see :class:`flovia.core.retention.Retention`.
         hash_payers: name payers and workflows in events by keyed hashes only.
         client_of: who counts as one client for the limits; default: the peer's address. Behind a proxy, return
             the address that your proxy vouches for.

@@ -5,10 +5,11 @@ In batches, so that paid requests go on meanwhile, and as often as one likes: wh
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 import attrs
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import and_, bindparam, or_, select, update
 
 from flovia.ledger.sql_schema import DEAD_LETTERS, EVENTS, PAYMENTS
 
@@ -49,14 +50,15 @@ def forget(database: "Database", names: Collection[str], hide: Callable[[str], s
         inside = (EVENTS.c.position > start, EVENTS.c.position <= start + WINDOW)
         found = select(EVENTS.c.request_id, EVENTS.c.challenge_id).where(*inside, EVENTS.c.payer.in_(names))
         rows = database.query(found.distinct(), {})
-        requests = sorted({str(request) for request, _ in rows})
+        requests = {str(request) for request, _ in rows}
         challenges = sorted({str(challenge) for _, challenge in rows if challenge is not None})
-        for at in range(0, max(len(requests), len(challenges)), BATCH):
-            events += database.call(
-                lambda some=requests[at : at + BATCH], more=challenges[at : at + BATCH]: _events(
-                    database, names, some, more, hide
-                )
-            )
+        for at in range(0, len(challenges), BATCH):
+            # Also the request that was asked to pay: it is the same agent's.
+            asked = select(EVENTS.c.request_id).where(EVENTS.c.challenge_id.in_(challenges[at : at + BATCH]))
+            requests |= {str(row[0]) for row in database.query(asked.distinct(), {})}
+        ordered = sorted(requests)
+        for at in range(0, len(ordered), BATCH):
+            events += database.call(partial(_events, database, names, ordered[at : at + BATCH], hide))
     return Forgotten(events=events, payments=_records(database, names), dead_letters=_dead(database, names))
 
 
@@ -64,13 +66,11 @@ def _events(
     database: "Database",
     names: Collection[str],
     requests: Sequence[str],
-    challenges: Sequence[str],
     hide: Callable[[str], str] | None,
 ) -> int:
-    """Of these requests and challenges, also where only the workflow is known, as before the payment."""
-    theirs = or_(EVENTS.c.request_id.in_(requests), EVENTS.c.challenge_id.in_(challenges))
+    """Of these requests, also where only the workflow is known, as before the payment."""
     # Another payer may have used the same request id.
-    theirs = theirs & or_(EVENTS.c.payer.is_(None), EVENTS.c.payer.in_(names))
+    theirs = and_(EVENTS.c.request_id.in_(requests), or_(EVENTS.c.payer.is_(None), EVENTS.c.payer.in_(names)))
     changed = 0
     with database.write() as connection:
         if hide is None:

@@ -57,7 +57,7 @@ class History:
     """One payment, or all that an id stands for.
 
     ``payments``: rows as they stand, that of the challenge and those of late money. ``proofs``: used for ever.
-    ``events``: in the order in which they were written.
+    ``events``: in the order of time.
     """
 
     challenge_ids: tuple[str, ...]
@@ -97,7 +97,7 @@ def look_up(database: "Database", ident: str) -> History:
         payments=payments,
         proofs=proofs,
         refunds=_rows(database, refunds),
-        events=tuple(read_event(row[1:]) for row in events),
+        events=tuple(sorted((read_event(row[1:]) for row in events), key=lambda event: event.at)),
     )
 
 

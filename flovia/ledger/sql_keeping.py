@@ -66,7 +66,10 @@ _DONE_PAYMENTS: Final = (
     .with_for_update(skip_locked=True)
     .cte("done")
 )
-_PRUNE_PAYMENTS: Final = delete(PAYMENTS).where(PAYMENTS.c.key.in_(select(_DONE_PAYMENTS.c.key)))
+# RETURNING: of a statement that begins with WITH some drivers do not say how many rows it took away.
+_PRUNE_PAYMENTS: Final = (
+    delete(PAYMENTS).where(PAYMENTS.c.key.in_(select(_DONE_PAYMENTS.c.key))).returning(PAYMENTS.c.key)
+)
 _OLD_TEXTS: Final = (
     select(TEXTS.c.namespace, TEXTS.c.key)
     .where(TEXTS.c.until <= bindparam("now"))
@@ -74,8 +77,10 @@ _OLD_TEXTS: Final = (
     .with_for_update(skip_locked=True)
     .cte("old")
 )
-_PRUNE_TEXTS: Final = delete(TEXTS).where(
-    tuple_(TEXTS.c.namespace, TEXTS.c.key).in_(select(_OLD_TEXTS.c.namespace, _OLD_TEXTS.c.key))
+_PRUNE_TEXTS: Final = (
+    delete(TEXTS)
+    .where(tuple_(TEXTS.c.namespace, TEXTS.c.key).in_(select(_OLD_TEXTS.c.namespace, _OLD_TEXTS.c.key)))
+    .returning(TEXTS.c.key)
 )
 
 
@@ -180,7 +185,7 @@ class KeepingVerbs:
             unpaid = unpaid_cursor(self._database)
             doomed = find_doomed(self._database, self._retention, now, unpaid=unpaid, limit=PRUNE_BATCH)
         with self._database.write() as connection:
-            gone = connection.execute(_PRUNE_PAYMENTS, {"now": now, "done_before": done_before}).rowcount
+            gone = len(connection.execute(_PRUNE_PAYMENTS, {"now": now, "done_before": done_before}).all())
+            gone += len(connection.execute(_PRUNE_TEXTS, {"now": now}).all())
             gone += connection.execute(PRUNE_ANSWERS, {"now": now, "at_most": PRUNE_BATCH}).rowcount
-            gone += connection.execute(_PRUNE_TEXTS, {"now": now}).rowcount
             return gone if doomed is None else gone + remove(self._database, connection, doomed)

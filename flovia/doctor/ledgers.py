@@ -1,0 +1,218 @@
+"""The ledger: whether it answers and how fast, its clock, and what in it waits for somebody."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from statistics import median
+from typing import TYPE_CHECKING, Final, cast
+
+from flovia import entropy
+from flovia.core.awaited import AWAITED, WAITING
+from flovia.core.errors import FloviaError
+from flovia.core.exchange import DELIVERING
+from flovia.doctor.finding import Finding, guarded
+from flovia.ledger.opening import open_ledger, shown
+from flovia.settings import DEFAULT_LEDGER
+
+if TYPE_CHECKING:
+    from flovia.ledger.sql import SqlLedger
+
+CHECK: Final = "ledger"
+TRIES: Final = 20
+SLOW_S: Final = 0.05
+"""A commit that takes longer makes a paid call of three of them feel slow."""
+SKEW_S: Final = 2.0
+WRONG_S: Final = 30.0
+MOST: Final = 1000
+"""As many of a kind are counted."""
+OVERDUE_S: Final = 3600.0
+OLD_BACKLOG_S: Final = 300.0
+
+
+def ledger_findings(env: Mapping[str, str], clock: Callable[[], float]) -> Iterator[Finding]:
+    """Everything about the ledger."""
+    url = env.get("FLOVIA_LEDGER", "").strip() or DEFAULT_LEDGER
+    if url.startswith("memory:"):
+        yield Finding(
+            check=CHECK,
+            level="warning",
+            text="the ledger is in memory: it forgets every payment when the process ends",
+            remedy="Set FLOVIA_LEDGER=sqlite:////var/lib/app/flovia.db, or a PostgreSQL database.",
+        )
+        return
+    try:
+        opened = open_ledger(url, create=False)
+    except FloviaError as error:
+        remedy = "The app makes one when it starts; if it has started, this is not the one it writes (FLOVIA_LEDGER)."
+        missing = "there is no ledger" in str(error)
+        yield Finding(
+            check=CHECK,
+            level="warning" if missing else "error",
+            text=str(error),
+            remedy=remedy if missing else "Paid requests get 503 as long as this lasts.",
+        )
+        return
+    ledger = cast("SqlLedger", opened)
+    try:
+        ledger.find("doctor|nothing")
+    except FloviaError as error:
+        remedy = "Paid requests get 503 as long as this lasts: is the database running, and reachable from here?"
+        yield Finding(check=CHECK, level="error", text=str(error), remedy=remedy)
+        opened.close()
+        return
+    try:
+        yield Finding(check=CHECK, level="ok", text=f"the ledger is {shown(url)}")
+        yield from guarded(CHECK, lambda: _schema(ledger))
+        yield from guarded(CHECK, lambda: _latency(ledger))
+        yield from guarded("clock", lambda: _clock(ledger, clock))
+        yield from guarded("payments", lambda: _payments(ledger))
+        yield from guarded("reconciling", lambda: _awaited(ledger))
+        yield from guarded("exporters", lambda: _backlog(ledger))
+    finally:
+        opened.close()
+
+
+def _schema(ledger: "SqlLedger") -> Iterator[Finding]:
+    from sqlalchemy import func, select
+
+    from flovia.ledger.sql_schema import META, SCHEMA_VERSION
+
+    rows = ledger.database.query(select(META.c.value).where(META.c.name == "version"), {})
+    found = str(rows[0][0]) if rows else "unknown"
+    if found == str(SCHEMA_VERSION):
+        yield Finding(check=CHECK, level="ok", text=f"its tables have version {found}")
+    else:
+        yield Finding(
+            check=CHECK,
+            level="note",
+            text=f"its tables have version {found}, this flovia knows {SCHEMA_VERSION}",
+            remedy="A newer flovia works on it too; upgrade this one when the roll-out is through.",
+        )
+    if type(ledger.database).__name__.startswith("Postgres"):
+        server = str(ledger.database.query(select(func.version()), {})[0][0])
+        yield Finding(check="versions", level="ok", text=" ".join(server.split()[:2]))
+
+
+def _latency(ledger: "SqlLedger") -> Iterator[Finding]:
+    own, times = entropy.token(), list[float]()
+    for _ in range(TRIES):
+        started = time.perf_counter()
+        ledger.remember("doctor", own, "1", 1.0, False)
+        times.append(time.perf_counter() - started)
+    text = f"it can be read and written: {TRIES} small transactions took {median(times) * 1000:.1f} ms in the middle"
+    text += f" and {max(times) * 1000:.1f} ms at most"
+    if median(times) <= SLOW_S:
+        yield Finding(check=CHECK, level="ok", text=text)
+        return
+    yield Finding(
+        check=CHECK,
+        level="warning",
+        text=text,
+        remedy="A paid call is three such transactions: use a faster disk, a local one, or a database that is near.",
+    )
+
+
+def _clock(ledger: "SqlLedger", clock: Callable[[], float]) -> Iterator[Finding]:
+    before = clock()
+    theirs = ledger.now()
+    after = clock()
+    skew = max(before - theirs, theirs - after, 0.0)
+    if skew <= SKEW_S:
+        yield Finding(check="clock", level="ok", text="this machine's clock agrees with the ledger's")
+        return
+    yield Finding(
+        check="clock",
+        level="error" if skew > WRONG_S else "warning",
+        text=f"this machine's clock and the ledger's are {skew:.0f} s apart",
+        remedy="Set both by NTP: challenges would expire too early or too late.",
+    )
+
+
+def _payments(ledger: "SqlLedger") -> Iterator[Finding]:
+    now = ledger.now()
+    unresolved = ledger.find_unresolved("", MOST)
+    yield _count(
+        "payments",
+        len(unresolved),
+        "have an outcome that nobody knows",
+        "flovia ledger reconcile finds it out; what no backend can be asked about shows in flovia ledger show.",
+    )
+    undelivered = ledger.find_undelivered(MOST)
+    yield _count(
+        "payments",
+        len(undelivered),
+        "are paid and not delivered",
+        "Their agents can still come for them. List them: flovia ledger undelivered; see to why the handler fails.",
+    )
+    over = [one for one in undelivered if one.keep_until <= now]
+    yield _count(
+        "payments",
+        len(over),
+        "are paid, not delivered, and cannot be redeemed any more",
+        "flovia ledger redeliver ID lets the agent in again, flovia refund gives the money back.",
+    )
+    stuck = [one for one in undelivered if one.state == DELIVERING]
+    yield _count(
+        "payments",
+        len(stuck),
+        "have a delivery whose lease has run out",
+        "A worker died meanwhile. Nothing has to be done: their credentials redeem again.",
+        level="note",
+    )
+    yield _count(
+        "payments",
+        len(ledger.find_due(MOST)),
+        "have a refund that is due",
+        "flovia refunds lists them, flovia refund gives each back.",
+    )
+
+
+def _awaited(ledger: "SqlLedger") -> Iterator[Finding]:
+    overdue = ledger.list_texts(AWAITED, "", MOST)
+    limit = ledger.now() - OVERDUE_S
+    late = [key for key, _ in overdue if key.partition("|")[0].isdecimal() and int(key.partition("|")[0]) < limit]
+    yield _count(
+        "reconciling",
+        len(late),
+        "were to be looked at more than an hour ago",
+        "Run flovia ledger reconcile every few minutes, from cron or a timer: nothing else finds lost payments.",
+        what="charges",
+    )
+    waiting = ledger.list_texts(WAITING, "", MOST)
+    yield _count(
+        "reconciling",
+        len(waiting),
+        "are paid, and their agents have not come yet",
+        "Nothing has to be done: after their time they are among the refunds that are due.",
+        what="charges",
+        level="note",
+    )
+
+
+def _backlog(ledger: "SqlLedger") -> Iterator[Finding]:
+    from flovia.ledger.sinks import backlogs, with_sinks
+
+    now = ledger.now()
+    found = backlogs(with_sinks(ledger), now)
+    if not found:
+        yield Finding(check="exporters", level="ok", text="no exporter reads the events")
+    for one in found:
+        age = one.age_s(now)
+        text = f"{one.name}: {one.events} events wait, the oldest for {age:.0f} s; {one.dead} dead letters"
+        bad = bool(one.problem) or one.dead > 0 or age > OLD_BACKLOG_S
+        yield Finding(
+            check="exporters",
+            level="warning" if bad else "ok",
+            text=f"{text}; {one.problem}" if one.problem else text,
+            remedy="Is its exporter running, and does the sink take what it is sent?" if bad else "",
+        )
+    if ledger.dropped_events:
+        yield Finding(check="exporters", level="warning", text=f"{ledger.dropped_events} events were dropped")
+
+
+def _count(check: str, count: int, text: str, remedy: str, what: str = "payments", level: str = "warning") -> Finding:
+    if not count:
+        return Finding(check=check, level="ok", text=f"no {what} {text}")
+    shown_count = f"{count} or more" if count >= MOST else str(count)
+    return Finding(
+        check=check, level="note" if level == "note" else "warning", text=f"{shown_count} {what} {text}", remedy=remedy
+    )

@@ -1,0 +1,82 @@
+"""Settings: which are set, where each comes from, and what cannot work."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from flovia.core.binding import Keyring
+from flovia.core.errors import FloviaError
+from flovia.doctor.finding import SECRET_NAMES, Finding
+from flovia.ledger.opening import shown
+from flovia.providers.hitpay import config as hitpay
+from flovia.settings import DEFAULT_LEDGER, VARIABLES, Settings, read_settings
+
+CHECK: Final = "settings"
+_WORDS_OF_EXAMPLES: Final = ("changeme", "change-me", "example", "secret", "password", "your-", "test")
+
+
+def setting_findings(env: Mapping[str, str]) -> Iterator[Finding]:
+    """Each variable, and then whether they work together."""
+    for name in (*VARIABLES, *hitpay.VARIABLES):
+        yield _variable(name, env.get(name))
+    try:
+        settings = read_settings(env)
+    except FloviaError as error:
+        yield Finding(check=CHECK, level="error", text=str(error), remedy="The app would not start like this.")
+        return
+    yield from _secret(settings, bool(env.get("HITPAY_API_KEY")))
+    if settings.origin is None:
+        yield Finding(
+            check=CHECK,
+            level="warning",
+            text="no public origin: only requests of this machine are served, all others get 400",
+            remedy="Set FLOVIA_PUBLIC_ORIGIN to the address that clients use, like https://api.example.com.",
+        )
+    if settings.workers > 1 and settings.ledger.startswith("memory:"):
+        yield Finding(
+            check=CHECK,
+            level="error",
+            text=f"{settings.workers} workers, and a ledger that each of them would have for itself",
+            remedy="Set FLOVIA_LEDGER to a file or a PostgreSQL database.",
+        )
+
+
+def _variable(name: str, value: str | None) -> Finding:
+    if value is None:
+        default = f", so {DEFAULT_LEDGER}" if name == "FLOVIA_LEDGER" else ""
+        return Finding(check=CHECK, level="ok", text=f"{name} is not set{default}")
+    if not SECRET_NAMES.search(name):
+        where = shown(value.strip()) if name == "FLOVIA_LEDGER" else value.strip()
+        return Finding(check=CHECK, level="ok", text=f"{name} from the environment: {where}")
+    parts = [len(part.strip()) for part in value.split(",")]
+    lengths = " and ".join(f"{length} characters" for length in parts)
+    if value != value.strip() or any(part != part.strip("\"' ") for part in value.split(",")):
+        return Finding(
+            check=CHECK,
+            level="warning",
+            text=f"{name} from the environment: {lengths}, with spaces or quotes around it",
+            remedy=f"Set {name} without them; a shell or a file of variables has kept what was meant for itself.",
+        )
+    return Finding(check=CHECK, level="ok", text=f"{name} from the environment: set, {lengths}")
+
+
+def _secret(settings: Settings, live: bool) -> Iterator[Finding]:
+    how = 'Set FLOVIA_SECRET to the output of: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+    if not settings.secrets:
+        yield Finding(
+            check=CHECK,
+            level="error" if live else "warning",
+            text="no FLOVIA_SECRET: an app with a provider that takes money does not start, others make one up",
+            remedy=how,
+        )
+        return
+    try:
+        Keyring(settings.secrets)
+    except FloviaError as error:
+        yield Finding(check=CHECK, level="error", text=str(error), remedy=how)
+    if any(len(set(secret)) < 10 or secret.lower().startswith(_WORDS_OF_EXAMPLES) for secret in settings.secrets):
+        yield Finding(
+            check=CHECK,
+            level="warning",
+            text="FLOVIA_SECRET looks like one that somebody made up or copied from an example",
+            remedy=how,
+        )

@@ -1,0 +1,209 @@
+"""``flovia ledger``, run in this process on a file that a shop wrote."""
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+
+import attrs
+import pytest
+
+import flovia
+from flovia.cli.app import run
+from flovia.core import events as ev
+from flovia.ledger.opening import open_ledger
+from flovia.ledger.sql import SqlLedger
+from flovia.testing.ledger_refunds import record_late
+from flovia.testing.ledger_steps import ManualClock
+from tests.core.world import SECRET, buy, challenges, deliver, pay, request
+
+BOB = "did:example:bob"
+
+
+@attrs.frozen
+class Shop:
+    """A ledger file with one delivered payment and one whose handler fails."""
+
+    url: str
+    ledger: SqlLedger
+    gate: flovia.PaidApi
+    delivered: str
+    failed: str
+    credential: str
+    challenge: str
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Shop]:
+    """A shop that has sold twice."""
+    url = f"sqlite:///{tmp_path}/shop.db"
+    monkeypatch.setenv("FLOVIA_LEDGER", url)
+    ledger = open_ledger(url)
+    assert isinstance(ledger, SqlLedger)
+    gate = flovia.Flovia(ledger=ledger, secret=SECRET).paid_api(provider="mock", price="1.00 USD", max_deliveries=1)
+    _, sold = buy(gate)
+    deliver(gate, sold)
+    (challenge,) = challenges(gate.enter(request()).response)
+    credential = pay(challenge, "ok2", BOB)
+    passage = gate.enter(request(credential))
+    deliver(gate, passage, 500)
+    assert sold.grant is not None
+    assert passage.grant is not None
+    ledger.flush()
+    yield Shop(url, ledger, gate, sold.grant.payment_id, passage.grant.payment_id, credential, challenge.id)
+    ledger.close()
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    """What was printed as JSON."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_show(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every id leads to the same payment; nothing secret is in it."""
+    request_id = next(e.request_id for _, e in shop.ledger.read_events() if e.type == ev.PAYMENT_DELIVERY_FAILED)
+    told: list[object] = []
+    for ident in (shop.challenge, shop.failed, request_id, f"localhost|{shop.challenge}"):
+        assert 0 == run(["ledger", "show", ident, "--json"])
+        (found,) = shown(capsys)
+        assert [shop.challenge] == found["challenge_ids"]
+        told.append(found["payments"])
+        text = json.dumps(found)
+        assert not [word for word in ("fingerprint", "record", "nonce", SECRET) if word in text]
+    assert all(one == told[0] for one in told)
+    assert 0 == run(["ledger", "show", shop.failed])
+    out = capsys.readouterr().out
+    assert "settled" in out
+    assert "1.00 USD" in out
+    assert "payment.delivery_failed" in out
+
+
+def test_show_a_refund(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """A refund's id leads to its payment, and a late payment to its challenge."""
+    result = flovia.Flovia(ledger=shop.ledger).refund(shop.delivered, "0.40 USD", provider="mock")
+    assert 0 == run(["ledger", "show", str(result.refund_id), "--json"])
+    (found,) = shown(capsys)
+    assert [shop.delivered] == [row["payment_id"] for row in found["refunds"]]  # type: ignore[attr-defined]  # JSON
+    assert [ev.PAYMENT_REFUNDED] == [e["type"] for e in found["events"]][-1:]  # type: ignore[attr-defined]  # JSON
+    record_late(shop.ledger, ManualClock())
+    assert 0 == run(["ledger", "show", "pay-2"])
+    assert "refund_due" in capsys.readouterr().out
+
+
+def test_show_nothing(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """An id that nobody knows."""
+    assert 1 == run(["ledger", "show", "nobody%"])
+    assert "nothing in this ledger" in capsys.readouterr().err
+    assert 1 == run(["ledger", "show", "x", "--ledger", "memory://"])
+    assert shop.delivered
+
+
+def test_undelivered_and_redelivered(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is paid and not delivered is listed, and is redeemable again once somebody says so, on record."""
+    assert 0 == run(["ledger", "undelivered"])
+    assert f"{shop.challenge}  {shop.failed}  1.00 USD  settled  1 deliveries begun" in capsys.readouterr().out
+    assert 0 == run(["ledger", "undelivered", "--json"])
+    (one,) = shown(capsys)
+    assert ("100", shop.failed, 1) == (one["amount"], one["payment_id"], one["deliveries"])
+    refused = shop.gate.enter(request(shop.credential)).response
+    assert refused is not None
+    assert 500 <= refused.status
+    assert 0 == run(["ledger", "redeliver", shop.failed])
+    assert f"redeemable again: {shop.challenge}" in capsys.readouterr().out
+    assert [(shop.failed, 100)] == [
+        (e.payment_id, e.amount) for _, e in shop.ledger.read_events() if e.type == ev.PAYMENT_REOPENED
+    ]
+    passage = shop.gate.enter(request(shop.credential))
+    assert passage.response is None
+    assert 1 == run(["ledger", "redeliver", shop.failed, "--json"])
+    assert "delivering" == shown(capsys)[0]["outcome"]
+    assert 0 == run(["ledger", "redeliver", shop.failed, "--force", "--json"])
+    assert "reopened" == shown(capsys)[0]["outcome"]
+    # Whoever still held it cannot record what it delivers.
+    deliver(shop.gate, passage)
+    assert [shop.failed] == [one.payment_id for one in shop.ledger.find_undelivered(9)]
+    again = shop.gate.enter(request(shop.credential))
+    deliver(shop.gate, again)
+    assert [] == list(shop.ledger.find_undelivered(9))
+
+
+def test_redeliver_refused(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was delivered, what is to go back and what nobody knows stay as they are."""
+    assert 1 == run(["ledger", "redeliver", shop.delivered])
+    assert "it is delivered" in capsys.readouterr().err
+    assert 1 == run(["ledger", "redeliver", "nobody"])
+    assert "no payment" in capsys.readouterr().err
+    shop.ledger.open_refund(f"mock|{shop.failed}", None, None, "nonce-1", 60.0)
+    assert 1 == run(["ledger", "redeliver", shop.failed])
+    assert "flovia refunds" in capsys.readouterr().err
+    assert [] == [e for _, e in shop.ledger.read_events() if e.type == ev.PAYMENT_REOPENED]
+
+
+def test_verify(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 0 if it holds together, 1 with the findings if not."""
+    from sqlalchemy import text
+
+    assert 0 == run(["ledger", "verify"])
+    assert "nothing is wrong: 2 payments, 2 proofs" in capsys.readouterr().out
+    assert 0 == run(["ledger", "verify", "--json"])
+    assert [] == shown(capsys)
+    with shop.ledger.database.write() as connection:
+        connection.execute(text("UPDATE flovia_payments SET fence = 0"))
+    assert 1 == run(["ledger", "verify", "--limit", "1", "--json"])
+    both = capsys.readouterr()
+    assert ["fence"] == [json.loads(line)["invariant"] for line in both.out.splitlines()]
+    assert "2 findings" in both.err
+    assert 1 == run(["ledger", "verify"])
+    assert "its fence is 0" in capsys.readouterr().out
+
+
+def test_prune(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Events go to the file before they go from the ledger; a dry run counts."""
+    from sqlalchemy import text
+
+    count = len(shop.ledger.read_events())
+    file = tmp_path / "events.ndjson"
+    assert 0 == run(["ledger", "prune"])
+    assert "0 events were pruned" in capsys.readouterr().out
+    with shop.ledger.database.write() as connection:
+        for table in ("events", "proofs"):
+            connection.execute(text(f"UPDATE flovia_{table} SET at = at - 864000"))
+    assert 0 == run(["ledger", "prune", "--events-days", "5", "--dry-run", "--export", str(file)])
+    assert f"{count} events would be pruned" in capsys.readouterr().out
+    assert not file.exists()
+    assert 0 == run(["ledger", "prune", "--events-days", "5", "--export", str(file)])
+    assert f"{count} events were pruned" in capsys.readouterr().out
+    written = [json.loads(line) for line in file.read_text().splitlines()]
+    assert list(range(1, count + 1)) == [one["position"] for one in written]
+    assert ev.PAYMENT_SETTLED in {one["type"] for one in written}
+    assert [] == list(shop.ledger.read_events())
+    assert 0 == run(["ledger", "verify"])
+    assert 1 == run(["ledger", "prune", "--events-days", "1"])
+
+
+def test_forget(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A payer is gone from events and records, or is a hash."""
+    assert 1 == run(["ledger", "forget", "--payer", BOB, "--hash"])
+    assert "FLOVIA_SECRET" in capsys.readouterr().err
+    monkeypatch.setenv("FLOVIA_SECRET", SECRET)
+    assert 0 == run(["ledger", "forget", "--payer", BOB, "--hash", "--json"])
+    assert shown(capsys)[0]["events"] != 0
+    payers = {e.payer for _, e in shop.ledger.read_events()} - {None}
+    assert [True] == [str(payer).startswith("hidden_") for payer in payers]
+    assert 0 == run(["ledger", "forget", "--payer", BOB])
+    assert "events changed" in capsys.readouterr().out
+    assert {None} == {e.payer for _, e in shop.ledger.read_events()}
+    passage = shop.gate.enter(request(shop.credential))
+    assert passage.response is not None
+
+
+def test_reconcile(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a provider that cannot be asked: what is unknown is told, with exit status 1."""
+    assert 0 == run(["ledger", "reconcile", "--provider", "mock", "--since", "2026-01-31"])
+    assert "0 charges asked about" in capsys.readouterr().out
+    buy(shop.gate, "unknown")
+    assert 1 == run(["ledger", "reconcile", "--provider", "mock", "--dry-run"])
+    assert "no backend can be asked" in capsys.readouterr().out
+    assert 1 == run(["ledger", "reconcile", "--provider", "mock", "--json"])
+    assert "unknown" == shown(capsys)[0]["status"]
+    assert 1 == run(["ledger", "reconcile", "--since", "yesterday"])
+    assert "is no time" in capsys.readouterr().err
