@@ -16,7 +16,18 @@ ROOT = Path(__file__).resolve().parent
 PYTHONS = ["3.11", "3.12", "3.13"]
 ADAPTERS = sorted(path.parent.name for path in ROOT.glob("adapters/*/__init__.py"))
 # The parts that start no server: quick enough to repeat on every Python.
-UNIT = ["core", "properties", "providers", "signed", "ledger", "insights", "client", "campaigns", "simulator", "vectors"]
+UNIT = [
+    "core",
+    "properties",
+    "providers",
+    "signed",
+    "ledger",
+    "insights",
+    "client",
+    "campaigns",
+    "simulator",
+    "vectors",
+]
 NODE_PEERS = ["mppx@0.11.0", "viem@2.54.0"]
 # pyright's wheel brings the checker itself; this keeps it from asking for the newest version's number.
 PYRIGHT = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
