@@ -25,7 +25,7 @@ from flovia.core.events import Event
 from flovia.core.hiding import hider
 from flovia.core.owed import challenge_of
 from flovia.core.reconciling import Finding
-from flovia.core.refunding import refund_event
+from flovia.core.refunding import moved_event
 from flovia.settings import read_settings
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def redeliver(
         provider, rail = (by.provider or "", by.rail or "") if by is not None else ("", "")
         id_ = (f"redeliver_{entropy.token()}", 1)
         paid = (challenge_of(key), payment_id)
-        event = refund_event(ev.PAYMENT_REOPENED, found.now(), id_, provider, rail, (int(amount), currency), paid)
+        event = moved_event(ev.PAYMENT_REOPENED, found.now(), id_, provider, rail, (int(amount), currency), paid).to_row()
         result = reopen(found, key, (event,), force=force)
     if as_json:
         write_json({"challenge_id": challenge_of(key), "payment_id": payment_id, **attrs.asdict(result)})

@@ -10,7 +10,7 @@ from sqlalchemy import text
 import flovia
 from flovia.core import events as ev
 from flovia.core.owed import late_key
-from flovia.core.refunding import refund_event
+from flovia.core.refunding import moved_event
 from flovia.ledger import verifying
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
@@ -26,7 +26,7 @@ def late(ledger: SqlLedger, clock: ManualClock, proof: str) -> None:
     """Money that comes too late, with its event."""
     payment_id = proof.partition("|")[2]
     paid = ("challenge-1", payment_id)
-    row = refund_event(ev.PAYMENT_LATE, clock(), (f"hook_{payment_id}", 1), "mock", "mpp", (100, "usd"), paid)
+    row = moved_event(ev.PAYMENT_LATE, clock(), (f"hook_{payment_id}", 1), "mock", "mpp", (100, "usd"), paid).to_row()
     key = late_key("localhost", "challenge-1", proof)
     assert ledger.late(key, proof, payment_id, 100, "usd", clock() + DAY_S, (row,))
 
