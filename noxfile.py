@@ -59,7 +59,7 @@ def pytest(session: nox.Session, *arguments: str, coverage: bool = False) -> Non
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The whole suite against the wheel, with the coverage we promise."""
-    stage_tests(session, "vectors")
+    stage_tests(session, "vectors", "postgres")
     pytest(session, "-m", "not node and not browser", coverage=True)
     if session.posargs:
         return  # a selection of tests says nothing about coverage
@@ -74,7 +74,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def unit(session: nox.Session) -> None:
     """The parts that start no server, against the wheel: what another Python may do otherwise, not how deep it goes."""
-    stage_tests(session, "vectors")
+    stage_tests(session, "vectors", "postgres")
     session.env["CI"] = ""
     pytest(session, *[f"tests/{part}" for part in UNIT], "tests/test_packaging.py")
 

@@ -130,7 +130,7 @@ class Flovia(BackOffice):
         provider: the default provider, a name or an object.
         rail: the protocol; ``mpp``.
         price: the default price of :meth:`paid_api`.
-        ledger: a URL (``sqlite:///flovia.db``, ``memory://``) or a ledger object.
+        ledger: a URL (``sqlite:///flovia.db``, ``postgresql://…``, ``memory://``) or a ledger object.
         secret: the signing secret, or a list with it first and older ones after it; at least 32 bytes each.
         realm: the protection space in challenges.
         public_origin: ``https://api.example.com``, as clients see it.
@@ -204,7 +204,8 @@ class Flovia(BackOffice):
     def _open_ledger(self) -> "Ledger":
         from flovia.ledger.opening import open_ledger
 
-        return open_ledger(self.settings.ledger, clock=self._clock)
+        # Without a clock of the caller's the ledger goes by its store's: hosts that share one agree on it.
+        return open_ledger(self.settings.ledger, clock=None if self._clock is time.time else self._clock)
 
     def _check_workers(self, why: str) -> None:
         if self.settings.workers > 1:
