@@ -60,7 +60,7 @@ def pytest(session: nox.Session, *arguments: str, coverage: bool = False) -> Non
 def tests(session: nox.Session) -> None:
     """The whole suite against the wheel, with the coverage we promise."""
     # Where CI runs, nats-server is installed by .ci/run; elsewhere its tests are skipped, and say so.
-    stage_tests(session, "vectors", *(["nats"] if os.environ.get("CI") else []))
+    stage_tests(session, "vectors", "postgres", *(["nats"] if os.environ.get("CI") else []))
     pytest(session, "-m", "not node and not browser", coverage=True)
     if session.posargs:
         return  # a selection of tests says nothing about coverage
@@ -75,7 +75,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def unit(session: nox.Session) -> None:
     """The parts that start no server, against the wheel: what another Python may do otherwise, not how deep it goes."""
-    stage_tests(session, "vectors")
+    stage_tests(session, "vectors", "postgres")
     session.env["CI"] = ""
     pytest(session, *[f"tests/{part}" for part in UNIT], "tests/test_packaging.py")
 

@@ -127,7 +127,7 @@ class Flovia(BackOffice):
         provider: the default provider, a name or an object.
         rail: the protocol; ``mpp``.
         price: the default price of :meth:`paid_api`.
-        ledger: a URL (``sqlite:///flovia.db``, ``memory://``) or a ledger object.
+        ledger: a URL (``sqlite:///flovia.db``, ``postgresql://…``, ``memory://``) or a ledger object.
         secret: the signing secret, or a list with it first and older ones after it; at least 32 bytes each.
         realm: the protection space in challenges.
         public_origin: ``https://api.example.com``, as clients see it.

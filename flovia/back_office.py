@@ -1,5 +1,6 @@
 """What a :class:`flovia.Flovia` does outside of paid requests: webhooks and refunds."""
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -39,7 +40,9 @@ class BackOffice:
 
         settings = self.settings
         hide = hider(settings.secrets[0]) if settings.hash_payers else None
-        return open_ledger(settings.ledger, clock=self._clock, retention=settings.retention, hide=hide)
+        # Without a clock of the caller's the ledger goes by its store's: hosts that share one agree on it.
+        clock = None if self._clock is time.time else self._clock
+        return open_ledger(settings.ledger, clock=clock, retention=settings.retention, hide=hide)
 
     # --- webhooks -------------------------------------------------------------------------------------------
 

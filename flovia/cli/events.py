@@ -20,7 +20,7 @@ from flovia.core.errors import WiringError
 from flovia.core.events import Event
 from flovia.insights.join import CONVERTED, JoinedEvent, join
 from flovia.ledger.base import Ledger
-from flovia.ledger.opening import open_ledger
+from flovia.ledger.opening import open_ledger, shown
 from flovia.settings import DEFAULT_LEDGER
 
 EVENTS_A_CALL: Final = 64
@@ -58,19 +58,19 @@ def events(
     found: Sequence[Event | JoinedEvent] = newest if raw else _attempts(newest, paid=paid)[-limit:]
     out = console()
     for one in found:
-        shown = _raw(one) if isinstance(one, Event) else one.to_json()
+        told = _raw(one) if isinstance(one, Event) else one.to_json()
         if as_json:
-            sys.stdout.write(json.dumps(shown) + "\n")
+            sys.stdout.write(json.dumps(told) + "\n")
         elif isinstance(one, Event):
             out.print(Text(one.type, style="bold"))
-            out.print(members({name: value for name, value in shown.items() if value is not None}, RAW_WIDTH))
+            out.print(members({name: value for name, value in told.items() if value is not None}, RAW_WIDTH))
         else:
             out.print(_line(one))
     if not newest:
-        complain(f"no events in {url} yet")
+        complain(f"no events in {shown(url)} yet")
     elif not found:
         complain(
-            f"no paid call among the newest {len(newest)} events of {url}; --limit {limit * 10} looks further back"
+            f"no paid call among the newest {len(newest)} events of {shown(url)}; --limit {limit * 10} looks further back"
         )
     return 0 if found else 1
 

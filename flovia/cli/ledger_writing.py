@@ -123,7 +123,9 @@ def redeliver(
         provider, rail = (by.provider or "", by.rail or "") if by is not None else ("", "")
         id_ = (f"redeliver_{entropy.token()}", 1)
         paid = (challenge_of(key), payment_id)
-        event = moved_event(ev.PAYMENT_REOPENED, found.now(), id_, provider, rail, (int(amount), currency), paid).to_row()
+        event = moved_event(
+            ev.PAYMENT_REOPENED, found.now(), id_, provider, rail, (int(amount), currency), paid
+        ).to_row()
         result = reopen(found, key, (event,), force=force)
     if as_json:
         write_json({"challenge_id": challenge_of(key), "payment_id": payment_id, **attrs.asdict(result)})

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Final, TypeVar, cast
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Engine, QueuePool, Select, create_engine, event
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
@@ -300,7 +301,7 @@ class PostgresDatabase:
     def _prepare(self, deadline: float) -> None:
         """Make the tables ready, once."""
         if not self._preparing.acquire(timeout=max(0.0, deadline - self._monotonic())):
-            raise NoAnswerError("its tables are still being made ready")
+            raise NoAnswerError("its tables are still being made ready", 0.0)
         try:
             if self._prepared:
                 return
@@ -323,7 +324,7 @@ class PostgresDatabase:
         return made
 
     def _dial(self) -> BoundedConnection:
-        made = BoundedConnection.connect(**with_session(self._target, self.patience_s - SERVER_S))
+        made = BoundedConnection.connect(make_conninfo(**with_session(self._target, self.patience_s - SERVER_S)))
         made.monotonic = self._monotonic
         made.deadline = self._monotonic() + self.patience_s
         try:
@@ -336,11 +337,10 @@ class PostgresDatabase:
         return made
 
     def _tell_time(self, raw: BoundedConnection) -> None:
-        row = raw.execute(tables.TIME_AND_CARE).fetchone()
-        assert row is not None
+        ((now, care),) = raw.execute(tables.TIME_AND_CARE)
         # When its answer is here the database's clock shows this or more.
-        self._seen = float(row[0]), time.monotonic()
-        if row[1] == "off":
+        self._seen = float(now), time.monotonic()
+        if care == "off":
             raw.execute("SET synchronous_commit = on")
 
     def _failure(self, reason: str) -> LedgerError:

@@ -2,10 +2,9 @@
 
 import logging
 import re
-from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, column, literal_column, select, text
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, literal_column, select, text
 from sqlalchemy.exc import DBAPIError
 
 from flovia.core.errors import LedgerError, WiringError
@@ -19,25 +18,31 @@ OPENING_LOCK: Final = 0x666C6F7669610001
 SEQUENCE: Final = f"{EVENTS.name}_position_seq"
 RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
+Query = Select[*tuple[object, ...]]
 _HANDED_OUT: Final = "CASE WHEN is_called THEN last_value ELSE last_value - 1 END"
 # The upper 16 bits tell this ledger's locks from those of others in the same database.
 _SPACE: Final = f"(1 + CAST(CAST('{SEQUENCE}' AS regclass) AS oid)::bigint % 32767)"
 
-PING: Final = select(literal_column("1"))
+
+def _column(expression: str) -> list[ColumnElement[object]]:
+    return [literal_column(expression, BigInteger)]
+
+
+PING: Final[Query] = select(*_column("1"))
 TIME_AND_CARE: Final = "SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('synchronous_commit')"
 """The database's time, and whether a commit waits for the disk."""
 ANNOUNCE: Final = text(
     f"SELECT pg_advisory_xact_lock_shared(({_SPACE} << 48) | ({_HANDED_OUT})) FROM {SEQUENCE}"  # noqa: S608 - our own names
 )
 """Positions that this transaction is given from now on are greater than the number in the lock."""
-NEWEST: Final = select(literal_column(_HANDED_OUT)).select_from(text(SEQUENCE))
-RUNNING: Final = select(
-    literal_column("min(((classid::bigint & 65535) << 32) | objid::bigint)")
-).select_from(text("pg_locks")).where(
-    text(
-        "locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock'"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        f" AND classid::bigint >> 16 = {_SPACE}"
+NEWEST: Final[Query] = select(*_column(_HANDED_OUT)).select_from(text(SEQUENCE))
+RUNNING: Final[Query] = (
+    select(*_column("min(((classid::bigint & 65535) << 32) | objid::bigint)"))
+    .select_from(text("pg_locks"))
+    .where(
+        text("locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock'"),
+        text("database = (SELECT oid FROM pg_database WHERE datname = current_database())"),
+        text(f"classid::bigint >> 16 = {_SPACE}"),
     )
 )
 """The lowest number in those locks: a 64-bit key is shown in two halves."""
@@ -94,6 +99,9 @@ _OWNERS: Final = text(
 )
 
 
+_MAY: Final = text("SELECT has_table_privilege(:name, :right)")
+
+
 def _make_room(schema: str, user: str) -> str:
     return (
         f"GRANT CREATE ON SCHEMA {schema} TO {user} (or CREATE SCHEMA flovia AUTHORIZATION {user}, and add"
@@ -104,14 +112,12 @@ def _make_room(schema: str, user: str) -> str:
 def _check_rights(connection: Connection, target: Target, user: str) -> None:
     """See that the tables can be used by who did not make them."""
     names = [table.name for table in METADATA.tables.values()]
-    missing: Sequence[str] = connection.scalars(
-        select(column("name"))
-        .select_from(text("unnest(CAST(:names AS text[])) AS name"))
-        .where(text(" OR ".join(f"NOT has_table_privilege(name, '{right}')" for right in RIGHTS))),
-        {"names": names},
-    ).all()
-    sequence = connection.scalar(text(f"SELECT has_sequence_privilege('{SEQUENCE}', 'USAGE')"
-        f" AND has_sequence_privilege('{SEQUENCE}', 'SELECT')"))
+    missing = [
+        name for name in names if not all(connection.scalar(_MAY, {"name": name, "right": right}) for right in RIGHTS)
+    ]
+    sequence = connection.scalar(
+        text(f"SELECT has_sequence_privilege('{SEQUENCE}', 'USAGE') AND has_sequence_privilege('{SEQUENCE}', 'SELECT')")
+    )
     remedies = [f"GRANT {', '.join(RIGHTS)} ON {', '.join(missing)} TO {user}"] if missing else []
     if not sequence:
         remedies.append(f"GRANT USAGE, SELECT ON SEQUENCE {SEQUENCE} TO {user}")

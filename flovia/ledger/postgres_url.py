@@ -56,8 +56,15 @@ def read_url(url: str) -> Target:
         )
     head, _, query = url.partition("?")
     members = query.split("&") if query else []
-    own = dict(member.partition("=")[::2] for member in members if member.partition("=")[0] in _OWN)
-    rest = "&".join(member for member in members if member.partition("=")[0] not in _OWN)
+    own: dict[str, str] = {}
+    others: list[str] = []
+    for member in members:
+        name, _, value = member.partition("=")
+        if name in _OWN:
+            own[name] = unquote(value)
+        else:
+            others.append(member)
+    rest = "&".join(others)
     plain = "postgresql://" + _SCHEMES.sub("", head, count=1) + (f"?{rest}" if rest else "")
     try:
         found = {name: str(value) for name, value in conninfo_to_dict(plain).items()}
@@ -66,7 +73,7 @@ def read_url(url: str) -> Target:
     target = found.setdefault("target_session_attrs", "read-write")
     if target not in _WRITABLE:
         raise WiringError(f"target_session_attrs={target} finds a server that may not write; leave it out")
-    schema = unquote(own["schema"]) if "schema" in own else None
+    schema = own.get("schema")
     if schema is not None and not (schema and schema.isprintable()):
         raise WiringError("schema is the name of a schema of that database")
     found.setdefault("application_name", "flovia")

@@ -1,7 +1,7 @@
-"""Doing a verb again of which certainly nothing was done: after a deadlock, or a connection that broke before COMMIT."""
+"""Doing a verb again that certainly did nothing: after a deadlock, or a connection that broke before its COMMIT."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import update_wrapper
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from flovia.core.errors import LedgerError
@@ -29,7 +29,8 @@ class Caller(Protocol):
 class Calling(Protocol):
     """Whoever has such a database."""
 
-    _database: Caller
+    @property
+    def _database(self) -> Caller: ...
 
 
 S = TypeVar("S", bound=Calling)
@@ -38,8 +39,9 @@ S = TypeVar("S", bound=Calling)
 def retried(verb: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
     """A verb whose whole body may be done again if its transaction was undone."""
 
-    @wraps(verb)
-    def call(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._database.call(lambda: verb(self, *args, **kwargs))  # noqa: SLF001  # the protocol's own member
+    def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        # A member of the protocol above, which pyright takes for another class's own.
+        return self._database.call(lambda: verb(self, *args, **kwargs))  # pyright: ignore[reportPrivateUsage]
 
+    update_wrapper(call, verb)
     return call

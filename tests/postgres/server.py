@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -27,6 +26,7 @@ PLAIN_USER: Final = "plain_test"
 """May connect and nothing else, with :data:`PASSWORD`."""
 PASSWORD: Final = "test-secret-p@ss/w?rd"
 TABLES: Final = [name for name in METADATA.tables if name != META.name]
+INITDB: Final = ("--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
 UNPRIVILEGED: Final = "nobody"
 SETTINGS: Final = {
     "fsync": "off",  # the machine does not lose power during a test; what is killed are processes
@@ -88,10 +88,7 @@ class Server:
 
     def make(self) -> None:
         """Make the data folder and start the server for the first time."""
-        self._run(
-            [str(self._bin / "initdb"), "-D", str(self.data), "-U", OWNER, "--auth=trust", "--no-sync"]
-            + ["--encoding=UTF8", "--locale=C"]
-        )
+        self._run([str(self._bin / "initdb"), "-D", str(self.data), "-U", OWNER, *INITDB])
         rules = self.data / "pg_hba.conf"
         rules.write_text(f"host all {PLAIN_USER} all scram-sha-256\n" + rules.read_text())
         self.start()
@@ -177,19 +174,17 @@ class Server:
             rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", (database,)).fetchall()
         return [int(str(pid)) for (pid,) in rows]
 
-    def wait_for(self, database: str, count: int, *, waiting: bool = False) -> None:
-        """Wait until so many connections to a database are there, or ``waiting`` for a lock."""
-        extra = " AND wait_event_type = 'Lock'" if waiting else ""
-        give_up = time.monotonic() + PATIENT_S
+    def wait_for_waiting(self, database: str, count: int) -> None:
+        """Wait until so many connections to a database wait for a lock."""
         with self.connect() as connection:
-            while time.monotonic() < give_up:
+
+            def waiting() -> object:
                 found = connection.execute(
-                    f"SELECT count(*) FROM pg_stat_activity WHERE datname = %s{extra}", (database,)
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'", (database,)
                 ).fetchone()
-                if found == (count,):
-                    return
-                time.sleep(0.005)
-        raise AssertionError(f"never {count} connections to {database}")
+                return found and found[0]
+
+            assert count == eventually(waiting, lambda found: found == count)
 
     def empty(self, database: str) -> None:
         """Forget every payment and event of a ledger."""
