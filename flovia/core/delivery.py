@@ -91,7 +91,7 @@ class Delivery:
                 "on_failure='keep' delivers every answer already; leave the 4xx out of delivers, or choose 'redeem' or"
                 " 'refund' for the others"
             )
-        ttl: object = self.idempotency_ttl
+        ttl = cast("object", self.idempotency_ttl)
         if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 <= ttl < math.inf:
             raise WiringError(f"idempotency_ttl is a number of seconds, 0 to keep nothing, not {ttl!r}")
         if type(self.idempotency_max_bytes) is not int or self.idempotency_max_bytes < 0:
