@@ -165,8 +165,8 @@ def test_prune(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert 0 == run(["ledger", "prune"])
     assert "0 events were pruned" in capsys.readouterr().out
     with shop.ledger.database.write() as connection:
-        for table in ("events", "proofs"):
-            connection.execute(text(f"UPDATE flovia_{table} SET at = at - 864000"))
+        connection.execute(text("UPDATE flovia_events SET at = at - 864000"))
+        connection.execute(text("UPDATE flovia_proofs SET at = at - 864000"))
     assert 0 == run(["ledger", "prune", "--events-days", "5", "--dry-run", "--export", str(file)])
     assert f"{count} events would be pruned" in capsys.readouterr().out
     assert not file.exists()

@@ -164,7 +164,7 @@ def test_protocol() -> None:
 
 
 def test_unpaid(shop: Shop) -> None:
-    """An unpaid charge is looked at when it has expired, when nothing can land any more, at its end, and then closed."""
+    """An unpaid charge is looked at when it expired, when nothing can land any more, and at its end; then no more."""
     handle, _ = shop.challenge()
     assert [] == shop.after(LIFE_S)
     assert 0 == len(shop.till.kept)
