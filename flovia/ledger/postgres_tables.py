@@ -78,6 +78,8 @@ def prepare(connection: Connection, target: Target, *, create: bool) -> None:
             " (FLOVIA_LEDGER, or --ledger)"
         )
     owners = connection.execute(_OWNERS, {"names": [table.name for table in METADATA.tables.values()]}).all()
+    if owners:
+        _check_rights(connection, target, quote(user))
     try:
         migrate(connection)
     except WiringError as error:
@@ -99,7 +101,7 @@ _OWNERS: Final = text(
 )
 
 
-_MAY: Final = text("SELECT has_table_privilege(:name, :right)")
+_MAY: Final = text("SELECT coalesce(has_table_privilege(to_regclass(:name), :right), true)")
 
 
 def _make_room(schema: str, user: str) -> str:
@@ -116,10 +118,12 @@ def _check_rights(connection: Connection, target: Target, user: str) -> None:
         name for name in names if not all(connection.scalar(_MAY, {"name": name, "right": right}) for right in RIGHTS)
     ]
     sequence = connection.scalar(
-        text(f"SELECT has_sequence_privilege('{SEQUENCE}', 'USAGE') AND has_sequence_privilege('{SEQUENCE}', 'SELECT')")
+        text(
+            f"SELECT has_sequence_privilege(to_regclass('{SEQUENCE}'), 'USAGE') AND has_sequence_privilege(to_regclass('{SEQUENCE}'), 'SELECT')"
+        )
     )
     remedies = [f"GRANT {', '.join(RIGHTS)} ON {', '.join(missing)} TO {user}"] if missing else []
-    if not sequence:
+    if sequence is False:
         remedies.append(f"GRANT USAGE, SELECT ON SEQUENCE {SEQUENCE} TO {user}")
     if remedies:
         raise WiringError(
