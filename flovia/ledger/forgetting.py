@@ -99,8 +99,9 @@ def _records(database: "Database", names: Collection[str]) -> int:
     while rows := database.query(page, {"after": after}):
         after = str(rows[-1][0])
         for key, record in rows:
-            fields = _read(str(record))
-            if not isinstance(fields, list) or len(fields) <= _PAYER_IN_RECORD:
+            found = _read(str(record))
+            fields = cast("list[object]", found) if isinstance(found, list) else []
+            if len(fields) <= _PAYER_IN_RECORD:
                 continue
             if fields[_PAYER_IN_RECORD] not in names:
                 continue

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
-from sqlalchemy import ColumnElement, Table, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, func, or_, select
 
 from flovia.core import events as ev
 from flovia.core.exchange import CLAIMED, DELIVERED, DELIVERING, ISSUED, PARKED, PAYMENT, REFUNDED, SETTLED
@@ -176,7 +176,7 @@ def _count_events(database: "Database", challenges: set[str]) -> dict[tuple[str,
     """How many events of each kind there are, by challenge and payment id."""
     if not challenges:
         return {}
-    statement = (
+    statement: Select[*tuple[object, ...]] = (
         select(EVENTS.c.challenge_id, EVENTS.c.payment_id, EVENTS.c.type, func.count())
         .where(EVENTS.c.challenge_id.in_(challenges), EVENTS.c.type.in_(_MONEY))
         .group_by(EVENTS.c.challenge_id, EVENTS.c.payment_id, EVENTS.c.type)
@@ -198,7 +198,7 @@ def _told(row: dict[str, Value], counted: dict[tuple[str, str, str], int]) -> It
 
 def _keys(database: "Database") -> Iterator[Finding]:
     """One payment, one proof."""
-    statement = (
+    statement: Select[*tuple[object, ...]] = (
         select(PROOFS.c.key, func.count())
         .where(PROOFS.c.key != "")
         .group_by(PROOFS.c.key)
