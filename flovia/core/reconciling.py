@@ -33,7 +33,7 @@ from flovia.core.issued import find_issued, list_issued
 from flovia.core.keeping import FindUnresolved, SettleFound
 from flovia.core.owed import FindPaid, Late, NoteRefund, PaidView, challenge_of, late_key
 from flovia.core.reconcile import Charge, ChargeState, ChargeUnknown, Moved, ReconcilingProvider
-from flovia.core.refunding import refund_event
+from flovia.core.refunding import moved_event
 from flovia.core.settlement import write_record
 
 _log = logging.getLogger("flovia")
@@ -115,7 +115,8 @@ class _Run:
         self.written += 1
         id_ = (f"reconcile_{self.own}", self.written)
         money = (moved.amount if moved.given_back is None else moved.given_back, moved.currency.lower())
-        return refund_event(type_, self.at, id_, name, self.rail, money, (charge.challenge.id, moved.reference))
+        event = moved_event(type_, self.at, id_, name, self.rail, money, (charge.challenge.id, moved.reference))
+        return attrs.evolve(event, reason=ev.LATE if type_ == ev.PAYMENT_LATE else None).to_row()
 
     def tell(self, status: Status, charge: Charge, moved: Moved | None = None, reason: str = "") -> None:
         """Note a finding."""

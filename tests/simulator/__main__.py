@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -93,8 +94,8 @@ def _bugs(only: str, limit: int, jobs: int) -> int:
 
 def _brief(what: str) -> str:
     """Without the ids, which say nothing to a reader."""
-    name, _, rest = what.partition(": ")
-    return rest.partition(": ")[2] or rest if name == "Violation" else what
+    what = re.sub(r"^Violation: ([^ ]*\|[^ ]*: )?", "", what)
+    return re.sub(r"[\w-]{20,}", "…", what)
 
 
 if __name__ == "__main__":

@@ -162,7 +162,9 @@ class Agent:
         details: Any = decode_param(challenge.request)["methodDetails"]
         if "saved_method_id" in details:
             ident = details["saved_method_id"]
-            world.at(world.now + self.rng.choice((0, 5_000)), lambda: world.control("POST", f"saved-methods/{ident}/approve"))
+            world.at(
+                world.now + self.rng.choice((0, 5_000)), lambda: world.control("POST", f"saved-methods/{ident}/approve")
+            )
             return Purchase(payload={"saved_method_id": ident}, silent=True, **common)
         money = world.money_of(challenge)
         purchase = Purchase(payload={"challenge_id": money.id}, money=money, reference=money.id, **common)
@@ -245,9 +247,15 @@ class Agent:
     def _greedy(self, purchase: Purchase) -> Flow:
         """Whatever might give more than was paid for."""
         tricks = (
-            self._replay, self._elsewhere, self._twice_the_proof, self._other_proof, self._steal, self._tamper, self._odd,
+            self._replay,
+            self._elsewhere,
+            self._twice_the_proof,
+            self._other_proof,
+            self._steal,
+            self._tamper,
+            self._odd,
             self._look_over_a_shoulder,
-        )  # fmt: skip
+        )
         if self.rng.random() < 0.5:
             yield from self.present(purchase, 2)
         for trick in self.rng.sample(tricks, self.rng.choice((2, 3, 4))):
@@ -315,7 +323,7 @@ class Agent:
         for other in self.world.purchases:
             account = self.world.model.accounts.get(other.key)
             if account is not None and account.settled:
-                payload = {name: "declined anyway" for name in other.payload}
+                payload = dict.fromkeys(other.payload, "declined anyway")
                 made_up = attrs.evolve(other, payload=payload, authorization="")
                 yield from self.send(self.exchange(made_up, plain=False))
 

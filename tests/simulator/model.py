@@ -71,7 +71,7 @@ class Model:
         self.noted: set[str] = set()
         self.charges: Counter[tuple[str, str]] = Counter()
         self.charged_at: dict[tuple[str, str], int] = {}
-        self.pending: dict[tuple["Worker", int, str, int], bool] = {}
+        self.pending: dict[tuple[Worker, int, str, int], bool] = {}
         self.lost_events = 0
 
     def broken(self, what: str) -> Violation:

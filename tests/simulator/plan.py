@@ -75,7 +75,9 @@ def draw(seed: int, provider: ProviderKind | None = None) -> Plan:
     storm = 0.0 if direct or chance() < 0.25 else choice((0.01, 0.05, 0.15))
     broker = 0.0 if chance() < 0.3 else choice((0.03, 0.12, 0.3))
     # A store that is away for longer than a delivery's lease is told apart from one that forgets.
-    outages = tuple((rng.randrange(20_000), choice((500, 3_000, 25_000))) for _ in range(0 if direct else choice((0, 0, 1))))
+    outages = tuple(
+        (rng.randrange(20_000), choice((500, 3_000, 25_000))) for _ in range(0 if direct else choice((0, 0, 1)))
+    )
     skew = 0 if direct or chance() < 0.5 else MAX_SKEW_MS
     return Plan(
         seed=seed,
@@ -123,7 +125,9 @@ REDUCTIONS: Final[dict[str, dict[str, object]]] = {
 def reductions(plan: Plan) -> list[str]:
     """The words that change this plan, in the order in which they are worth trying."""
     words = [f"agent{number}" for number in range(len(plan.agents) - 1, -1, -1)] if len(plan.agents) > 1 else []
-    words += [word for word, parts in REDUCTIONS.items() if any(getattr(plan, name) != off for name, off in parts.items())]
+    words += [
+        word for word, parts in REDUCTIONS.items() if any(getattr(plan, name) != off for name, off in parts.items())
+    ]
     if any(plan.skews_ms):
         words.append("skew")
     if len(plan.skews_ms) > 1:

@@ -46,7 +46,7 @@ def attempt(plan: Plan, *, tracing: bool = False) -> tuple[World | None, str]:
         return tell(plan, tracing=tracing), ""
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - a Violation, or a bug of anybody's: both end the run
+    except BaseException as error:
         found = getattr(error, "world", None)
         return found, f"{type(error).__name__}: {error}"
 

@@ -121,9 +121,9 @@ class Store:
         if self.memory is not None:
             return self.memory
         found = copy.copy(sql()[1])
-        found._clock = worker.clock  # noqa: SLF001 - a copy of a shipped object gets this world's clock
-        found._turns = count(1)  # noqa: SLF001 - and counts from the beginning, so that a seed repeats
-        found._outbox = QuietOutbox(found._write_events)  # noqa: SLF001 - and has no thread
+        found._clock = worker.clock
+        found._turns = count(1)
+        found._outbox = QuietOutbox(found._write_events)
         return found
 
     def down(self) -> bool:
@@ -152,6 +152,7 @@ class Store:
         if world.rnd() < world.odds.ack_lost:
             world.count("acknowledgement lost")
             raise LedgerError("test: the store's acknowledgement was lost")
+
 
 class Sink:
     """Reads the stream of events as an exporter does: from where it stood, whenever it is not blocked."""
@@ -188,11 +189,7 @@ class Handle:
         self.direct = store.kind == "direct"
         self.shared = not self.direct
         self.core = store.core(worker)
-        self.outbox: Outbox = (
-            self.core._outbox  # noqa: SLF001 - the copy's own
-            if store.tables is not None
-            else QuietOutbox(self._append_all)
-        )
+        self.outbox: Outbox = self.core._outbox if store.tables is not None else QuietOutbox(self._append_all)
         self.failed_at = -COOL_DOWN_MS
         self._pumping = False
 
@@ -229,19 +226,19 @@ class Handle:
             raise
         return result
 
-    def claim(self, *args: Any) -> Any:  # noqa: D102 - as the ledger's
+    def claim(self, *args: Any) -> Any:
         return self._do("claim", args)
 
-    def settle(self, *args: Any) -> Any:  # noqa: D102 - as the ledger's
+    def settle(self, *args: Any) -> Any:
         return self._do("settle", args)
 
-    def deliver(self, *args: Any) -> Any:  # noqa: D102 - as the ledger's
+    def deliver(self, *args: Any) -> Any:
         return self._do("deliver", args)
 
-    def fail(self, *args: Any) -> Any:  # noqa: D102 - as the ledger's
+    def fail(self, *args: Any) -> Any:
         return self._do("fail", args)
 
-    def release(self, *args: Any) -> Any:  # noqa: D102 - as the ledger's
+    def release(self, *args: Any) -> Any:
         return self._do("release", args)
 
     def __getattr__(self, verb: str) -> Any:

@@ -112,9 +112,9 @@ def _check_purchase(world: World, purchase: Purchase) -> None:
         if len(account.deliveries) < world.plan.max_deliveries and not model.lapsed(account):
             raise model.broken(f"{purchase.key}: paid, settled, and never delivered ({purchase.ending})")
         return
-    if purchase.honest and world.paid_for(purchase):
-        if account is None or not (account.over or account.settled) and not world.stolen(purchase):
-            raise model.broken(f"{purchase.key}: paid in time and in full, and never settled ({purchase.ending})")
+    nothing = account is None or not (account.over or account.settled)
+    if nothing and purchase.honest and world.paid_for(purchase) and not world.stolen(purchase):
+        raise model.broken(f"{purchase.key}: paid in time and in full, and never settled ({purchase.ending})")
 
 
 def _check_money(world: World) -> None:

@@ -18,7 +18,7 @@ ON_FILE = {bug.name: bug for bug in bugs()}
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 60))
 def test_no_seed_breaks_a_promise(first: int) -> None:
-    """Whatever dies, fails, stalls or lies, in any order: one settlement, nothing free, nothing lost, nobody asked twice."""
+    """Whatever dies, fails or stalls, in any order: one settlement, nothing free, nothing lost, nobody asked twice."""
     done, seen, failure = run_some(first, 60)
     assert failure is None, shrink(failure.seed)
     assert 60 == done
@@ -65,7 +65,7 @@ def test_a_failing_seed_says_how_to_tell_it_again(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("bug", ON_FILE.values(), ids=list(ON_FILE))
 def test_every_planted_bug_applies(bug: Bug, tmp_path: Path) -> None:
-    """Each patch fits the package as it is and leaves Python that compiles; who changes such a place adapts the patch."""
+    """Each patch fits the package as it is and leaves Python; who changes such a place adapts the patch."""
     names = [line.removeprefix("+++ b/flovia/") for line in bug.text.splitlines() if line.startswith("+++ ")]
     for name in names:
         copy = tmp_path / "flovia" / name

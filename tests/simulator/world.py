@@ -114,7 +114,19 @@ class Exchange:
     """One request of an agent's. ``plain``: an honest presentation of ``purchase`` on its own route."""
 
     __slots__ = (
-        "began", "body", "forged", "gone", "headers", "http_method", "payload", "plain", "purchase", "same", "server", "target", "task",
+        "began",
+        "body",
+        "forged",
+        "gone",
+        "headers",
+        "http_method",
+        "payload",
+        "plain",
+        "purchase",
+        "same",
+        "server",
+        "target",
+        "task",
     )
 
     def __init__(
@@ -454,7 +466,7 @@ class World:
             answer = worker.effects.ledger_call(effect)
         except Violation:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the flow gets it
+        except Exception as error:
             answer = error
         if self.doomed(worker):
             return
@@ -583,7 +595,14 @@ class World:
         gate = worker.seat.gate(exchange.target, self.plan)
         headers = Headers.of([("host", "api.example.com"), *exchange.headers])
         request = HttpRequest(
-            exchange.http_method, exchange.target, "", headers, exchange.target, "198.51.100.1", "192.0.2.1", exchange.body
+            exchange.http_method,
+            exchange.target,
+            "",
+            headers,
+            exchange.target,
+            "198.51.100.1",
+            "192.0.2.1",
+            exchange.body,
         )
         passage = yield from gate.enter(request)
         response = passage.response
