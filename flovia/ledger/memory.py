@@ -44,6 +44,8 @@ _INHERITED: Final = (
 )
 UNKNOWN_KEPT_S: Final = 7 * 86400.0
 """How long a payment with an unknown outcome waits for its credential, seconds."""
+PROOF_KEPT_S: Final = 7 * 86400.0
+"""How long a proof that has bought something is known at least, seconds from its last delivery."""
 
 
 class _Payment:
@@ -393,6 +395,9 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
                     payment.state = step(PAYMENT, payment.state, "park")
                     payment.keep_until = now + UNKNOWN_KEPT_S
                     self._schedule(payment.keep_until, key)
+                elif payment.proof is not None and payment.lease_until + PROOF_KEPT_S > now:
+                    # However short it could be redeemed: with a fresh challenge its proof would buy the same again.
+                    self._schedule(payment.lease_until + PROOF_KEPT_S, key)
                 elif payment.refund_due:
                     # Somebody is owed this, however long ago it was.
                     self._schedule(now + UNKNOWN_KEPT_S, key)

@@ -26,6 +26,19 @@ def test_a_payment_presented_late_buys_once() -> None:
         assert problem(again.response) in ("payment-expired", "invalid-challenge")
 
 
+def test_a_used_proof_is_known_when_its_payment_can_be_redeemed_no_more() -> None:
+    """A proof buys nothing under a fresh challenge either, however short payments can be redeemed."""
+    shop = Shop()
+    paid: flovia.PaidApi = shop.flovia.paid_api(provider="mock", price="1.00 SGD", redeem_for=60)
+    _, passage = buy(paid, "ok1")
+    deliver(paid, passage)
+    for hours in (1, 24, 140):
+        shop.clock.advance(3600 * hours)
+        _, again = buy(paid, "ok1")
+        assert again.response is not None
+        assert (402, "verification-failed") == (again.response.status, problem(again.response))
+
+
 def test_a_claim_made_late_keeps_its_lease() -> None:
     """A process that stood still between reading a credential and claiming it holds its claim like any other."""
     clock = Clock()
