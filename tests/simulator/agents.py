@@ -17,6 +17,8 @@ from tests.simulator.world import REALM, ROUTES, Answer, Ask, Exchange, Flow, Wa
 
 PAYERS: Final = (*("pays",) * 8, "pays less", "pays late", "pays twice", "never")
 MOCK_PROOFS: Final = (*("ok",) * 8, "pending", "declined", "unknown", "slow")
+ENDS: Final = frozenset({"delivery-exhausted", "delivery-final", "payment-refunded", "refund-due"})
+"""What is said, without a challenge, about a payment that buys nothing any more."""
 AFTER: Final = frozenset({200, 303})
 PAUSES_MS: Final = (0, 0, 50, 1_000, 7_000, 40_000)
 
@@ -194,8 +196,8 @@ class Agent:
                 return False
             purchase.ending = purchase.ending or answer.problem
             return True
-        if answer.problem == "delivery-exhausted":
-            purchase.ending = "exhausted"
+        if answer.problem in ENDS:
+            purchase.ending = answer.problem
             return True
         if answer.status not in (409, 429, 503):
             raise self.world.model.broken(f"{purchase.key}: an honest credential was answered {answer.status}")

@@ -57,6 +57,21 @@ class Tables:
         """The dialect's INSERT."""
         return insert(table)
 
+    def clock(self) -> float:
+        """Nobody asks: each worker brings its own."""
+        raise LedgerError("test: the workers have clocks of their own")
+
+    def call(self, work: Callable[[], Any], /) -> Any:
+        """Once."""
+        return work()
+
+    def before_events(self, connection: Connection, /) -> None:
+        """One writer at a time."""
+
+    def horizon(self) -> int:
+        """Nothing is ever written behind what is there."""
+        return EVERYTHING
+
     def _count(self, *_: object) -> None:
         if self.left is not None:
             self.left -= 1
@@ -257,19 +272,28 @@ class Handle:
         self.outbox.append(rows)
         self._pump_in(GATHER_S)
 
-    def end_later(self, key: str, fence: int, delivered: bool, events: tuple[EventRow, ...]) -> None:
-        """The end of a delivery, when the store answers again."""
+    def end_later(self, key: str, fence: int, delivered: bool, events: tuple[EventRow, ...], *more: Any) -> None:
+        """The end of a delivery, when the store answers again. ``more``: as the ledger's."""
         if self.direct or self._store.tables is not None:
-            self.core.end_later(key, fence, delivered, events)
+            self.core.end_later(key, fence, delivered, events, *more)
         else:
-            self.outbox.defer(lambda: self._end(key, fence, delivered, events))
+            self.outbox.defer(lambda: self._end(key, fence, delivered, events, *more))
         self._world.model.deferred(self._worker, key, fence, delivered, len(events))
         if not self.direct:
             self._pump_in(GATHER_S)
 
-    def _end(self, key: str, fence: int, delivered: bool, events: tuple[EventRow, ...]) -> None:
+    def _end(
+        self,
+        key: str,
+        fence: int,
+        delivered: bool,
+        events: tuple[EventRow, ...],
+        refund_due: bool = False,
+        answer: Any = None,
+    ) -> None:
         # What SqlLedger does, for a memory ledger that can be out of reach.
-        if not (self.deliver if delivered else self.fail)(key, fence, events):
+        done = self.deliver(key, fence, events, answer) if delivered else self.fail(key, fence, events, refund_due)
+        if not done:
             found = self.core.find(key)
             if found is None or found.fence != fence:
                 self.outbox.append(events)
