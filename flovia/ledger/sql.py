@@ -7,15 +7,13 @@ into the same transaction as the step they report.
 
 import atexit
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from itertools import count, zip_longest
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
-    Table,
     Update,
     bindparam,
     delete,
@@ -24,17 +22,16 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
-from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
 from flovia.core.errors import LedgerError
 from flovia.core.events import FIELDS, Event, EventRow
 from flovia.core.exchange import DELIVERED, ISSUED, PAYMENT, REFUNDED, sources, step
-from flovia.ledger.forking import ForkAware, watch
+from flovia.ledger.forking import watch
 from flovia.ledger.outbox import Outbox
 from flovia.ledger.retrying import retried
 from flovia.ledger.rules import OVER, judge
+from flovia.ledger.sql_database import Database
 from flovia.ledger.sql_owed import OwedVerbs
 from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, TEXTS
 
@@ -44,54 +41,6 @@ PRUNE_BATCH: Final = 512
 
 FORGETTABLE: Final = (ISSUED, DELIVERED, REFUNDED)
 """States that end with ``keep_until``: known not paid, delivered, given back. In all others somebody may be owed."""
-
-
-T = TypeVar("T")
-Upsert = Callable[[Table], SqliteInsert] | Callable[[Table], PostgresInsert]
-
-
-class Database(ForkAware, Protocol):
-    """Where the tables are. Every failure is a LedgerError, within 2 seconds."""
-
-    @property
-    def available(self) -> bool:
-        """False while it is known to fail."""
-        ...
-
-    @property
-    def upsert(self) -> "Upsert":
-        """The dialect's INSERT that knows ON CONFLICT."""
-        ...
-
-    def clock(self) -> float:
-        """Unix seconds by the clock that all who share the database go by."""
-        ...
-
-    def call(self, work: Callable[[], T], /) -> T:
-        """Do one verb's work, and again while nothing of it was done and there is time."""
-        ...
-
-    def write(self) -> AbstractContextManager[Connection]:
-        """One durable transaction; what it reads stays true until it ends."""
-        ...
-
-    def query(
-        self, statement: Select[*tuple[object, ...]], parameters: Mapping[str, object], /
-    ) -> Sequence[Sequence[str | int | float | None]]:
-        """All rows of one SELECT."""
-        ...
-
-    def before_events(self, connection: Connection, /) -> None:
-        """In a transaction that will write events, before it does."""
-        ...
-
-    def horizon(self) -> int:
-        """The position up to which no event can appear any more that is not there."""
-        ...
-
-    def close(self) -> None:
-        """Let go of every connection."""
-        ...
 
 
 class _Row(NamedTuple):
