@@ -70,7 +70,8 @@ def events(
         complain(f"no events in {shown(url)} yet")
     elif not found:
         complain(
-            f"no paid call among the newest {len(newest)} events of {shown(url)}; --limit {limit * 10} looks further back"
+            f"no paid call among the newest {len(newest)} events of {shown(url)};"
+            f" --limit {limit * 10} looks further back"
         )
     return 0 if found else 1
 

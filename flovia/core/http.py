@@ -234,5 +234,6 @@ class HttpResponse:
     """
 
     status: int
-    headers: tuple[tuple[str, str], ...]
+    # A stored answer has its receipt among them.
+    headers: tuple[tuple[str, str], ...] = attrs.field(repr=lambda fields: str([name for name, _ in fields]))
     body: bytes = attrs.field(default=b"", repr=False)

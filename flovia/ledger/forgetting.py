@@ -14,7 +14,7 @@ from sqlalchemy import and_, bindparam, or_, select, update
 from flovia.ledger.sql_schema import DEAD_LETTERS, EVENTS, PAYMENTS
 
 if TYPE_CHECKING:
-    from flovia.ledger.sql import Database
+    from flovia.ledger.sql_database import Database
 
 WINDOW: Final = 5000
 BATCH: Final = 200

@@ -15,7 +15,7 @@ from flovia.ledger.sql_events import read_event
 from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, REFUNDS, TEXTS
 
 if TYPE_CHECKING:
-    from flovia.ledger.sql import Database
+    from flovia.ledger.sql_database import Database
 
 Row = Mapping[str, str | int | float | bool | None]
 

@@ -101,6 +101,7 @@ _OWNERS: Final = text(
 )
 
 
+_MAY_COUNT: Final = text("SELECT coalesce(has_sequence_privilege(to_regclass(:name), :right), true)")
 _MAY: Final = text("SELECT coalesce(has_table_privilege(to_regclass(:name), :right), true)")
 
 
@@ -117,13 +118,9 @@ def _check_rights(connection: Connection, target: Target, user: str) -> None:
     missing = [
         name for name in names if not all(connection.scalar(_MAY, {"name": name, "right": right}) for right in RIGHTS)
     ]
-    sequence = connection.scalar(
-        text(
-            f"SELECT has_sequence_privilege(to_regclass('{SEQUENCE}'), 'USAGE') AND has_sequence_privilege(to_regclass('{SEQUENCE}'), 'SELECT')"
-        )
-    )
+    sequence = all(connection.scalar(_MAY_COUNT, {"name": SEQUENCE, "right": right}) for right in ("USAGE", "SELECT"))
     remedies = [f"GRANT {', '.join(RIGHTS)} ON {', '.join(missing)} TO {user}"] if missing else []
-    if sequence is False:
+    if not sequence:
         remedies.append(f"GRANT USAGE, SELECT ON SEQUENCE {SEQUENCE} TO {user}")
     if remedies:
         raise WiringError(

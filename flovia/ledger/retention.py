@@ -14,7 +14,7 @@ from flovia.ledger.sql_schema import EVENTS, META, SINKS
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from flovia.ledger.sql import Database
+    from flovia.ledger.sql_database import Database
 
 UNPAID_CURSOR: Final = "unpaid events pruned to"
 EVENTS_FLOOR: Final = "events pruned before"

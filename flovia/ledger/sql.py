@@ -7,23 +7,19 @@ into the same transaction as the step they report.
 
 import atexit
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from itertools import count
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
-    Table,
     Update,
     bindparam,
     or_,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
-from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
 from flovia.core.answers import StoredAnswer
 from flovia.core.effects import ClaimResult, PaymentView, SettleResult
@@ -31,10 +27,11 @@ from flovia.core.errors import LedgerError
 from flovia.core.events import FIELDS, Event, EventRow
 from flovia.core.exchange import PAYMENT, sources, step
 from flovia.core.retention import FOR_EVER, Retention
-from flovia.ledger.forking import ForkAware, watch
+from flovia.ledger.forking import watch
 from flovia.ledger.outbox import Outbox
 from flovia.ledger.retrying import retried
 from flovia.ledger.rules import OVER, judge
+from flovia.ledger.sql_database import Database
 from flovia.ledger.sql_delivery import DeliveryVerbs, keep_answer
 from flovia.ledger.sql_events import event_values, read_event
 from flovia.ledger.sql_keeping import KeepingVerbs
@@ -43,54 +40,6 @@ from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, TEXTS
 from flovia.ledger.sql_sinks import SqlSinkVerbs
 
 PRUNE_EVERY: Final = 256
-
-T = TypeVar("T")
-Upsert = Callable[[Table], SqliteInsert] | Callable[[Table], PostgresInsert]
-
-
-class Database(ForkAware, Protocol):
-    """Where the tables are. Every failure is a LedgerError, within 2 seconds."""
-
-    @property
-    def available(self) -> bool:
-        """False while it is known to fail."""
-        ...
-
-    @property
-    def upsert(self) -> "Upsert":
-        """The dialect's INSERT that knows ON CONFLICT."""
-        ...
-
-    def clock(self) -> float:
-        """Unix seconds by the clock that all who share the database go by."""
-        ...
-
-    def call(self, work: Callable[[], T], /) -> T:
-        """Do one verb's work, and again while nothing of it was done and there is time."""
-        ...
-
-    def write(self) -> AbstractContextManager[Connection]:
-        """One durable transaction; what it reads stays true until it ends."""
-        ...
-
-    def query(
-        self, statement: Select[*tuple[object, ...]], parameters: Mapping[str, object], /
-    ) -> Sequence[Sequence[str | int | float | None]]:
-        """All rows of one SELECT."""
-        ...
-
-    def before_events(self, connection: Connection, /) -> None:
-        """In a transaction that will write events, before it does."""
-        ...
-
-    def horizon(self) -> int:
-        """The position up to which no event can appear any more that is not there."""
-        ...
-
-    def close(self) -> None:
-        """Let go of every connection."""
-        ...
-
 
 class _Row(NamedTuple):
     """What is read of a payment."""

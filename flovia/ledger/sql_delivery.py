@@ -17,7 +17,7 @@ from flovia.ledger.retrying import retried
 from flovia.ledger.sql_schema import ANSWERS, PAYMENTS
 
 if TYPE_CHECKING:
-    from flovia.ledger.sql import Database
+    from flovia.ledger.sql_database import Database
 
 _UNDELIVERED: Final[Select[*tuple[object, ...]]] = (
     select(

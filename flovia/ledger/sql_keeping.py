@@ -16,7 +16,7 @@ from flovia.ledger.sql_delivery import PRUNE_ANSWERS
 from flovia.ledger.sql_schema import PAYMENTS, TEXTS
 
 if TYPE_CHECKING:
-    from flovia.ledger.sql import Database
+    from flovia.ledger.sql_database import Database
 
 PRUNE_BATCH: Final = 512
 """Rows of one kind that one round of forgetting removes: more than can be written between two rounds."""

@@ -16,7 +16,7 @@ from flovia.ledger.rules import REFUNDING, TO_GO_BACK, Order, judge_refund, open
 from flovia.ledger.sql_schema import PAYMENTS, PROOFS, REFUNDS
 
 if TYPE_CHECKING:
-    from flovia.ledger.sql import Database
+    from flovia.ledger.sql_database import Database
 
 
 class _Found(NamedTuple):

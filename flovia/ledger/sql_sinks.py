@@ -9,7 +9,7 @@ from flovia.ledger.sinks import MAX_PROBLEM, DeadLetter, SinkLease, SinkView, ch
 from flovia.ledger.sql_schema import DEAD_LETTERS, EVENTS, SINKS
 
 if TYPE_CHECKING:
-    from flovia.ledger.sql import Database
+    from flovia.ledger.sql_database import Database
 
 _LOOK: Final[Select[*tuple[object, ...]]] = select(
     SINKS.c.position, SINKS.c.fence, SINKS.c.holder, SINKS.c.lease_until

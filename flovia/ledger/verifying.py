@@ -17,7 +17,7 @@ from flovia.ledger.retention import events_floor
 from flovia.ledger.sql_schema import EVENTS, META, PAYMENTS, PROOFS, REFUNDS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from flovia.ledger.sql import Database
+    from flovia.ledger.sql_database import Database
 
 PAGE: Final = 200
 _UNPAID: Final = (ISSUED, CLAIMED, PARKED)

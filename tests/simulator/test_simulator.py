@@ -1,6 +1,8 @@
 """A small run of the simulator; ``python -m tests.simulator --seeds 200000 --jobs 2`` is the whole one."""
 
+import logging
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,15 @@ from tests.simulator.world import World
 SEEDS = 300 if os.environ.get("CI") else 60
 PLANTED = ["fence-unchecked-memory", "delivered-redeems-again", "free-on-unknown"][: 3 if os.environ.get("CI") else 1]
 ON_FILE = {bug.name: bug for bug in bugs()}
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Generator[None]:
+    """The simulator silences flovia's log; for these tests only."""
+    log = logging.getLogger("flovia")
+    level = log.level
+    yield
+    log.setLevel(level)
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 60))
