@@ -393,6 +393,7 @@ def test_tables_of_the_version_before(postgres: Server) -> None:
     with postgres.connect(name) as connection:
         connection.execute("ALTER TABLE flovia_payments DROP COLUMN proof")
         connection.execute("ALTER TABLE flovia_proofs DROP COLUMN amount, DROP COLUMN currency")
+        connection.execute("ALTER TABLE flovia_events DROP COLUMN reason")
         connection.execute("DROP TABLE flovia_refunds")
         connection.execute("DELETE FROM flovia_meta WHERE name = 'version'")
         with closing(open_ledger(postgres.url(name), clock=ManualClock())) as ledger:
