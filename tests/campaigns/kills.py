@@ -17,7 +17,6 @@ import resource
 import signal
 import sys
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -29,9 +28,11 @@ import attrs
 from tests.campaigns.accounts import Accounts, check
 from tests.campaigns.buying import Crowd, Purchase
 from tests.campaigns.points import DIE
+from tests.campaigns.program import conclude
 from tests.campaigns.serving import Server, is_dead, serving
 from tests.campaigns.shop import REALM
 from tests.campaigns.stores import opened
+from tests.campaigns.traffic import shown
 from tests.campaigns.wire import Client
 
 BATCH: Final = 48
@@ -326,19 +327,14 @@ def main() -> int:
     ledger = options.pop("ledger")
     kills = Kills(**{**options, "points": tuple(options["points"])})
     print(f"kills: {kills.each} at each of {len(kills.points or POINTS)} points, seed {kills.seed}")
-    began = time.monotonic()
-    try:
+
+    def work() -> list[str]:
+        began = time.monotonic()
         with TemporaryDirectory(prefix="flovia-kills-") as folder:
             died, found = run(kills, ledger, Path(folder))
-    except (AssertionError, ExceptionGroup) as error:
-        traceback.print_exception(error, file=sys.stdout)
-        print("FAILED")
-        return 1
-    for counted in (died, found):
-        print(", ".join(f"{name}: {number}" for name, number in sorted(counted.items())))
-    print(f"{time.monotonic() - began:.0f} s")
-    print("ok")
-    return 0
+        return [shown(died), shown(found), f"{time.monotonic() - began:.0f} s"]
+
+    return conclude(work)
 
 
 if __name__ == "__main__":

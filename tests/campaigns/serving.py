@@ -59,7 +59,7 @@ class Told:
                 self.by_kind[kind].append((int(pid), text))
 
     def unfinished(self) -> set[int]:
-        """Processes that live and have not recorded the end of a delivery yet, be it that their store did not answer."""
+        """Processes that live and have not recorded the end of a delivery yet: their store may not answer."""
         open_ends: Counter[int] = Counter()
         for kind, sign in (("last-byte", 1), ("failing", 1), ("ended", -1), ("later", 1), ("later-done", -1)):
             for pid, number in self.by_pid[kind].items():

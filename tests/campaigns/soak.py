@@ -15,7 +15,6 @@ import json
 import random
 import sys
 import time
-import traceback
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ import attrs
 
 from tests.campaigns.accounts import check
 from tests.campaigns.buying import Crowd, Purchase
+from tests.campaigns.program import conclude
 from tests.campaigns.serving import Server, serving
 from tests.campaigns.shop import REALM
 from tests.campaigns.stores import opened
@@ -177,15 +177,8 @@ def main() -> int:
     ledger = options.pop("ledger")
     soak = Soak(seconds=60 * options.pop("minutes"), **options)
     print(f"soak: {soak.seconds:.0f} s at {soak.rate:g} requests a second, seed {soak.seed}")
-    try:
-        with TemporaryDirectory(prefix="flovia-soak-") as folder:
-            lines = run(soak, ledger, Path(folder))
-    except (AssertionError, ExceptionGroup) as error:
-        traceback.print_exception(error, file=sys.stdout)
-        print("FAILED")
-        return 1
-    print(*lines, "ok", sep="\n")
-    return 0
+    with TemporaryDirectory(prefix="flovia-soak-") as folder:
+        return conclude(lambda: run(soak, ledger, Path(folder)))
 
 
 if __name__ == "__main__":
