@@ -11,6 +11,7 @@ the answer is a delivery. What is compared are answers to payments in quiet wind
 
 import argparse
 import asyncio
+import os
 import resource
 import sqlite3
 import sys
@@ -116,11 +117,11 @@ def sqlite_faults(server: Server, path: Path) -> dict[str, Fault]:
     @asynccontextmanager
     async def moved() -> AsyncGenerator[None]:
         away = path.with_suffix(".away")
-        path.rename(away)
+        os.rename(path, away)
         try:
             yield
         finally:
-            away.rename(path)
+            os.rename(away, path)
 
     return {"file locked": locked, "disk full": full, "file moved": moved}
 
@@ -139,7 +140,7 @@ def postgres_faults(store: Postgres) -> dict[str, Fault]:
         with server.connect() as connection:
             connection.execute(cast("psycopg.abc.Query", statement))
 
-    cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+    cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"  # noqa: S608  # our own name
 
     @asynccontextmanager
     async def frozen() -> AsyncGenerator[None]:

@@ -54,6 +54,10 @@ class Endpoint:
             writer.close()
 
 
+def _start(command: list[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+
+
 @asynccontextmanager
 async def exporting(ledger: str, environment: dict[str, str]) -> AsyncGenerator[Endpoint]:
     """An exporter at work; its endpoint, on loopback."""
@@ -61,7 +65,7 @@ async def exporting(ledger: str, environment: dict[str, str]) -> AsyncGenerator[
     server = await asyncio.start_server(endpoint.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     command = [sys.executable, "-m", "tests.campaigns.exporting", ledger, f"http://127.0.0.1:{port}/events"]
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    process = await asyncio.to_thread(_start, command, environment)
     assert process.stdout is not None
     try:
         # A ledger that cannot be opened keeps a program from starting, so nothing fails before this one has.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns import kills, races, soak
+from tests.campaigns import kills, races, soak, years
 
 CI = bool(os.environ.get("CI"))
 
@@ -25,7 +25,7 @@ def test_one_credential_many_processes(tmp_path: Path) -> None:
 def test_killed_at_every_point(tmp_path: Path) -> None:
     """A worker that dies at any of the named points costs nobody anything; so do SIGTERM and a full disk."""
     died, found = kills.run(kills.Kills(each=3, random=10, terms=3, full_disk=2), "sqlite", tmp_path)
-    assert {name: 3 for name in kills.POINTS}.items() <= died.items()
+    assert dict.fromkeys(kills.POINTS, 3).items() <= died.items()
     assert found["paid"] > 0
 
 
@@ -41,3 +41,9 @@ def test_steady_traffic(tmp_path: Path) -> None:
     """Wrong and used credentials among the right ones: no error, and no process grows."""
     lines = soak.run(soak.Soak(seconds=60 if CI else 8, rate=20), "sqlite", tmp_path)
     assert "requests" in lines[0]
+
+
+def test_two_years(tmp_path: Path) -> None:
+    """The tables hold what the policy says and no more, two years of payments later."""
+    lines = years.run(20_000 if CI else 1_000, "sqlite", tmp_path)
+    assert "rows at most" in lines[0]
