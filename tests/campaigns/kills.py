@@ -262,7 +262,7 @@ async def _full_disk(stories: Stories, times: int) -> int:
         batch = stories.bystanders()
         await asyncio.sleep(stories.random.uniform(0.0, 0.3))
         before = stories.statuses["ledger-unavailable"]
-        _limit(server, stories.random.choice((0, os.path.getsize(ledger))))
+        _limit(server, stories.random.choice((0, await asyncio.to_thread(os.path.getsize, ledger))))
         await asyncio.sleep(stories.random.uniform(0.1, 0.5))
         _limit(server, resource.RLIM_INFINITY)
         await batch

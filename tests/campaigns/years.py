@@ -109,8 +109,8 @@ def run(payments: int, ledger: str, folder: Path) -> list[str]:
     before, after = percentile(years.first, 0.5), percentile(years.last, 0.5)
     return [
         f"{payments} payments in {DAYS} days, {seconds:.0f} s; rows at most: {most}; proofs {proofs}",
-        f"median claim: the first {SAMPLE} {before:.2f} ms, the last {SAMPLE} {after:.2f} ms, ratio {after / before:.2f}"
-        f" (wanted: at most {SLOWEST})",
+        f"median claim: the first {SAMPLE} {before:.2f} ms, the last {SAMPLE} {after:.2f} ms,"
+        f" ratio {after / before:.2f} (wanted: at most {SLOWEST})",
     ]
 
 
