@@ -4,8 +4,8 @@
 """
 
 import asyncio
+import base64
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,7 +21,7 @@ from flovia.ledger.opening import open_ledger
 from flovia.ledger.sinks import with_sinks
 from tests.patience import PROGRAM_S
 
-TEST_SECRET: Final = "whsec_dGVzdC1zZWNyZXQtb2YtdGhlLWNhbXBhaWducy0wMDAx"
+TEST_SECRET: Final = "whsec_" + base64.b64encode(b"a-test-secret-of-the-campaigns-1").decode()
 DEADLINE_S: Final = 2.0
 
 
@@ -90,7 +90,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     opened = open_ledger(ledger)
     print("ready", flush=True)
-    sink = WebhookSink(url, os.environ.get("CAMPAIGN_SINK_SECRET", TEST_SECRET), deadline_s=DEADLINE_S)
+    sink = WebhookSink(url, TEST_SECRET, deadline_s=DEADLINE_S)
     Exporter(with_sinks(opened), sink, "campaign", poll_s=0.25, wait=stop.wait).run()
     sink.close()  # its thread would keep the process
     opened.close()

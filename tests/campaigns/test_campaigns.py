@@ -39,7 +39,7 @@ def test_killed_at_some_points(tmp_path: Path) -> None:
 
 def test_steady_traffic(tmp_path: Path) -> None:
     """Wrong and used credentials among the right ones: no error, and no process grows."""
-    lines = soak.run(soak.Soak(seconds=60 if CI else 8, rate=20), "sqlite", tmp_path)
+    lines = soak.run(soak.Soak(seconds=60 if CI else 8, rate=20, patient=True), "sqlite", tmp_path)
     assert "requests" in lines[0]
 
 
