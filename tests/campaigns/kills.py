@@ -219,6 +219,7 @@ async def _at_points(kills: Kills, stories: Stories, dead: set[int]) -> Counter[
     todo = [name for name in names for _ in range(kills.each)]
     stories.random.shuffle(todo)
     told = stories.server.told
+    known = 0
     for first in range(0, len(todo), BATCH):
         batch = todo[first : first + BATCH]
         await stories.all(
@@ -226,7 +227,9 @@ async def _at_points(kills: Kills, stories: Stories, dead: set[int]) -> Counter[
             *(stories.bystander() for _ in range(BYSTANDERS)),
         )
         await asyncio.to_thread(told.catch_up)
-        await _gone({pid for pid, _ in told.by_kind["died"]})
+        # The ones of this batch: a number may belong to somebody else later.
+        await _gone({pid for pid, _ in told.by_kind["died"][known:]})
+        known = len(told.by_kind["died"])
     died = Counter(wanted.partition("#")[2].partition("/")[0] for _, wanted in told.by_kind["died"])
     dead.update(pid for pid, _ in told.by_kind["died"])
     return died
@@ -249,7 +252,6 @@ async def _at_random(stories: Stories, times: int, number: int, dead: set[int]) 
             if number == signal.SIGKILL:
                 await _gone({pid})
         await batch
-    await _gone(set(dead))
     return sent
 
 
