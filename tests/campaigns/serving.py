@@ -63,7 +63,7 @@ class Told:
     def unfinished(self) -> set[int]:
         """Processes that live and have not recorded the end of a delivery yet: their store may not answer."""
         open_ends: Counter[int] = Counter()
-        for kind, sign in (("last-byte", 1), ("failing", 1), ("ended", -1), ("later", 1), ("later-done", -1)):
+        for kind, sign in (("last-byte", 1), ("failing", 1), ("ended", -1), ("later-done", -1)):
             for pid, number in self.by_pid[kind].items():
                 open_ends[pid] += sign * number
         return {pid for pid, number in open_ends.items() if number > 0 and pid in self.workers()}
