@@ -5,7 +5,7 @@ one row is looked at again before it is told.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, func, or_, select
@@ -176,10 +176,11 @@ def _count_events(database: "Database", challenges: set[str]) -> dict[tuple[str,
     """How many events of each kind there are, by challenge and payment id."""
     if not challenges:
         return {}
-    statement: Select[*tuple[object, ...]] = (
+    statement = cast(
+        "Select[*tuple[object, ...]]",
         select(EVENTS.c.challenge_id, EVENTS.c.payment_id, EVENTS.c.type, func.count())
         .where(EVENTS.c.challenge_id.in_(challenges), EVENTS.c.type.in_(_MONEY))
-        .group_by(EVENTS.c.challenge_id, EVENTS.c.payment_id, EVENTS.c.type)
+        .group_by(EVENTS.c.challenge_id, EVENTS.c.payment_id, EVENTS.c.type),
     )
     rows = database.query(statement, {})
     return {(str(challenge), str(payment), str(type_)): int(count or 0) for challenge, payment, type_, count in rows}
@@ -198,13 +199,14 @@ def _told(row: dict[str, Value], counted: dict[tuple[str, str, str], int]) -> It
 
 def _keys(database: "Database") -> Iterator[Finding]:
     """One payment, one proof."""
-    statement: Select[*tuple[object, ...]] = (
+    statement = cast(
+        "Select[*tuple[object, ...]]",
         select(PROOFS.c.key, func.count())
         .where(PROOFS.c.key != "")
         .group_by(PROOFS.c.key)
         .having(func.count() > 1)
         .order_by(PROOFS.c.key)
-        .limit(PAGE)
+        .limit(PAGE),
     )
     for key, count in database.query(statement, {}):
         yield _finding(key, "proof", f"it used {count} proofs")

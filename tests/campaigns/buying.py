@@ -101,9 +101,13 @@ class Crowd:
 
     # --- steps --------------------------------------------------------------------------------------------
 
+    async def pause(self, tries: int) -> None:
+        """Between two tries."""
+        await asyncio.sleep(0.02)
+
     async def ask(self, target: str, *fields: tuple[str, str], http_method: str = "GET", body: bytes = b"") -> Reply:
         """One request, again while the server is away; 503 is no answer either."""
-        for _ in range(MAX_TRIES):
+        for tries in range(MAX_TRIES):
             try:
                 reply = await self.client.ask(target, fields, http_method=http_method, body=body)
             except Broken:
@@ -113,7 +117,7 @@ class Crowd:
                 self.statuses[reply.problem] += 1
                 if reply.status != 503:
                     return reply
-            await asyncio.sleep(0.02)
+            await self.pause(tries)
         raise AssertionError(f"{target} had no answer in {MAX_TRIES} tries")
 
     async def order(self, purchase: Purchase, proof: str | None = None) -> None:
@@ -153,7 +157,7 @@ class Crowd:
     async def insist(self, purchase: Purchase, *fields: tuple[str, str]) -> Reply:
         """Present the credential until the answer is final; a process is to die of it once."""
         busy = 0
-        for _ in range(MAX_TRIES):
+        for tries in range(MAX_TRIES):
             reply = await self.present(purchase, *fields)
             fields = await self.still_to_die(fields)
             if reply is not None and reply.status not in (409, 503):
@@ -164,7 +168,7 @@ class Crowd:
                     busy = 0
                     await self._let_time_pass()
                     continue
-            await asyncio.sleep(0.02)
+            await self.pause(tries)
         raise AssertionError(f"no final answer in {MAX_TRIES} tries: {purchase.answers}")
 
     async def buy(self, purchase: Purchase, *fields: tuple[str, str]) -> None:

@@ -125,8 +125,8 @@ class Points:
                 result = call(*arguments)
             finally:
                 _verb.reset(mark)
-                if verb in ("deliver", "fail"):
-                    books.write("ended", arguments[0])
+            if verb in ("deliver", "fail"):  # one that failed ends with "later-done"
+                books.write("ended", arguments[0])
             if verb == "settle" and result == "settled":
                 books.write("settled", arguments[2])
             elif verb in ("deliver", "late", "close_refund") and result:

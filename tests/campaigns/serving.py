@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -41,6 +41,8 @@ class Told:
         self.counts: Counter[str] = Counter()
         self.by_kind: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         self.by_pid: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self.workers: Callable[[], Collection[int]] = frozenset[int]
+        """Who lives now."""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True, name="campaign-books")
         self._thread.start()
@@ -59,12 +61,12 @@ class Told:
                 self.by_kind[kind].append((int(pid), text))
 
     def unfinished(self) -> set[int]:
-        """Processes that live and have not recorded the end of a delivery yet, be it that their store did not answer."""
+        """Processes that live and have not recorded the end of a delivery yet: their store may not answer."""
         open_ends: Counter[int] = Counter()
-        for kind, sign in (("last-byte", 1), ("failing", 1), ("ended", -1), ("later", 1), ("later-done", -1)):
+        for kind, sign in (("last-byte", 1), ("failing", 1), ("ended", -1), ("later-done", -1)):
             for pid, number in self.by_pid[kind].items():
                 open_ends[pid] += sign * number
-        return {pid for pid, number in open_ends.items() if number > 0 and not is_dead(pid)}
+        return {pid for pid, number in open_ends.items() if number > 0 and pid in self.workers()}
 
     def catch_up(self) -> None:
         """Wait until what was told before this call has been read."""
@@ -118,6 +120,7 @@ class Server:
             (folder / "clock").write_bytes(bytes(8))
             told = Told(folder / "books")
         self.told = told
+        told.workers = self.pids
         self.clock = SharedClock(str(folder / "clock"), time.time)
         self.log = folder / f"server-{kind}-{address}.log"
         self.environment = {
@@ -172,7 +175,9 @@ class Server:
 
     def pids(self) -> list[int]:
         """The workers that live now."""
-        return [pid for pid in children(self.master) if not is_helper(pid)]
+        return (
+            [pid for pid in children(self.master) if not is_helper(pid) and not is_dead(pid)] if self._process else []
+        )
 
     def terminate(self) -> None:
         """SIGTERM: a deploy. Returns when all of it has ended."""

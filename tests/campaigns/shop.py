@@ -27,6 +27,8 @@ from tests.campaigns.points import DIE, Books, Points, SharedClock, plan
 TEST_SECRET: Final = "a-fixed-test-secret-of-the-campaigns-0001"
 REALM: Final = "api.example.com"
 CHUNKS: Final = tuple(f"chunk {number} of 5\n".encode() for number in range(1, 6))
+DAY_S: Final = 86400
+"""Longer than a campaign by its own clock: a challenge that runs out is another story."""
 ANSWER: Final = b'{"foo":"bar"}'
 
 
@@ -93,7 +95,9 @@ class Shop:
 
     def _guard(self, path: str) -> flovia.PaidApi:
         within = float(os.environ.get("CAMPAIGN_DELIVER_WITHIN", "60"))
-        guard = self.flo.paid_api(price="1.00 USD", name=path, deliver_within=within, max_deliveries=1000)
+        guard = self.flo.paid_api(
+            price="1.00 USD", name=path, deliver_within=within, max_deliveries=1000, expires_in=DAY_S
+        )
         enter, aenter = guard.enter, guard.aenter
 
         def due(passage: Passage) -> Passage:

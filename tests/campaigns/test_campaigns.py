@@ -1,0 +1,49 @@
+"""A small run of each campaign on a SQLite file; docs/reliability.md has the whole ones and what they found."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.campaigns import kills, races, soak, years
+
+CI = bool(os.environ.get("CI"))
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these campaigns read /proc and limit processes")
+
+
+def test_one_credential_many_processes(tmp_path: Path) -> None:
+    """However many processes are asked at once, a credential is delivered once and settled once (S42 S43)."""
+    small = races.Races(rounds=20 if CI else 2, processes=4, requests=50 if CI else 20)
+    found = races.run(small, "sqlite", tmp_path)
+    assert small.rounds == found["200"]
+    assert small.rounds * (small.requests - 1) == found["invalid-challenge"]
+
+
+@pytest.mark.skipif(not CI, reason="takes a minute; kills at some of the points are in the next test")
+def test_killed_at_every_point(tmp_path: Path) -> None:
+    """A worker that dies at any of the named points costs nobody anything; so do SIGTERM and a full disk."""
+    died, found = kills.run(kills.Kills(each=3, random=10, terms=3, full_disk=2), "sqlite", tmp_path)
+    assert dict.fromkeys(kills.POINTS, 3).items() <= died.items()
+    assert found["paid"] > 0
+
+
+def test_killed_at_some_points(tmp_path: Path) -> None:
+    """The same at the points around the money and the last byte."""
+    points = ("verify.after", "settle.commit", "body.middle", "deliver.before", "deliver.after")
+    died, found = kills.run(kills.Kills(each=1, points=points, processes=2), "sqlite", tmp_path)
+    assert dict.fromkeys(points, 1) == died
+    assert found["dead processes"] == 5
+
+
+def test_steady_traffic(tmp_path: Path) -> None:
+    """Wrong and used credentials among the right ones: no error, and no process grows."""
+    lines = soak.run(soak.Soak(seconds=60 if CI else 8, rate=20, patient=True), "sqlite", tmp_path)
+    assert "requests" in lines[0]
+
+
+def test_two_years(tmp_path: Path) -> None:
+    """The tables hold what the policy says and no more, two years of payments later."""
+    lines = years.run(20_000 if CI else 1_000, "sqlite", tmp_path)
+    assert "rows at most" in lines[0]
