@@ -41,6 +41,7 @@ from flovia.ledger.sql_sinks import SqlSinkVerbs
 
 PRUNE_EVERY: Final = 256
 
+
 class _Row(NamedTuple):
     """What is read of a payment."""
 

@@ -172,8 +172,8 @@ class KeepingVerbs:
         """Forget what has ended and is past its time, a bounded number of rows; returns how many.
 
         Happens by itself every so many writes. Forgotten are payments known not to be paid, delivered ones
-        after ``keep_until``, stored answers and short texts past their time, and events past that of the retention. Kept for ever are
-        used proofs, payments whose outcome is unknown, and paid ones that were never delivered.
+        after ``keep_until``, stored answers and short texts past their time, and events past that of the retention.
+        Kept for ever are used proofs, payments whose outcome is unknown, and paid ones that were never delivered.
 
         Raises:
             LedgerError: the store cannot.
