@@ -110,13 +110,13 @@ class _Run:
     silent: int = 0
     written: int = 0
 
-    def event(self, type_: str, name: str, charge: Charge, moved: Moved) -> ev.EventRow:
+    def event(self, type_: str, name: str, charge: Charge, moved: Moved, reason: str | None = None) -> ev.EventRow:
         """The event of something that this run found."""
         self.written += 1
         id_ = (f"reconcile_{self.own}", self.written)
         money = (moved.amount if moved.given_back is None else moved.given_back, moved.currency.lower())
         event = moved_event(type_, self.at, id_, name, self.rail, money, (charge.challenge.id, moved.reference))
-        return attrs.evolve(event, reason=ev.LATE if type_ == ev.PAYMENT_LATE else None).to_row()
+        return attrs.evolve(event, reason=reason).to_row()
 
     def tell(self, status: Status, charge: Charge, moved: Moved | None = None, reason: str = "") -> None:
         """Note a finding."""
@@ -364,7 +364,11 @@ def _unsold(run: _Run, provider: ReconcilingProvider, charge: Charge, moved: Mov
         return
     proof = f"{charge.method}|{moved.reference}"
     key = late_key(charge.challenge.realm, charge.challenge.id, proof)
-    row = run.event(ev.PAYMENT_UNMATCHED if status == "unmatched" else ev.PAYMENT_LATE, provider.name, charge, moved)
+    if status == "unmatched":
+        row = run.event(ev.PAYMENT_UNMATCHED, provider.name, charge, moved)
+    else:
+        reason = ev.DUPLICATE if status == "second" else ev.LATE
+        row = run.event(ev.PAYMENT_LATE, provider.name, charge, moved, reason)
     late = Late(key, proof, moved.reference, moved.amount, moved.currency.lower(), run.at + KEEP_S, (row,))
     if run.dry or cast("bool", (yield late)):
         run.tell(status, charge, moved)

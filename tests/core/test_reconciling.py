@@ -228,6 +228,8 @@ def test_other_payments(shop: Shop) -> None:
     assert expected == [status for status, _ in shop.after(LIFE_S + CHECKS_S[0])]
     assert ["refunded_in_part", "waiting"] == [status for status, _ in shop.after(1.0)]
     assert ["two"] == [due.payment_id for due in shop.flo.refunds_due()]
+    events = [event for _, event in shop.flo.ledger.read_events()]
+    assert ["duplicate"] == [event.reason for event in events if event.type == "payment.late"]
     shop.till.verdict = Paid(reference=handle, amount=100, currency="usd")
     passage = shop.present(challenge)
     assert passage.response is None
