@@ -118,7 +118,9 @@ _DONE_PAYMENTS: Final = (
     .with_for_update(skip_locked=True)
     .cte("done")
 )
-_PRUNE_PAYMENTS: Final = delete(PAYMENTS).where(PAYMENTS.c.key.in_(select(_DONE_PAYMENTS.c.key)))
+_PRUNE_PAYMENTS: Final = (
+    delete(PAYMENTS).where(PAYMENTS.c.key.in_(select(_DONE_PAYMENTS.c.key))).returning(PAYMENTS.c.created_at)
+)
 _OLD_TEXTS: Final = (
     select(TEXTS.c.namespace, TEXTS.c.key)
     .where(TEXTS.c.until <= bindparam("now"))
@@ -126,8 +128,10 @@ _OLD_TEXTS: Final = (
     .with_for_update(skip_locked=True)
     .cte("old")
 )
-_PRUNE_TEXTS: Final = delete(TEXTS).where(
-    tuple_(TEXTS.c.namespace, TEXTS.c.key).in_(select(_OLD_TEXTS.c.namespace, _OLD_TEXTS.c.key))
+_PRUNE_TEXTS: Final = (
+    delete(TEXTS)
+    .where(tuple_(TEXTS.c.namespace, TEXTS.c.key).in_(select(_OLD_TEXTS.c.namespace, _OLD_TEXTS.c.key)))
+    .returning(TEXTS.c.until)
 )
 _AMOUNT: Final = FIELDS.index("amount")
 
@@ -429,8 +433,8 @@ class SqlLedger(OwedVerbs):
         """
         now = {"now": self._clock()}
         with self._database.write() as connection:
-            payments = connection.execute(_PRUNE_PAYMENTS, now).rowcount
-            return payments + connection.execute(_PRUNE_TEXTS, now).rowcount
+            # Counted by what comes back: sqlite3 does not count what a statement that begins with WITH deletes.
+            return sum(len(connection.execute(prune, now).all()) for prune in (_PRUNE_PAYMENTS, _PRUNE_TEXTS))
 
     def _take_turn(self) -> None:
         if next(self._turns) % PRUNE_EVERY == 0:
