@@ -8,7 +8,7 @@ with :class:`~flovia.core.errors.WiringError` that names the variable and the re
 ``FLOVIA_REALM``            the protection space in challenges; default: the public origin's host
 ``FLOVIA_PUBLIC_ORIGIN``    ``https://api.example.com``; without it only this machine is served
 ``FLOVIA_PRICE``            the price of routes that name none: ``1.00 SGD``
-``FLOVIA_LEDGER``           ``sqlite:///flovia.db`` (the default), ``sqlite:////absolute/path``, ``memory://``
+``FLOVIA_LEDGER``           ``sqlite:///flovia.db`` (the default), ``sqlite:////absolute/path``, ``postgresql://…``, ``memory://``
 ``FLOVIA_LIMIT``            ``challenges=60/min,verifications=30/min,total_challenges=1000/min``
 ``FLOVIA_WORKERS``          how many processes serve the app, where ``WEB_CONCURRENCY`` does not say it
 ``FLOVIA_RETENTION``        ``events=400d,unpaid_events=90d,delivered=30d``; without it events are kept for ever

@@ -414,3 +414,16 @@ def test_closed(postgres: Server, ledger: SqlLedger) -> None:
     for verb in VERBS.values():
         with pytest.raises(LedgerError, match="was closed"):
             verb(ledger)
+
+
+def test_pruning_leaves_what_others_hold(ledger: SqlLedger) -> None:
+    """Forgetting counts what it forgot, and does not wait for a payment that another transaction holds."""
+    clock = ledger._clock
+    assert isinstance(clock, ManualClock)
+    for key in ("r|held", "r|free"):
+        ledger.release(key, claim(ledger, clock, key).fence, False, ())
+    clock.advance(360.0)
+    with ledger._database.write() as connection:
+        connection.exec_driver_sql("SELECT 1 FROM flovia_payments WHERE key = 'r|held' FOR UPDATE")
+        assert ledger.prune() == 1
+    assert ledger.prune() == 1
