@@ -368,11 +368,12 @@ def _present(
     With ``once`` the server's word that it is not paid yet is final too, and the result None.
     """
     reference = pending.reference
-    add = [(pending.field, pending.credential or "")]
+    key: tuple[tuple[str, str], ...] = ()
     if policy.idempotency_key and ask.headers.get("idempotency-key") is None:
         # The same for all tries of this payment, and for resuming it: an answer that got lost can be had again.
-        add.append(("Idempotency-Key", f'"{reference}"'))
-    send = Send(add=tuple(add), paid=True)
+        key = (("Idempotency-Key", f'"{reference}"'),)
+    # In no variable of its own: a crash reporter shows those.
+    send = Send(add=((pending.field, pending.credential or ""), *key), paid=True)
     started: float = yield Now()
     tries = lost = 0
     while True:

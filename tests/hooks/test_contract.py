@@ -171,7 +171,7 @@ class Talks(HookBankProvider):
         """Order it."""
         import logging
 
-        logging.getLogger("bank").info("refund %s", order)
+        logging.getLogger("bank").info("refund %s", order.nonce)
         return (yield from super().refund(order))
 
 

@@ -38,6 +38,17 @@ SETTINGS: Final = {
 }
 
 
+def _open_to_all() -> str | None:
+    """A folder for temporary files that the unprivileged user can get at; the usual one if we are not root."""
+    usual = Path(tempfile.gettempdir())
+    if os.geteuid() != 0:
+        return None
+    for folder in (usual, Path("/var/tmp"), Path("/tmp")):
+        if all(part.stat().st_mode & 0o001 for part in (folder, *folder.parents) if part.exists()) and folder.is_dir():
+            return str(folder)
+    return None
+
+
 class Server:
     """One server with its own data, from :meth:`start` to :meth:`close`.
 
@@ -47,7 +58,7 @@ class Server:
     """
 
     def __init__(self, bin_folder: Path, **settings: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="flovia-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="flovia-pg-", dir=_open_to_all()))
         self.port = chosen_port()
         self._bin = bin_folder
         self._settings = SETTINGS | settings
