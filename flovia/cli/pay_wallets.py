@@ -95,7 +95,7 @@ def wait_again(pending: Pending, wallet: Wallet) -> None:
     services = Services.of(wallet, Budget("1 JPY"), Policy(), PendingFiles(), None)  # for its world alone
     verdict = run(wallet.pay(challenge, context), services.world())
     if isinstance(verdict, Declined):
-        raise PaymentDeclined(f"it was not paid, and cannot be paid any more: {verdict.reason}")
+        raise PaymentDeclined(f"it was not paid in time, and cannot be paid any more: {verdict.reason}")
     if isinstance(verdict, Uncertain):
         raise OutcomeUnknown(f"it is still not known to be paid: {verdict.reason}", reference=pending.reference)
 

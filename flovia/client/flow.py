@@ -272,7 +272,7 @@ def _pay(
         yield from _quietly(Forget(reference))
         raise PaymentDeclined(
             f"the wallet did not pay {terms.price} to {ask.origin}"
-            f" (realm {printable(challenge.realm[:80])!r}): {verdict.reason}. Nothing was paid"
+            f" (realm {printable(challenge.realm[:80])!r}): {verdict.reason}. As far as it knows nothing was paid"
         )
     sure = not isinstance(verdict, Unconfirmed)
     payment = verdict.payment if isinstance(verdict, Unconfirmed) else verdict

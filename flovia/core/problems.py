@@ -71,13 +71,15 @@ _TABLE: Final = (
         "payment-insufficient",
         402,
         "Payment insufficient",
-        "Less was paid than the challenge asks. Pay the challenge of this response in full.",
+        "Less was paid than the challenge asks. Pay the challenge of this response in full, and ask for what was paid "
+        "back.",
     ),
     _mpp(
         "payment-expired",
         402,
         "Payment expired",
-        "The challenge expired before it was paid. Pay the challenge of this response.",
+        "The challenge expired before it was paid. Pay the challenge of this response; if the old one was paid too late, "
+        "ask for that money back.",
     ),
     _mpp(
         "verification-failed",

@@ -114,7 +114,7 @@ class HitPayWallet:
                 return _payment(terms)
             if first.status in ENDED or not _agrees(first, terms, context.price):
                 return Declined(
-                    reason=f"the charge is {first.status[:20]} already"
+                    reason=_ended(first.status)
                     if first.status in ENDED
                     else "the broker has another amount for this charge than the challenge asks"
                 )
@@ -177,7 +177,13 @@ class HitPayWallet:
             return Uncertain(reason="nobody has paid yet, and the charge may still be paid")
         if found.status == "paid":
             return _payment(terms)
-        return Declined(reason=f"the charge is {found.status[:20]}")
+        return Declined(reason=_ended(found.status))
+
+
+def _ended(status: str) -> str:
+    # Of a payment that came too late the broker says no more than this.
+    late = "; if it was paid all the same, that money is to go back: ask the seller" if status == "expired" else ""
+    return f"the charge is {status[:20]}{late}"
 
 
 def _payment(terms: ChargeTerms) -> Payment:

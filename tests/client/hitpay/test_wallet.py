@@ -117,7 +117,7 @@ def test_an_expired_charge_is_not_shown(tmp_path: Path, street: Street) -> None:
         return said
 
     street.shop.offer = over  # type: ignore[method-assign,assignment]  # scripted
-    with pytest.raises(PaymentDeclined, match="already"):
+    with pytest.raises(PaymentDeclined, match="is expired; if it was paid"):
         agent.get(street.server.url)
     assert [] == shown
 
