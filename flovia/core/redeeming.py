@@ -93,6 +93,7 @@ class Redeemer(Issuer):
         self._deliver_within_s = deliver_within_s
         self._max_deliveries = max_deliveries
         self._delivery = delivery
+        self._delivery_again = delivery.again()
         self._checker = Checker(
             self.plans,
             realm=self._realm,
@@ -450,7 +451,7 @@ class Redeemer(Issuer):
             candidate.plan.method,
             redelivery,
             now + self._deliver_within_s / 2,
-            self._delivery,
+            self._delivery_again if redelivery else self._delivery,
             self._copy(trace.idempotency[0], candidate.fingerprint) if trace.idempotency else None,
         )
 

@@ -1,5 +1,7 @@
 """What counts as delivered, and what becomes of a payment that does not: the policy, and the gate that keeps it."""
 
+from pathlib import Path
+
 import pytest
 
 import flovia
@@ -8,8 +10,10 @@ from flovia.core.delivery import DECISIONS, FAILURES, Delivery
 from flovia.core.effects import Flow
 from flovia.core.errors import WiringError
 from flovia.core.provider import Presented, Verdict
+from flovia.ledger.sql import SqlLedger
+from flovia.ledger.sqlite import SqliteDatabase
 from flovia.providers.mock import MockProvider
-from tests.core.world import Shop, buy, deliver, header, problem, request
+from tests.core.world import Clock, Shop, buy, deliver, header, problem, request
 
 
 class Sealed:
@@ -173,13 +177,46 @@ class TestGate:
         assert again.grant is not None
         assert again.grant.redelivery
 
-    def test_refund_after_a_redelivery(self) -> None:
-        """The second answer may be the one that fails."""
+    def test_no_refund_after_a_redelivery(self) -> None:
+        """Of the first answer all but the last byte may have arrived, so a second that fails gives no money back."""
         shop = Shop()
         paid = till(shop, on_failure="refund")
         credential, passage = buy(paid)
         deliver(paid, passage, 200, completed=False)
-        deliver(paid, paid.enter(request(credential)), 500)
+        again = paid.enter(request(credential))
+        assert "delivery-failed" == problem(again.raised())
+        paid.leave(again, completed=False)
+        assert [] == shop.flovia.refunds_due()
+        deliver(paid, paid.enter(request(credential)), 503)
+        assert [] == shop.flovia.refunds_due()
+        deliver(paid, paid.enter(request(credential)))
+        assert "invalid-challenge" == problem(paid.enter(request(credential)).response)
+
+    @pytest.mark.parametrize("ledger", ["memory", "sqlite"])
+    def test_no_refund_while_an_earlier_delivery_may_still_answer(self, ledger: str, tmp_path: Path) -> None:
+        """A handler that outlives its lease answers later; whoever fails meanwhile on purpose has no money back."""
+        clock = Clock()
+        shop = Shop(None if ledger == "memory" else SqlLedger(SqliteDatabase(tmp_path / "test.db"), clock=clock), clock)
+        try:
+            paid = till(shop, on_failure="refund")
+            credential, slow = buy(paid)
+            clock.advance(61)
+            deliver(paid, paid.enter(request(credential)), 416)
+            assert [] == shop.flovia.refunds_due()
+            assert None is deliver(paid, slow).replace
+            shop.ledger.flush()
+            assert [] == shop.flovia.refunds_due()
+            assert paid.enter(request(credential)).grant is not None
+        finally:
+            shop.ledger.close()
+
+    def test_a_refund_of_a_first_delivery_that_outlived_its_lease(self) -> None:
+        """Nobody else was let in meanwhile, so its failure is the payment's only answer."""
+        shop = Shop()
+        paid = till(shop, on_failure="refund")
+        _, passage = buy(paid)
+        shop.clock.advance(61)
+        deliver(paid, passage, 503)
         assert 1 == len(shop.flovia.refunds_due())
 
     @pytest.mark.parametrize("completed", [True, False])
