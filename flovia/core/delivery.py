@@ -54,7 +54,9 @@ def _statuses(policy: "Delivery") -> frozenset[int]:
             )
     if 402 in found and 402 in cast("Collection[object]", given):
         raise WiringError("delivers: a 402 asks for money and never delivers what was paid for; leave it out")
-    found.discard(402)
+    if 412 in found and 412 in cast("Collection[object]", given):
+        raise WiringError("delivers: a 412 is the client's own precondition and never goes out whole; leave it out")
+    found -= {402, 412}
     if not any(status < 300 for status in found):
         raise WiringError("delivers: without any 2xx no success would count; add '2xx', or the statuses you mean")
     return frozenset(found)
@@ -101,6 +103,9 @@ class Delivery:
 
     def answered(self, status: int | None, problem: str | None, completed: bool) -> Answered:
         """How a request was answered. ``problem``: the handler raised, or its answer was replaced."""
+        if status == 412:
+            # A precondition is the client's to choose, and the body was withheld: neither delivered nor to be refunded.
+            return "cut off"
         if problem is not None or (status is not None and status not in self.statuses):
             return "failed"
         return "whole" if completed and status is not None else "cut off"

@@ -465,6 +465,9 @@ def _start(passage: Passage, status: int, headers: Headers) -> Start:
     if status == 402 or settled is None or policy is None:
         # A 402 without a challenge must not leave us, and one with a challenge would ask twice.
         return Start(passage.raised())
+    if status == 412:
+        # It may carry the whole answer, and whoever sends an If-Match that fails has not been delivered to.
+        return Start(passage.unfulfilled())
     cache_control = headers.get("cache-control")
     private = PRIVATE if cache_control is None else ("cache-control", private_cache_control(cache_control))
     drop = DROP

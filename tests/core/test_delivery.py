@@ -51,7 +51,7 @@ class TestSettings:
         assert {200, 204, 404} == Delivery(delivers=[200, 204, 404]).statuses
         wide = Delivery(delivers=("2XX", "4xx")).statuses
         assert {200, 299, 400, 404, 499} < wide
-        assert wide.isdisjoint({300, 402, 500})
+        assert wide.isdisjoint({300, 402, 412, 500})
 
     @pytest.mark.parametrize(
         ("settings", "why"),
@@ -62,6 +62,7 @@ class TestSettings:
             ({"delivers": []}, "2xx"),
             ({"delivers": ["3xx", 404]}, "2xx"),
             ({"delivers": ["2xx", 402]}, "402"),
+            ({"delivers": ["2xx", 412]}, "412"),
             ({"delivers": ["2xx", 500]}, "keep"),
             ({"delivers": ["2xx", "5xx"]}, "no status"),
             ({"delivers": ["2xx", 199]}, "no status"),
@@ -117,6 +118,8 @@ class TestDecisions:
             (None, None, False, "cut off"),
             (None, None, True, "cut off"),
             (404, None, True, "failed"),
+            (412, None, True, "cut off"),
+            (412, "refund-due", True, "cut off"),
             (503, None, False, "failed"),
             (200, "delivery-failed", True, "failed"),
             (None, "delivery-failed", False, "failed"),
@@ -240,6 +243,23 @@ class TestGate:
             paid = till(Shop(), on_failure=on_failure)
             _, passage = buy(paid)
             assert code == problem(deliver(paid, passage, 402).replace)
+
+    @pytest.mark.parametrize("on_failure", ["redeem", "refund", "keep"])
+    @pytest.mark.parametrize("raised", [True, False])
+    def test_a_412_of_the_handler(self, on_failure: str, raised: bool) -> None:
+        """Its body never goes out, no policy refunds or delivers it, and the credential gets the answer later."""
+        shop = Shop()
+        paid = till(shop, on_failure=on_failure)
+        credential, passage = buy(paid)
+        if raised:
+            passage.raised()
+        replaced = deliver(paid, passage, 412).replace
+        assert replaced is not None
+        assert (412, "precondition-failed") == (replaced.status, problem(replaced))
+        assert ("payment.delivery_failed", 412, None) == event_problems(shop)[0]
+        assert [] == shop.flovia.refunds_due()
+        deliver(paid, paid.enter(request(credential)))
+        assert "invalid-challenge" == problem(paid.enter(request(credential)).response)
 
     def test_other_statuses(self) -> None:
         """404 delivers where the route says so, without a receipt; what does not deliver has none either."""
