@@ -33,6 +33,8 @@ _log = logging.getLogger("flovia")
 
 _CHUNK: Final = 1 << 16
 _LENGTH_DIGITS: Final = 18
+_NO_CONTENT: Final = (204, 304)
+"""Statuses whose Content-Length, if there is one, announces nothing that is sent (RFC 9110 section 8.6)."""
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
@@ -110,13 +112,20 @@ def wsgi_response(response: HttpResponse, start_response: StartResponse) -> list
     return [response.body]
 
 
+def _announced(length: str) -> int:
+    """The bytes that a Content-Length announces; 0 if it is none, which is the server's business."""
+    length = length.strip()
+    return int(length) if length.isascii() and length.isdecimal() and len(length) <= _LENGTH_DIGITS else 0
+
+
 class WsgiDelivery:
     """An admitted answer on its way to the server: what an adapter returns in place of the app's iterable.
 
     The head is decided at the first byte, because until then an app may still replace it. ``leave`` is
     called once: as completed when the server closes after the last chunk, as not completed when the app
     fails later than its first byte or the server closes early. Not at the last chunk itself: a server may
-    have to write what marks the end of a body, and a process that dies before that has not delivered.
+    have to write what marks the end of a body, and a process that dies before that has not delivered. An
+    answer with fewer bytes than its Content-Length is not completed either: its client waits for the rest.
     """
 
     __slots__ = (
@@ -131,6 +140,7 @@ class WsgiDelivery:
         "_replaced",
         "_result",
         "_start",
+        "_unsent",
         "_write",
     )
 
@@ -144,6 +154,7 @@ class WsgiDelivery:
         self._chunks: Iterator[bytes] = iter(())
         self._write: Callable[[bytes], object] = bytes
         self._begun = self._ended = self._replaced = self._left = False
+        self._unsent = 0
 
     def run(self, app: WSGIApplication, environ: WSGIEnvironment) -> Iterable[bytes]:
         """Call the app; the iterable to return to the server. If it raises there is a 500."""
@@ -174,6 +185,7 @@ class WsgiDelivery:
         if chunk is None:
             self._ended = True
             raise StopIteration
+        self._unsent -= len(chunk)
         if self._copy is not None:
             self._copy.feed(chunk)
         return chunk
@@ -185,6 +197,9 @@ class WsgiDelivery:
             if close is not None:
                 close()
         finally:
+            if self._ended and self._unsent > 0:
+                _log.error("a paid answer ended %d bytes before its Content-Length: not delivered", self._unsent)
+                self._ended = False
             self._leave(completed=self._ended)
 
     def _start_response(
@@ -205,6 +220,7 @@ class WsgiDelivery:
         if not data or self._replaced:
             return
         first = (data if self._begun else self._begin(data)) or b""
+        self._unsent -= len(first)
         if self._copy is not None:
             self._copy.feed(first)
         self._write(first)
@@ -216,16 +232,21 @@ class WsgiDelivery:
         status, headers = self._head
         if not status[:3].isdecimal():
             raise CallerError("a WSGI status starts with three digits: '200 OK'")
-        start = self._passage.start(int(status[:3]), Headers.of(headers))
+        code, given = int(status[:3]), Headers.of(headers)
+        start = self._passage.start(code, given)
         if start.replace is not None:
             return self._replace(start.replace)
         self._begun = True
+        length = given.get("content-length")
+        if length is not None and code not in _NO_CONTENT and self._passage.request.http_method != "HEAD":
+            self._unsent = _announced(length)
         self._write = self._start(status, start.apply(headers))
         return chunk
 
     def _replace(self, response: HttpResponse) -> bytes:
         self._begun = self._replaced = True
         self._copy = None  # it has this response already
+        self._unsent = 0
         self._chunks = iter(())
         reason = responses.get(response.status, "Unknown")
         self._write = self._start(f"{response.status} {reason}", list(response.headers))

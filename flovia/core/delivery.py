@@ -24,7 +24,8 @@ DECISIONS: Final[Mapping[Answered, Mapping[OnFailure, End]]] = MappingProxyType(
         # Such a status, but not to the end, or no answer at all: the client left, or a stream failed in the middle.
         # Never a refund, or whoever leaves before the last byte would have all the others for nothing.
         "cut off": {"redeem": "redeemable", "refund": "redeemable", "keep": "redeemable"},
-        # Another status, or the handler raised before its answer began, whatever page says so.
+        # Another status, or the handler raised before its answer began, whatever page says so. The refund is for the
+        # first delivery only, see Delivery.again.
         "failed": {"redeem": "redeemable", "refund": "refund due", "keep": "delivered"},
     }
 )
@@ -53,7 +54,9 @@ def _statuses(policy: "Delivery") -> frozenset[int]:
             )
     if 402 in found and 402 in cast("Collection[object]", given):
         raise WiringError("delivers: a 402 asks for money and never delivers what was paid for; leave it out")
-    found.discard(402)
+    if 412 in found and 412 in cast("Collection[object]", given):
+        raise WiringError("delivers: a 412 is the client's own precondition and never goes out whole; leave it out")
+    found -= {402, 412}
     if not any(status < 300 for status in found):
         raise WiringError("delivers: without any 2xx no success would count; add '2xx', or the statuses you mean")
     return frozenset(found)
@@ -67,8 +70,9 @@ class Delivery:
         delivers: the statuses that deliver: numbers, and ``"2xx"``, ``"3xx"``, ``"4xx"`` for all of a class. With
             404 among them, "not found" is an answer that is paid for. A receipt goes out with 2xx only.
         on_failure: what happens when the handler answers with another status, or raises. ``redeem``: the payment
-            stays good for another try. ``refund``: its refund is due, at once, and the credential is good no more.
-            ``keep``: it counts as delivered, the failed answer was the delivery.
+            stays good for another try. ``refund``: its refund is due, at once, and the credential is good no more;
+            at the payment's first delivery only, after later ones it stays good for another try. ``keep``: it counts as
+            delivered, the failed answer was the delivery.
         idempotency_ttl: how long a delivered answer is kept for a request that came with an ``Idempotency-Key``,
             seconds; 0 keeps none and ignores the field.
         idempotency_max_bytes: a longer body is not kept.
@@ -99,6 +103,9 @@ class Delivery:
 
     def answered(self, status: int | None, problem: str | None, completed: bool) -> Answered:
         """How a request was answered. ``problem``: the handler raised, or its answer was replaced."""
+        if status == 412:
+            # A precondition is the client's to choose, and the body was withheld: neither delivered nor to be refunded.
+            return "cut off"
         if problem is not None or (status is not None and status not in self.statuses):
             return "failed"
         return "whole" if completed and status is not None else "cut off"
@@ -106,6 +113,14 @@ class Delivery:
     def end(self, status: int | None, problem: str | None, completed: bool) -> End:
         """What becomes of the payment, by :data:`DECISIONS`."""
         return DECISIONS[self.answered(status, problem, completed)][self.on_failure]
+
+    def again(self) -> "Delivery":
+        """The policy of every delivery of a payment but its first.
+
+        No refund: an earlier delivery was cut off or outlived its lease, so its answer went out for the most part,
+        or may still go out. Answer and money together are what nobody gets.
+        """
+        return attrs.evolve(self, on_failure="redeem") if self.on_failure == "refund" else self
 
     @property
     def failure(self) -> str:

@@ -182,7 +182,7 @@ class Gate(Adopter):
         trace, status = passage.trace, passage.status
         if passage.state != ADMITTED:
             raise CallerError("leave() belongs to an admitted passage and is called once")
-        policy = self._delivery
+        policy = passage.policy or self._delivery
         # What the policy's table says of nearly every answer, without asking it.
         whole = completed and passage.problem is None and status in policy.statuses
         end = "delivered" if whole else policy.end(status, passage.problem, completed)

@@ -348,6 +348,14 @@ class Passage:
             self.answer.take(response)
         return response
 
+    def unfulfilled(self) -> HttpResponse:
+        """The 412 to send in place of the handler's: its body may be all that was to be paid for.
+
+        The payment stays redeemable, whatever the policy.
+        """
+        self.problem = None
+        return problem_response("precondition-failed", challenge_id=self.trace.challenge_id)
+
     def renewal_due(self) -> bool:
         """Whether half of the delivery's lease has passed. Ask at every chunk of a streamed answer."""
         return self._clock is not None and self._clock() >= self.renew_at

@@ -193,6 +193,13 @@ _TABLE: Final = (
         "The payment was taken, the answer failed. Do not pay again; repeat this request with the same credential.",
     ),
     _ours(
+        "precondition-failed",
+        412,
+        "Precondition failed",
+        "The payment was taken, but a precondition of this request, such as If-Match, is not fulfilled. Do not pay "
+        "again; the same credential, without that precondition, gets the answer.",
+    ),
+    _ours(
         "delivery-exhausted",
         500,
         "Paid, not deliverable",

@@ -93,6 +93,7 @@ class Redeemer(Issuer):
         self._deliver_within_s = deliver_within_s
         self._max_deliveries = max_deliveries
         self._delivery = delivery
+        self._delivery_again = delivery.again()
         self._checker = Checker(
             self.plans,
             realm=self._realm,
@@ -450,7 +451,7 @@ class Redeemer(Issuer):
             candidate.plan.method,
             redelivery,
             now + self._deliver_within_s / 2,
-            self._delivery,
+            self._delivery_again if redelivery else self._delivery,
             self._copy(trace.idempotency[0], candidate.fingerprint) if trace.idempotency else None,
         )
 
@@ -464,6 +465,9 @@ def _start(passage: Passage, status: int, headers: Headers) -> Start:
     if status == 402 or settled is None or policy is None:
         # A 402 without a challenge must not leave us, and one with a challenge would ask twice.
         return Start(passage.raised())
+    if status == 412:
+        # It may carry the whole answer, and whoever sends an If-Match that fails has not been delivered to.
+        return Start(passage.unfulfilled())
     cache_control = headers.get("cache-control")
     private = PRIVATE if cache_control is None else ("cache-control", private_cache_control(cache_control))
     drop = DROP

@@ -469,3 +469,20 @@ def test_s41_hooks_do_not_change_what_comes_again(buyer: Buyer) -> None:
         [(name.lower(), value) for name, value in answer.headers if name.lower() in mine] for answer in (sent, again)
     )
     assert first == second
+
+
+def test_an_answer_shorter_than_its_content_length_is_no_delivery() -> None:
+    """As when a file shrinks while it is sent: the same credential gets the whole one."""
+    app = flask.Flask(__name__)
+    pieces = [b"whole", b"who"]
+
+    @app.get("/paid")
+    @flovia_flask.paid(new_flovia().paid_api())
+    def view() -> flask.Response:
+        return flask.Response(iter([pieces.pop()]), headers={"Content-Length": "5"})
+
+    client = app.test_client()
+    credential = payment_of(client.get("/paid"))
+    bodies = [client.get("/paid", headers=[credential], buffered=True).data for _ in range(2)]
+    assert [b"who", b"whole"] == bodies
+    assert 402 == client.get("/paid", headers=[credential]).status_code

@@ -2,8 +2,9 @@
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-from wsgiref.util import setup_testing_defaults
+from wsgiref.util import FileWrapper, setup_testing_defaults
 
 import pytest
 
@@ -328,6 +329,84 @@ def test_wrong_calls_say_what_to_write() -> None:
         flovia_wsgi.paid(streaming, gate)  # type: ignore[call-overload]  # what the test is about
     with pytest.raises(flovia.WiringError, match="not both"):
         flovia_wsgi.paid(gate, streaming, price="1.00 USD")  # type: ignore[call-overload]  # what the test is about
+
+
+# --- answers that are too short --------------------------------------------------------------------------
+
+
+def announcing(length: str, *pieces: bytes, status: str = "200 OK", written: bytes = b"") -> WSGIApplication:
+    """An app that says how long its answer will be."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        write = start_response(status, [("Content-Length", length)])
+        if written:
+            write(written)
+        return pieces
+
+    return app
+
+
+@pytest.mark.parametrize("on_failure", ["redeem", "refund", "keep"])
+def test_an_answer_shorter_than_its_content_length_is_cut_off(on_failure: Literal["redeem", "refund", "keep"]) -> None:
+    """Its client waits for the rest: redeemable, whatever the policy, and not kept for an Idempotency-Key."""
+    settings = new_flovia()
+    gate = settings.paid_api(delivery=flovia.Delivery(on_failure=on_failure))
+    client = Client(flovia_wsgi.paid(gate, announcing("9", b"half", written=b"one ")))
+    paid = client.pay()
+    for _ in range(2):
+        assert (200, b"one half") == ((answer := client.ask(request("/paid", paid, KEY))).status, answer.body)
+    assert 2 == event_types(settings).count("payment.delivery_failed")
+    assert [] == settings.refunds_due()
+    client.app = flovia_wsgi.paid(gate, announcing("9", b"whole", written=b"one "))
+    assert b"one whole" == client.ask(request("/paid", paid, KEY)).body
+    assert "payment.redelivered" in event_types(settings)
+    assert b"one whole" == client.ask(request("/paid", paid, KEY)).body
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        announcing("7", status="204 No Content"),
+        announcing("7", status="304 Not Modified"),
+        announcing("0"),
+        announcing("seven", b"half"),
+        announcing("\u0667", b"half"),
+        announcing("9" * 19, b"half"),
+        announcing("3", b"longer"),
+        streaming,
+    ],
+    ids=["204", "304", "nothing", "no number", "not ascii", "too large", "longer", "no length"],
+)
+def test_only_a_length_that_announces_content_is_counted(app: WSGIApplication) -> None:
+    """204 and 304 have no content, whatever they say; what is no length is the server's business."""
+    settings = new_flovia()
+    client = Client(flovia_wsgi.paid(settings.paid_api(), app))
+    client.ask(request("/paid", client.pay()))
+    assert "payment.delivered" in event_types(settings)
+
+
+def test_the_answer_to_head_announces_what_is_not_sent() -> None:
+    """Behind an observer HEAD gets to the app: an answer without its content is whole."""
+    settings = new_flovia()
+    client = Client(flovia_wsgi.paid(settings.observe(), announcing("7", status="404 Not Found")))
+    client.ask(request(method="HEAD"))
+    assert "paid_api.request_completed" in event_types(settings)
+
+
+def test_a_file_of_the_server_is_counted() -> None:
+    """``wsgi.file_wrapper``: whole it is delivered, shrunk meanwhile it is not."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", "5")])
+        wrapper: type[FileWrapper] = environ["wsgi.file_wrapper"]
+        return wrapper(io.BytesIO(files.pop()))
+
+    files = [b"whole", b"who"]
+    client = Client(flovia_wsgi.paid(new_flovia().paid_api(), app))
+    paid = client.pay()
+    answers = [client.ask(request("/paid", paid, wsgi_file_wrapper=FileWrapper)) for _ in range(3)]
+    assert [b"who", b"whole"] == [answer.body for answer in answers[:2]]
+    assert "invalid-challenge" == answers[2].problem
 
 
 # --- stored answers ------------------------------------------------------------------------------------------

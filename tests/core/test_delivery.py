@@ -1,5 +1,7 @@
 """What counts as delivered, and what becomes of a payment that does not: the policy, and the gate that keeps it."""
 
+from pathlib import Path
+
 import pytest
 
 import flovia
@@ -8,8 +10,10 @@ from flovia.core.delivery import DECISIONS, FAILURES, Delivery
 from flovia.core.effects import Flow
 from flovia.core.errors import WiringError
 from flovia.core.provider import Presented, Verdict
+from flovia.ledger.sql import SqlLedger
+from flovia.ledger.sqlite import SqliteDatabase
 from flovia.providers.mock import MockProvider
-from tests.core.world import Shop, buy, deliver, header, problem, request
+from tests.core.world import Clock, Shop, buy, deliver, header, problem, request
 
 
 class Sealed:
@@ -47,7 +51,7 @@ class TestSettings:
         assert {200, 204, 404} == Delivery(delivers=[200, 204, 404]).statuses
         wide = Delivery(delivers=("2XX", "4xx")).statuses
         assert {200, 299, 400, 404, 499} < wide
-        assert wide.isdisjoint({300, 402, 500})
+        assert wide.isdisjoint({300, 402, 412, 500})
 
     @pytest.mark.parametrize(
         ("settings", "why"),
@@ -58,6 +62,7 @@ class TestSettings:
             ({"delivers": []}, "2xx"),
             ({"delivers": ["3xx", 404]}, "2xx"),
             ({"delivers": ["2xx", 402]}, "402"),
+            ({"delivers": ["2xx", 412]}, "412"),
             ({"delivers": ["2xx", 500]}, "keep"),
             ({"delivers": ["2xx", "5xx"]}, "no status"),
             ({"delivers": ["2xx", 199]}, "no status"),
@@ -113,6 +118,8 @@ class TestDecisions:
             (None, None, False, "cut off"),
             (None, None, True, "cut off"),
             (404, None, True, "failed"),
+            (412, None, True, "cut off"),
+            (412, "refund-due", True, "cut off"),
             (503, None, False, "failed"),
             (200, "delivery-failed", True, "failed"),
             (None, "delivery-failed", False, "failed"),
@@ -173,13 +180,46 @@ class TestGate:
         assert again.grant is not None
         assert again.grant.redelivery
 
-    def test_refund_after_a_redelivery(self) -> None:
-        """The second answer may be the one that fails."""
+    def test_no_refund_after_a_redelivery(self) -> None:
+        """Of the first answer all but the last byte may have arrived, so a second that fails gives no money back."""
         shop = Shop()
         paid = till(shop, on_failure="refund")
         credential, passage = buy(paid)
         deliver(paid, passage, 200, completed=False)
-        deliver(paid, paid.enter(request(credential)), 500)
+        again = paid.enter(request(credential))
+        assert "delivery-failed" == problem(again.raised())
+        paid.leave(again, completed=False)
+        assert [] == shop.flovia.refunds_due()
+        deliver(paid, paid.enter(request(credential)), 503)
+        assert [] == shop.flovia.refunds_due()
+        deliver(paid, paid.enter(request(credential)))
+        assert "invalid-challenge" == problem(paid.enter(request(credential)).response)
+
+    @pytest.mark.parametrize("ledger", ["memory", "sqlite"])
+    def test_no_refund_while_an_earlier_delivery_may_still_answer(self, ledger: str, tmp_path: Path) -> None:
+        """A handler that outlives its lease answers later; whoever fails meanwhile on purpose has no money back."""
+        clock = Clock()
+        shop = Shop(None if ledger == "memory" else SqlLedger(SqliteDatabase(tmp_path / "test.db"), clock=clock), clock)
+        try:
+            paid = till(shop, on_failure="refund")
+            credential, slow = buy(paid)
+            clock.advance(61)
+            deliver(paid, paid.enter(request(credential)), 416)
+            assert [] == shop.flovia.refunds_due()
+            assert None is deliver(paid, slow).replace
+            shop.ledger.flush()
+            assert [] == shop.flovia.refunds_due()
+            assert paid.enter(request(credential)).grant is not None
+        finally:
+            shop.ledger.close()
+
+    def test_a_refund_of_a_first_delivery_that_outlived_its_lease(self) -> None:
+        """Nobody else was let in meanwhile, so its failure is the payment's only answer."""
+        shop = Shop()
+        paid = till(shop, on_failure="refund")
+        _, passage = buy(paid)
+        shop.clock.advance(61)
+        deliver(paid, passage, 503)
         assert 1 == len(shop.flovia.refunds_due())
 
     @pytest.mark.parametrize("completed", [True, False])
@@ -203,6 +243,23 @@ class TestGate:
             paid = till(Shop(), on_failure=on_failure)
             _, passage = buy(paid)
             assert code == problem(deliver(paid, passage, 402).replace)
+
+    @pytest.mark.parametrize("on_failure", ["redeem", "refund", "keep"])
+    @pytest.mark.parametrize("raised", [True, False])
+    def test_a_412_of_the_handler(self, on_failure: str, raised: bool) -> None:
+        """Its body never goes out, no policy refunds or delivers it, and the credential gets the answer later."""
+        shop = Shop()
+        paid = till(shop, on_failure=on_failure)
+        credential, passage = buy(paid)
+        if raised:
+            passage.raised()
+        replaced = deliver(paid, passage, 412).replace
+        assert replaced is not None
+        assert (412, "precondition-failed") == (replaced.status, problem(replaced))
+        assert ("payment.delivery_failed", 412, None) == event_problems(shop)[0]
+        assert [] == shop.flovia.refunds_due()
+        deliver(paid, paid.enter(request(credential)))
+        assert "invalid-challenge" == problem(paid.enter(request(credential)).response)
 
     def test_other_statuses(self) -> None:
         """404 delivers where the route says so, without a receipt; what does not deliver has none either."""

@@ -30,6 +30,7 @@ OURS = {
     "outcome-unknown": 503,
     "provider-unavailable": 503,
     "delivery-failed": 500,
+    "precondition-failed": 412,
     "delivery-exhausted": 500,
     "payment-refunded": 403,
     "refund-due": 500,

@@ -132,6 +132,15 @@ for path in ("/status/402", "/err/402"):
         counts={"handler_calls": 1, "settlements": 1, "deliveries": 0},
     )
 case(
+    "view-answers-412",
+    "S24 S43",
+    "A 412 of the handler's own may carry the whole answer: its body is withheld, and the credential stays good.",
+    unpaid("/status/412"),
+    *[ask("/status/412", pay=Pay(of=0)).gets(412, "precondition-failed") for _ in range(2)],
+    counts={"handler_calls": 2, "settlements": 1, "deliveries": 0, "backend_calls": 1},
+    events=("payment.delivery_failed",),
+)
+case(
     "denied",
     "S07 S24",
     "Paid, but the policy says no: 403 without a challenge, and the payment stays redeemable.",
