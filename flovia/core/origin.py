@@ -62,7 +62,8 @@ class Origin:
             or parts.fragment
             or parts.username is not None
         ):
-            shown = "…" if "@" in text else text  # before an @ stands a password
+            # Before an @ stands a password, and a query may hold a token.
+            shown = "…" if "@" in text else re.split(r"[?#]", text, maxsplit=1)[0]
             raise WiringError(
                 f"FLOVIA_PUBLIC_ORIGIN={shown!r} is not an origin; write scheme and host alone: https://api.example.com"
             )

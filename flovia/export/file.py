@@ -13,6 +13,8 @@ from flovia.core.errors import WiringError
 from flovia.export.base import Entry, SinkError
 
 MAX_BYTES: Final = 100 * 2**20
+RECORD: Final = b'{"specversion":"1.0","id":"evt_'
+"""What every line of ours begins with."""
 TAIL: Final = 2**16
 """Bytes that are read at a time to find the beginning of a last line."""
 
@@ -21,7 +23,9 @@ class FileSink:
     """Appends to a file that only its owner can read; whole lines or nothing.
 
     What a crash left of a last line is cut off when the file is opened: its event was not recorded as delivered and
-    comes again. A full disk, a file that cannot be written, another process that writes it: the events wait.
+    comes again. A file whose last line is neither whole nor the beginning of an event is somebody else's: nothing is
+    written to it, and the events wait. A full disk, a file that cannot be written, another process that writes
+    it: the events wait, too.
 
     A full file, and at the end of a day (UTC) yesterday's, is set aside as ``NAME.20261128T235959Z``, with ``.1``
     and so on behind it if there is one already. Nothing that was set aside is touched again.
@@ -120,7 +124,14 @@ class FileSink:
             self._file = os.open(self.path, flags, 0o600)
             if fresh:
                 self._sync_directory()
-            self._size = _whole(self._file)
+            try:
+                self._size = _whole(self._file)
+            except _NotOursError:
+                self._put_down()
+                raise SinkError(
+                    f"the end of {self.path.name} is not a line of events, so nothing was changed in it: move that"
+                    " file away, or name another one"
+                ) from None
             self._day = datetime.fromtimestamp(os.fstat(self._file).st_mtime, UTC).date()
         return self._file
 
@@ -173,6 +184,10 @@ class FileSink:
                 os.close(file)
 
 
+class _NotOursError(Exception):
+    """The file ends with something that no exporter of ours can have begun to write."""
+
+
 def _whole(file: int) -> int:
     """Cut off what is no whole line at the end of the file; returns its size then."""
     size = os.fstat(file).st_size
@@ -182,6 +197,10 @@ def _whole(file: int) -> int:
         line = os.pread(file, end - start, start)
         if line.endswith(b"\n") and _is_json(line):
             break
+        # A crash of the machine can leave zeros where the data did not get to the disk.
+        begun = line.rstrip(b"\n").rstrip(b"\0")
+        if not (begun.startswith(RECORD) or RECORD.startswith(begun)):
+            raise _NotOursError
         end = start
     if end != size:
         os.ftruncate(file, end)

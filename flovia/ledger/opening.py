@@ -1,5 +1,6 @@
 """From a ledger's URL to the ledger."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,12 @@ from flovia.ledger.base import Ledger
 
 _SQLITE: Final = "sqlite:///"
 _POSTGRES: Final = ("postgresql", "postgres")
+# A host and its port, several of them, or none; a database's name. What does not look so may be a part of a password.
+_HOST: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
+_PLACE: Final = re.compile(rf"(?:{_HOST}(?:,{_HOST})*)?(?:/[A-Za-z0-9._-]*)?", re.ASCII)
+_POSTGRES_URL: Final = re.compile(r"(postgres(?:ql)?(?:\+[a-z0-9]{1,20})?://)(.*)", re.ASCII | re.DOTALL)
+_FILE_URL: Final = re.compile(r"sqlite:///[^?]*", re.ASCII)
+_OTHER_SCHEME: Final = re.compile(r"([a-z]{2,12}(?:\+[a-z0-9]{2,12})?)://", re.ASCII)
 _EXTRAS: Final = {"sqlalchemy": ("server", "SQLAlchemy"), "psycopg": ("postgres", "psycopg")}
 
 
@@ -72,18 +79,26 @@ def open_ledger(
             f"a ledger in a database needs {package}: pip install 'flovia[{extra}]'"
             " (or FLOVIA_LEDGER=memory:// to try things out in one process)"
         ) from None
+    other = _OTHER_SCHEME.match(url)
+    what = f"{other[1]}: is no kind of ledger" if other else shown(url)
     raise WiringError(
-        f"{scheme}: is no kind of ledger; FLOVIA_LEDGER is sqlite:///flovia.db, sqlite:////absolute/path.db,"
+        f"{what}; FLOVIA_LEDGER is sqlite:///flovia.db, sqlite:////absolute/path.db,"
         " postgresql://user:password@host/database or memory://"
     )
 
 
 def shown(url: str) -> str:
-    """A ledger's URL as it may be shown: without user, password and parameters."""
-    scheme, colon, rest = url.partition("://")
-    if scheme.partition("+")[0] not in _POSTGRES:
+    """A ledger's URL as it may be shown: what is surely no password. Of any other text only its length."""
+    if url == "memory://" or (_FILE_URL.fullmatch(url) and url.isprintable()):
         return url
-    return scheme + colon + rest.partition("?")[0].rpartition("@")[2]
+    found = _POSTGRES_URL.fullmatch(url)
+    if found is None:
+        return f"a text of {len(url)} characters that is no ledger's URL"
+    head, _, place = found[2].rpartition("@")
+    place = place.partition("?")[0]
+    # A ? before the last @ may begin the parameters or be in the password: nobody knows what is the host.
+    known = "?" not in head and _PLACE.fullmatch(place) is not None
+    return found[1] + (place if known else "…")
 
 
 def _file(path: str) -> Path:

@@ -23,6 +23,10 @@ IDLE_S: Final = 5.0
 """After this the server ends a transaction whose process has gone silent, and with it the locks it holds."""
 
 _SCHEMES: Final = re.compile(r"(postgres|postgresql|postgresql\+psycopg)://", re.ASCII)
+_DRIVER: Final = re.compile(r"(postgres(?:ql)?\+[a-z0-9]{1,20})://", re.ASCII)
+# What may be said of a host and a database; libpq takes a password with an unescaped @ or / for a part of them.
+_HOSTS: Final = re.compile(r"[A-Za-z0-9._:,/\[\]-]*", re.ASCII)
+_DATABASE: Final = re.compile(r"[\w. -]*")
 _OWN: Final = ("pool_size", "schema")
 _WRITABLE: Final = ("read-write", "primary")
 _FORM: Final = "FLOVIA_LEDGER is postgresql://user:password@host:5432/database"
@@ -48,13 +52,16 @@ def read_url(url: str) -> Target:
         WiringError: it is none, or asks for what a ledger cannot do; the message never shows it.
     """
     if _SCHEMES.match(url) is None:
-        scheme = url.partition(":")[0]
+        driver = _DRIVER.match(url)
         raise WiringError(
-            f"{scheme}: is a driver that flovia does not use for PostgreSQL; {_FORM}"
-            if scheme.startswith("postgres") and "://" in url
+            f"{driver[1]}: is a driver that flovia does not use for PostgreSQL; {_FORM}"
+            if driver
             else f"that is no PostgreSQL URL; {_FORM}"
         )
     head, _, query = url.partition("?")
+    user, at, place = head.partition("://")[2].partition("@")
+    if "@" in place or (at and "/" in user):
+        raise WiringError(_UNREADABLE)  # libpq would take a part of the password for the host or the database
     members = query.split("&") if query else []
     own: dict[str, str] = {}
     others: list[str] = []
@@ -69,7 +76,7 @@ def read_url(url: str) -> Target:
     try:
         found = {name: str(value) for name, value in conninfo_to_dict(plain).items()}
     except ProgrammingError as error:
-        raise WiringError(_unreadable(str(error))) from None
+        raise WiringError(_UNREADABLE if "@" in query else _unreadable(str(error))) from None
     target = found.setdefault("target_session_attrs", "read-write")
     if target not in _WRITABLE:
         raise WiringError(f"target_session_attrs={target} finds a server that may not write; leave it out")
@@ -123,7 +130,14 @@ def _escaped(value: str) -> str:
 def _name(found: Mapping[str, str]) -> str:
     hosts = found.get("host") or found.get("hostaddr") or os.environ.get("PGHOST", "")
     database = found.get("dbname") or os.environ.get("PGDATABASE", "")
-    return f"postgresql://{hosts}/{database}"
+    hosts = hosts if _HOSTS.fullmatch(hosts) else "…"
+    return f"postgresql://{hosts}/{database if _DATABASE.fullmatch(database) else '…'}"
+
+
+_UNREADABLE: Final = (
+    f"the PostgreSQL URL cannot be read: {_FORM}; in a user's name or password write each of @ : / ? # % as"
+    " %40 %3A %2F %3F %23 %25"
+)
 
 
 def _unreadable(words: str) -> str:
@@ -131,7 +145,4 @@ def _unreadable(words: str) -> str:
     unknown = re.search(r'invalid URI query parameter: "([a-z_]{1,40})"', words)
     if unknown is not None:
         return f"the PostgreSQL URL has a parameter that libpq does not know: {unknown[1]}"
-    return (
-        f"the PostgreSQL URL cannot be read: {_FORM}; in a user's name or password write each of @ : / ? # % as"
-        " %40 %3A %2F %3F %23 %25"
-    )
+    return _UNREADABLE

@@ -16,7 +16,7 @@ import pytest
 from flovia.core.errors import WiringError
 from flovia.export.base import Entry, SinkError
 from flovia.export.envelope import entry
-from flovia.export.file import TAIL, FileSink
+from flovia.export.file import RECORD, TAIL, FileSink
 from flovia.testing.ledger_steps import ManualClock
 from tests.export.world import event, exporter, filled, ids, parsed
 from tests.patience import PROGRAM_S
@@ -52,10 +52,19 @@ def test_lines(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "torn", [b"{", b'{"id": "evt_1"', b"\0" * 5000, b"x" * (TAIL * 2 + 17), b'{"a":1}\n{"a":\n', b"\n"]
+    "torn",
+    [
+        b"{",
+        b'{"specversion":"1.0","id":"ev',
+        RECORD + b"x" * (TAIL * 2 + 17),
+        b"\0" * 5000,
+        b'{"spec\0\0\0',
+        b'{"a":1}\n' + RECORD + b"\n",
+        b"\n",
+    ],
 )
 def test_a_torn_end_is_cut_off(path: Path, torn: bytes) -> None:
-    """What a crash left of a last line goes, whatever it is and however long; whole lines stay."""
+    """What a crash left of a last line goes, however long; whole lines stay."""
     first = FileSink(path)
     first.deliver(entries(3))
     first.close()
@@ -73,8 +82,26 @@ def test_a_torn_end_is_cut_off(path: Path, torn: bytes) -> None:
 
 def test_a_file_of_nothing_but_a_torn_line(path: Path) -> None:
     """Begins anew."""
-    path.write_bytes(b"x" * 70_000)
+    path.write_bytes(RECORD + b"x" * 70_000)
     sink = FileSink(path)
+    sink.deliver(entries(1))
+    sink.close()
+    assert 1 == len(found_in(path))
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [b'{"my":"config"}', b"milk, eggs\n", b"milk, eggs", b'{"a":1}\n{"a":\n', b'{"id": "evt_1"', b"x" * (TAIL + 9)],
+)
+def test_a_file_of_somebody_else(path: Path, theirs: bytes) -> None:
+    """What no exporter can have written is not cut off: nothing changes, and it is said what to do."""
+    path.write_bytes(theirs)
+    sink = FileSink(path)
+    for _ in range(2):
+        with pytest.raises(SinkError, match="move that file away, or name another one"):
+            sink.deliver(entries(1))
+    assert theirs == path.read_bytes()
+    path.rename(path.with_name("theirs"))
     sink.deliver(entries(1))
     sink.close()
     assert 1 == len(found_in(path))
