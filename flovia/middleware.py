@@ -173,7 +173,9 @@ async def _answer(c: Context, next: Next, passage: Passage, delivery: "_Delivery
     start = passage.start(c.res.status, headers)
     if start.replace is not None:
         return _own(c, start.replace, delivery.instead(start.replace.body))
-    body = delivery.of(c.res.body, headers.get("content-length"))
+    # These have no body, whatever length they name.
+    length = None if c.res.status in (204, 304) else headers.get("content-length")
+    body = delivery.of(c.res.body, length)
     return c.body(body, c.res.status, start.apply(list(c.res.headers)))
 
 
@@ -220,7 +222,9 @@ class _Delivery:
         else:
             chunk, self._whole = self._whole or None, b""
         if chunk is None:
-            self._complete = True
+            # Fewer bytes than were announced are half an answer, and the client can tell.
+            short = self._length is not None and self._length.isdecimal() and self._made < int(self._length)
+            self._complete = self._complete or not short
             raise StopAsyncIteration
         self._made += len(chunk)
         if self._copy is not None:

@@ -78,8 +78,8 @@ _TABLE: Final = (
         "payment-expired",
         402,
         "Payment expired",
-        "The challenge expired before it was paid. Pay the challenge of this response; if the old one was paid too late, "
-        "ask for that money back.",
+        "The challenge expired before it was paid. Pay the challenge of this response; if the old one was paid too "
+        "late, ask for that money back.",
     ),
     _mpp(
         "verification-failed",

@@ -109,6 +109,7 @@ def make_app(settings: flovia.Flovia | None = None) -> Hono:
     app.get("/stream", gate, lambda c: pieces())
     app.get("/counted", gate, lambda c: c.body(pieces(), 200, {"content-length": "5"}))
     app.get("/breaks", gate, lambda c: c.body(breaking(), 200, {"content-length": "1000"}))
+    app.get("/short", gate, lambda c: c.body(pieces(), 200, {"content-length": "9"}))
     app.get("/endless", gate, lambda c: c.body(endless()))
     app.get("/items/:number/of/:shop", gate, lambda c: [c.req.param("number"), c.req.param("shop")])
     app.get("/files/*", gate, lambda c: c.req.path)

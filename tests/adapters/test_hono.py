@@ -199,10 +199,14 @@ def test_bytes_no_honest_client_sends(buyer: Buyer, field: bytes) -> None:
 
 
 def test_an_answer_that_breaks_off_is_no_delivery(buyer: Buyer) -> None:
-    """A stream that fails after its first piece, and a client that leaves: redeemable."""
+    """A stream that fails after its first piece or is shorter than announced, and a client that leaves: redeemable."""
     credential, answer = buyer.buy("/breaks")
     assert (200, b"part", False) == (answer.status, answer.body, answer.complete)
     assert 200 == buyer.again("/breaks", credential).status
+
+    credential, answer = buyer.buy("/short")
+    assert (200, False) == (answer.status, answer.complete)
+    assert 200 == buyer.again("/short", credential).status
 
     credential = payment(buyer.ask("/endless"))
     for _ in range(2):
