@@ -81,9 +81,14 @@ class Server:
         try:
             self._run([str(bin_folder / "postgres"), "--version"])
         except (OSError, subprocess.CalledProcessError):
+            install, package = bin_folder.parent, bin_folder.parent.parent
             copy = self.folder / "programs"
-            shutil.copytree(bin_folder.parent, copy, ignore=shutil.ignore_patterns("include"))
-            return copy / "bin"
+            shutil.copytree(install, copy / package.name / install.name, ignore=shutil.ignore_patterns("include"))
+            # Where a wheel keeps the libraries that its programs load, three folders above them.
+            libraries = package.with_name(package.name + ".libs")
+            if libraries.is_dir():
+                shutil.copytree(libraries, copy / libraries.name)
+            return copy / package.name / install.name / "bin"
         return bin_folder
 
     def _run(self, command: Sequence[str], **environment: str) -> None:
