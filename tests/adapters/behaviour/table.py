@@ -1,8 +1,8 @@
 """The language of the behaviour table: a case is requests with what must be answered, and what must be counted."""
 
 import base64
-import inspect
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias, cast
 
@@ -216,7 +216,7 @@ def case(
             counts=counts or {},
             events=events,
             without=without or {},
-            module=inspect.stack()[1].frame.f_globals["__name__"],
+            module=sys._getframe(1).f_globals["__name__"],
         )
     )
 
