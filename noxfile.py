@@ -77,6 +77,7 @@ def unit(session: nox.Session) -> None:
     """The parts that start no server, against the wheel: what another Python may do otherwise, not how deep it goes."""
     stage_tests(session, "vectors", "postgres")
     session.env["CI"] = ""
+    session.env["HYPOTHESIS_PROFILE"] = "brief"
     pytest(session, *[f"tests/{part}" for part in UNIT], "tests/test_packaging.py")
 
 
@@ -137,6 +138,7 @@ def layers(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation: links, code, generated pages."""
     stage_tests(session)
+    session.env["FLOVIA_FRESH_SNIPPETS"] = "1"
     pytest(session, "tests/docs", "tests/test_docs.py", "tests/test_hygiene.py")
 
 

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
 
 import flovia
 from flovia.ledger.opening import open_ledger
 from tests import require
 from tests.patience import be_patient
 from tests.postgres.server import Server
+from tests.scheduling import LongestFirst
 from tests.tree import ROOT
 
 # A slow machine is not a wrong answer: no deadline anywhere, and no complaint that making an example took long.
-# CI looks further, the same way each time.
+# CI looks further, the same way each time; on a second and third Python not far again.
 patient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.register_profile("dev", patient, max_examples=50)
-hypothesis.settings.register_profile("ci", patient, max_examples=200, derandomize=True, database=None, print_blob=True)
+hypothesis.settings.register_profile("brief", patient, max_examples=15)
+hypothesis.settings.register_profile("ci", patient, max_examples=100, derandomize=True, database=None, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
 # Everything that any test produces is searched for secrets.
@@ -39,6 +42,18 @@ if PACKAGE.parent == ROOT:
 def pytest_report_header() -> str:
     """Name the flovia under test."""
     return f"flovia: {PACKAGE}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongestFirst | None:
+    """Give each worker a file at a time, the longest first."""
+    return LongestFirst(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait for a server, a process or a disk."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_sessionstart() -> None:

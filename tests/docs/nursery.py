@@ -1,7 +1,7 @@
-"""Snippets outside CI: each in a process forked from one that has imported what most of them import.
+"""Snippets, each in a process forked from one that has imported what most of them import.
 
-Half of a snippet's time is imports. CI starts Python anew for each, as a reader does: only that shows an import
-which is missing on the page.
+Half of a snippet's time is imports. With ``FLOVIA_FRESH_SNIPPETS=1``, as in ``nox -s docs``, Python is started anew for
+each, as a reader does: only that shows a page that uses a submodule which it has not imported.
 """
 
 import atexit

@@ -80,7 +80,7 @@ def test_snippet(snippet: Snippet, environment: dict[str, str], tmp_path: Path) 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[int, str, str]:
     """The exit status, output and errors of a command, run in ``folder``."""
-    if not os.environ.get("CI") and nursery.can_run(command):
+    if not os.environ.get("FLOVIA_FRESH_SNIPPETS") and nursery.can_run(command):
         return nursery.run(command, folder, environment, folder.parent, PROGRAM_S)
     done = subprocess.run(
         command,
