@@ -289,11 +289,14 @@ class PostgresDatabase:
         with engine.connect() as connection:
             raw = _driver(connection)
             raw.deadline = deadline
-            if time.monotonic() - self._seen[1] >= RESYNC_S:
-                self._tell_time(raw)
             try:
+                if time.monotonic() - self._seen[1] >= RESYNC_S:
+                    self._tell_time(raw)
                 yield connection
             except BaseException:
+                if raw.closed and not connection.invalidated:
+                    # There is nothing to undo on it: the pool would try, and log a traceback.
+                    connection.invalidate()
                 # Undoing has its own time: within it the connection can be kept.
                 raw.deadline = max(deadline, self._monotonic()) + COMMIT_PATIENCE_S
                 raise
