@@ -356,7 +356,9 @@ class Redeemer(Issuer):
         if isinstance(candidate, str):
             return None
         if (yield from self._on_record(candidate)) or (yield from self._answer(trace, candidate)) is not None:
-            trace.challenge_id = candidate.credential.challenge.id
+            trace.challenge_id, trace.provider = candidate.credential.challenge.id, candidate.plan.provider.name
+            trace.offer_amount, trace.offer_currency = candidate.amount, candidate.currency
+            trace.note(ev.PAYMENT_CONTEXT_ATTACHED, self._clock())
             return self._refuse(request, trace, "idempotency-key-reused")
         return None
 
