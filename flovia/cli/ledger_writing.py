@@ -197,7 +197,7 @@ def prune(
 
 def forget(
     *,
-    payer: str,
+    payer: str | None = None,
     keyed: Annotated[bool, Parameter(name="--hash", negative="")] = False,
     ledger: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -207,13 +207,15 @@ def forget(
     It may be repeated. Run it again some minutes later: events wait in the app before they are written.
 
     Args:
-        payer: as events name it.
+        payer: as events name it. Required.
         keyed: write a keyed hash in place of each name (FLOVIA_SECRET), so that what is left still joins.
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
         as_json: one JSON object.
     """
     from flovia.ledger.forgetting import forget as take_out
 
+    if not payer:
+        raise CallerError("who is to be forgotten? flovia ledger forget --payer NAME; flovia events --raw has the names")
     settings = read_settings()
     if keyed and not settings.secrets:
         raise CallerError("--hash needs the key: set FLOVIA_SECRET as in the app")

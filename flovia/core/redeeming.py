@@ -50,7 +50,7 @@ from flovia.core.passage import (
 from flovia.core.problems import PROBLEMS
 from flovia.core.provider import NotPaid, Paid, PaidBack, Presented, Refusal, Unknown, Verdict
 from flovia.core.receipt import receipt_text
-from flovia.core.returned import note_returned, was_returned
+from flovia.core.returned import note_returned, refusal_of
 from flovia.core.settlement import read_record, write_record
 
 _log = logging.getLogger("flovia")
@@ -275,8 +275,8 @@ class Redeemer(Issuer):
         trace.rows.extend(rows[:-2])
         if result == "proof_used":
             yield from self._release(trace, key, fence, park=False)
-            if (yield from was_returned(f"{echo.method}|{verdict.reference}", ledger)):
-                return self._refuse(request, trace, "payment-refunded")
+            if refused := (yield from refusal_of(f"{echo.method}|{verdict.reference}", key, ledger)):
+                return self._refuse(request, trace, refused)
             return (yield from self._challenge(request, trace, "verification-failed"))
         return self._refuse(request, trace, "in-flight", 1)
 
