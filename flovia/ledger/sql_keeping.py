@@ -1,9 +1,8 @@
 """The SQL ledger's verbs for when nobody has come with a credential. One verb is one transaction."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, cast
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, or_, select, tuple_, update
 
@@ -60,12 +59,13 @@ _IS_DONE: Final = (
     PAYMENTS.c.keep_until <= bindparam("now"),
     or_(PAYMENTS.c.state == ISSUED, PAYMENTS.c.updated_at <= bindparam("done_before")),
 )
-_FORGETTABLE: Final[Mapping[str, Select[tuple[int]]]] = MappingProxyType(
-    {
-        "payments": select(func.count()).select_from(PAYMENTS).where(*_IS_DONE),
-        "short texts": select(func.count()).select_from(TEXTS).where(TEXTS.c.until <= bindparam("now")),
-        "stored answers": select(func.count()).select_from(ANSWERS).where(ANSWERS.c.until <= bindparam("now")),
-    }
+_COUNT: Final = cast(
+    "Select[*tuple[object, ...]]",
+    select(
+        select(func.count()).select_from(PAYMENTS).where(*_IS_DONE).scalar_subquery(),
+        select(func.count()).select_from(TEXTS).where(TEXTS.c.until <= bindparam("now")).scalar_subquery(),
+        select(func.count()).select_from(ANSWERS).where(ANSWERS.c.until <= bindparam("now")).scalar_subquery(),
+    ),
 )
 # What others hold is left for the next time; a part of the statement of its own, so that it is looked for once.
 _DONE_PAYMENTS: Final = (
@@ -203,4 +203,5 @@ class KeepingVerbs:
         """
         now = self._clock()
         about = {"now": now, "done_before": now - self._retention.delivered_days * DAY_S}
-        return {kind: int(self._database.query(count, about)[0][0] or 0) for kind, count in _FORGETTABLE.items()}
+        payments, texts, answers = self._database.query(_COUNT, about)[0]
+        return {"payments": int(payments or 0), "short texts": int(texts or 0), "stored answers": int(answers or 0)}
