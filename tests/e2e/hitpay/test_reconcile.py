@@ -228,6 +228,39 @@ def test_a_waiting_payment_is_called_back(site: Site, capsys: pytest.CaptureFixt
     assert (403, "payment-refunded") == code(site.get(token=token(challenge)))
 
 
+def test_called_back_while_its_agent_comes(site: Site) -> None:
+    """Both at the same moment, several times over: it was delivered or it went back, never both and never neither."""
+
+    def give_back(charge: str) -> str:
+        with office(site) as flo:
+            try:
+                return flo.refund(charge).status
+            except flovia.RefundError as error:
+                return error.code
+
+    for _ in range(6):
+        challenge = site.challenge()
+        charge = ident(challenge)
+        site.sandbox.pay(charge)
+        with ThreadPoolExecutor(3) as pool:
+            refund = pool.submit(give_back, charge)
+            answers = [pool.submit(site.get, token=token(challenge)) for _ in range(2)]
+            delivered = [one.result().status_code for one in answers].count(200)
+            status = refund.result()
+        again = site.get(token=token(challenge)).status_code
+        delivered += again == 200
+        if status == "refunded":
+            # A delivery that ended before the refund was opened is one that was given back after it.
+            with office(site) as flo:
+                events = [event for _, event in flo.ledger.read_events(limit=100_000)]
+            mine = [event for event in events if event.payment_id == charge]
+            assert any(event.type == ev.PAYMENT_DELIVERED for event in mine) == (delivered == 1)
+            assert any(event.type == ev.PAYMENT_LATE for event in mine) == (delivered == 0)
+            assert 403 == again
+        else:
+            assert 1 == delivered, (status, again)
+
+
 def test_any_id_of_a_payment_finds_it(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """Ours, HitPay's as its dashboard shows them, the request's, the proof: all lead to the same payment."""
     challenge = site.challenge()
