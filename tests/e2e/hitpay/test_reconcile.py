@@ -212,6 +212,7 @@ def test_called_back_before_its_agent_comes(site: Site, capsys: pytest.CaptureFi
     assert [] == found(reconcile(site, 1000.0), charge)
     assert 1 == command(["refund", charge, "--ledger", site.ledger])
     assert "was given back already" in capsys.readouterr().err
+    assert 0 == command(["ledger", "verify", "--ledger", site.ledger])
 
 
 def test_a_waiting_payment_is_called_back(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
