@@ -84,6 +84,9 @@ def _line(finding: Finding) -> Text:
         money(finding.amount, finding.currency),
         finding.payment_id if finding.payment_id != finding.charge else "",
         finding.reason,
+        f"its agent can still come for it; to give it back: flovia refund {finding.payment_id}"
+        if finding.status == "waiting"
+        else "",
     )
     style = "red" if finding.status in ("unknown", "refunded_in_part") else "yellow"
     return Text(f"{finding.status:<17}", style=style) + Text("  ".join(safe(part) for part in parts if part), style="")

@@ -221,6 +221,8 @@ def test_a_waiting_payment_is_called_back(site: Site, capsys: pytest.CaptureFixt
     charge = ident(challenge)
     site.sandbox.pay(charge)
     assert ["waiting"] == found(reconcile(site, 1000.0), charge)
+    assert 0 == command(["ledger", "reconcile", "--all", "--dry-run", "--ledger", site.ledger])
+    assert f"to give it back: flovia refund {charge}\n" in capsys.readouterr().out
     site.sandbox.fault("http", 503, route="payment_requests.read")
     assert 1 == command(["refund", charge, "--ledger", site.ledger])
     assert "hitpay does not say whether it was paid" in capsys.readouterr().err
