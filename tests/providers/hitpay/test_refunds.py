@@ -241,8 +241,8 @@ def test_a_ledger_that_failed_before_anything_was_asked(spoilt: str) -> None:
 
     def hand(effect: Effect) -> object:
         result = world.hand(effect)
-        mine = isinstance(effect, Remember) if spoilt == "note" else isinstance(effect, Recall)
-        if mine and effect.key.startswith("refund " if spoilt == "note" else "breaker ") and left:
+        kind, key = (Remember, "refund ") if spoilt == "note" else (Recall, "breaker ")
+        if isinstance(effect, kind) and effect.key.startswith(key) and left:
             left.pop()
             raise LedgerError("test: the acknowledgement was lost")
         return result
