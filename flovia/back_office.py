@@ -13,7 +13,8 @@ from flovia.core.money import Price
 from flovia.core.owed import RefundDue
 from flovia.core.provider import Provider
 from flovia.core.reconciling import Reconciliation, reconcile
-from flovia.core.refunding import RefundResult, refund, refunds_due
+from flovia.core.refunding import RefundResult, refunds_due
+from flovia.core.unpresented import refund_anything
 from flovia.core.webhook import WebhookProvider
 from flovia.webhooks import HeadersLike, WebhookReceiver
 
@@ -89,7 +90,8 @@ class BackOffice:
     ) -> RefundResult:
         """Give a payment back, in full or in part, once. Blocks until the provider has answered.
 
-        A payment that is given back, even in part, never buys anything any more. If the outcome is ``unknown``, call
+        A payment that is given back, even in part, never buys anything any more. What was paid and never presented is
+        refunded as well, after the provider has said that the money is there. If the outcome is ``unknown``, call
         again with the same arguments: the same refund is asked for, under the same nonce.
 
         Args:
@@ -103,14 +105,14 @@ class BackOffice:
             LedgerError: the ledger does not answer; nothing was asked for.
         """
         wanted = _amount(amount)
-        return runtime.run(refund(payment_id, wanted, self._asked(provider), self._rail), self._world())
+        return runtime.run(refund_anything(payment_id, wanted, self._asked(provider), self._rail), self._world())
 
     async def arefund(
         self, payment_id: str, amount: str | Price | None = None, *, provider: str | Provider | None = None
     ) -> RefundResult:
         """As :meth:`refund`, under asyncio or trio."""
         wanted = _amount(amount)
-        return await runtime.arun(refund(payment_id, wanted, self._asked(provider), self._rail), self._world())
+        return await runtime.arun(refund_anything(payment_id, wanted, self._asked(provider), self._rail), self._world())
 
     def refunds_due(self, limit: int = 1000) -> list[RefundDue]:
         """The payments whose refund is due, oldest first: money that came too late, twice, or below today's price.

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
@@ -24,6 +24,9 @@ from flovia.export.exporter import BATCH, LEASE_S, REFUSALS, Exporter
 from flovia.export.opening import open_sink
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sinks import SinkLedger, backlogs, with_sinks
+
+DEAD_LETTERS: Final = 3
+"""Exit status: everything was sent, but for what the sink had refused for good."""
 
 
 def export(
@@ -41,7 +44,7 @@ def export(
 
     Any number may run with the same name, on any number of machines: one works, the others stand by. A sink that does
     not answer makes the backlog longer, and nothing else. Exit status 0 when it was told to end, or with --once when
-    all was sent; 1 if not, or if the sink wants no more.
+    all was sent; 1 if not, or if the sink wants no more; with --once 3 if the sink has dead letters.
 
     Args:
         to: file:///PATH, https://…, nats://HOST:4222 or otel:; without it FLOVIA_EXPORT_TO. A webhook is signed with
@@ -75,6 +78,9 @@ def export(
         )
         if once:
             console().print(f"{exporter.drain()} events sent")
+            if opened.find_dead(called, 0, 1):
+                complain(f"events were refused for good; see: flovia events dead-letters --name {safe(called)}")
+                return DEAD_LETTERS
         else:
             exporter.run()
     return 0

@@ -31,7 +31,7 @@ def show(
     Nothing secret is shown: no receipt, no fingerprint, no nonce. Exit status 1 if nothing has this id.
 
     Args:
-        ident: of the challenge, the payment, a request, the refund, or the provider's charge.
+        ident: of the challenge, the payment, a request, the refund, or any of the provider's own.
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
         as_json: one JSON object.
     """

@@ -66,11 +66,13 @@ def reconcile(
         run = flo.reconcile(provider=provider, since=after, limit=limit, everything=everything, dry_run=dry_run)
     for finding in run.findings:
         if as_json:
-            write_json({**attrs.asdict(finding), "amount": None if finding.amount is None else str(finding.amount)})
+            amount = None if finding.amount is None else str(finding.amount)
+            write_json({**attrs.asdict(finding), "amount": amount, **({"dry_run": True} if dry_run else {})})
         else:
-            console().print(_line(finding))
+            console().print(Text("dry run  " if dry_run else "", style="dim") + _line(finding))
     if not as_json:
-        console().print(f"{run.asked} charges asked about, {run.in_order} in order, {len(run.findings)} findings")
+        counts = f"{run.asked} charges asked about, {run.in_order} in order, {len(run.findings)} findings"
+        console().print(f"dry run, nothing was written: {counts}" if dry_run else counts)
     if not run.complete:
         complain("not everything that is due was looked at: the provider does not answer, or there was more; run again")
     return 1 if not run.complete or any(finding.status == "unknown" for finding in run.findings) else 0
@@ -82,6 +84,9 @@ def _line(finding: Finding) -> Text:
         money(finding.amount, finding.currency),
         finding.payment_id if finding.payment_id != finding.charge else "",
         finding.reason,
+        f"its agent can still come for it; to give it back: flovia refund {finding.payment_id}"
+        if finding.status == "waiting"
+        else "",
     )
     style = "red" if finding.status in ("unknown", "refunded_in_part") else "yellow"
     return Text(f"{finding.status:<17}", style=style) + Text("  ".join(safe(part) for part in parts if part), style="")
@@ -159,7 +164,7 @@ def prune(
     outcome is unknown, and paid ones that are not delivered. What an exporter has not got yet stays.
 
     Args:
-        dry_run: only count the events that would go.
+        dry_run: only count the events and rows that would go.
         export: append the events to this file first, one JSON object a line, on disk before they are deleted.
         events_days: keep events for so many days.
         unpaid_events_days: keep events of requests that nobody paid for, for so many days.
@@ -186,18 +191,21 @@ def prune(
                 gone += database.call(partial(_remove, found, doomed))
                 time.sleep(PRUNE_PAUSE_S)
             head, unpaid, more = doomed.head, doomed.unpaid, doomed.more
+        would_go = found.count_forgettable() if dry_run else {}
         while not dry_run and (done := found.prune()):
             rows += done
             time.sleep(PRUNE_PAUSE_S)
-    console().print(
-        f"{gone} events {'would be' if dry_run else 'were'} pruned" + (f", and {rows} rows" if rows else "")
-    )
+    if dry_run:
+        kinds = [f"{count} {kind}" for kind, count in would_go.items()]
+        console().print(f"dry run: {', '.join([f'{gone} events', *kinds])} would be pruned")
+    else:
+        console().print(f"{gone} events were pruned" + (f", and {rows} rows" if rows else ""))
     return 0
 
 
 def forget(
     *,
-    payer: str,
+    payer: str | None = None,
     keyed: Annotated[bool, Parameter(name="--hash", negative="")] = False,
     ledger: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -207,13 +215,17 @@ def forget(
     It may be repeated. Run it again some minutes later: events wait in the app before they are written.
 
     Args:
-        payer: as events name it.
+        payer: as events name it. Required.
         keyed: write a keyed hash in place of each name (FLOVIA_SECRET), so that what is left still joins.
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
         as_json: one JSON object.
     """
     from flovia.ledger.forgetting import forget as take_out
 
+    if not payer:
+        raise CallerError(
+            "who is to be forgotten? flovia ledger forget --payer NAME; flovia events --raw has the names"
+        )
     settings = read_settings()
     if keyed and not settings.secrets:
         raise CallerError("--hash needs the key: set FLOVIA_SECRET as in the app")

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -91,8 +92,13 @@ class Printer:
             return
         sys.stdout.buffer.write(outcome.body)
         sys.stdout.flush()
-        if outcome.body and not outcome.body.endswith(b"\n") and sys.stdout.isatty():
-            sys.stdout.write("\n")
+        if outcome.body and not outcome.body.endswith(b"\n"):
+            if sys.stdout.isatty():
+                sys.stdout.write("\n")
+                sys.stdout.flush()
+            elif _is_one_file():
+                # On standard error, so that standard output is the body and nothing else.
+                sys.stderr.write("\n")
         self.note(f"{outcome.status}, {_told(info)}")
         if outcome.error is not None:
             complain(outcome.error)
@@ -134,6 +140,14 @@ class Printer:
         if self._line:
             sys.stderr.write("\n")
             self._line = False
+
+
+def _is_one_file() -> bool:
+    """Whether both streams end in the same place, as with ``2>&1``."""
+    try:
+        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    except (OSError, ValueError):  # not files at all
+        return False
 
 
 def _told(info: PaymentInfo | None) -> str:

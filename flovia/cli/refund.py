@@ -3,7 +3,7 @@
 import json
 import sys
 from contextlib import closing
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import attrs
 from cyclopts import Parameter
@@ -13,14 +13,21 @@ from rich.text import Text
 from flovia.api import Flovia
 from flovia.cli.console import complain, console, money, safe
 from flovia.cli.events import ledger_of
+from flovia.cli.ledger_opening import opened
+from flovia.core.errors import CallerError
+from flovia.core.provider import Provider
 from flovia.ledger.opening import open_ledger
+from flovia.providers.registry import find_provider
+
+if TYPE_CHECKING:
+    from flovia.ledger.sql import SqlLedger
 
 
 def refund(
     payment_id: str,
     /,
     *,
-    provider: str,
+    provider: str | None = None,
     amount: str | None = None,
     ledger: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -32,13 +39,13 @@ def refund(
 
     Args:
         payment_id: the provider's reference of the payment, as in flovia events.
-        provider: the provider's name.
+        provider: the provider's name; if left out, the one that the ledger has for this payment.
         amount: with its currency, like "0.50 SGD"; all of it if left out.
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
         as_json: one JSON object.
     """
-    with closing(open_ledger(ledger_of(ledger), create=False)) as opened:
-        result = Flovia(provider=provider, ledger=opened).refund(payment_id, amount)
+    with opened(ledger) as found:
+        result = Flovia(provider=_provider_of(found, payment_id, provider), ledger=found).refund(payment_id, amount)
     if as_json:
         shown = {**attrs.asdict(result), "amount": str(result.amount)}
         sys.stdout.write(json.dumps(shown) + "\n")
@@ -66,8 +73,8 @@ def refunds(
         limit: how many, at most.
         as_json: one JSON object a line.
     """
-    with closing(open_ledger(ledger_of(ledger), create=False)) as opened:
-        found = opened.find_due(limit)
+    with closing(open_ledger(ledger_of(ledger), create=False)) as owing:
+        found = owing.find_due(limit)
     for due in found:
         if as_json:
             shown = {
@@ -84,3 +91,39 @@ def refunds(
             parts = (due.method, due.payment_id, money(due.amount, due.currency), begun)
             console().print(Text("  ".join(safe(part) for part in parts if part), style=""))
     return 0
+
+
+def _provider_of(ledger: "SqlLedger", payment_id: str, named: str | None) -> Provider:
+    """The provider that took a payment, as its events and its proof have it.
+
+    Raises:
+        CallerError: the ledger does not know the payment, knows more than one, or knows another than was named.
+        WiringError: there is no such provider.
+    """
+    from flovia.ledger.history import look_up, methods_of_charge
+
+    given = None if named is None else find_provider(named)
+    history = look_up(ledger.database, payment_id)
+    proofs = {str(row["proof"]) for row in history.proofs}
+    names = {event.provider for event in history.events if event.payment_id == payment_id and event.provider}
+    methods = {proof.partition("|")[0] for proof in proofs if proof.partition("|")[2] == payment_id}
+    if not names and not methods:
+        leads_to = {proof.partition("|")[2] for proof in proofs} | {event.payment_id or "" for event in history.events}
+        if leads_to - {""}:
+            ids = ", ".join(sorted(leads_to - {""}))
+            raise CallerError(f"{payment_id!r} is no payment's id; it leads to: {ids}. Refund that")
+        methods = methods_of_charge(ledger.database, payment_id)  # if nobody has presented it yet
+    names = names or methods
+    by = " and by ".join(sorted(names))
+    if given is not None:
+        if names and not names & {given.name, given.method}:
+            raise CallerError(f"{payment_id!r} was paid by {by}, not by {named}: leave --provider out")
+        return given
+    if not names:
+        raise CallerError(
+            f"no payment {payment_id!r} is in this ledger; payment ids are in flovia events --paid and in receipts. Is"
+            " it the ledger that the app writes (FLOVIA_LEDGER, --ledger)?"
+        )
+    if len(names) > 1:
+        raise CallerError(f"{payment_id!r} was paid by {by}: say which with --provider")
+    return find_provider(names.pop())

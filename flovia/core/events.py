@@ -50,8 +50,10 @@ EVENT_TYPES: Final = (
 LATE: Final = "late"
 DUPLICATE: Final = "duplicate"
 PRICE_RISEN: Final = "price_risen"
-REASONS: Final = (LATE, DUPLICATE, PRICE_RISEN)
-"""Why money buys nothing and is to go back: its challenge had expired, it was paid already, or the price has risen."""
+NOT_PRESENTED: Final = "not_presented"
+REASONS: Final = (LATE, DUPLICATE, PRICE_RISEN, NOT_PRESENTED)
+"""Why money buys nothing and is to go back: its challenge had expired, it was paid already, the price has risen, or it
+was called back before anybody had presented it."""
 
 
 @attrs.frozen

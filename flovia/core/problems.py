@@ -216,8 +216,8 @@ _TABLE: Final = (
         "refund-due",
         500,
         "Paid, not delivered, refund due",
-        "The payment was taken, the answer failed, and the money is to go back. This credential is good for nothing "
-        "more; do not pay again before the refund has arrived.",
+        "The payment was taken, nothing was delivered, and the money is to go back. This credential is good for "
+        "nothing more; do not pay again before the refund has arrived.",
     ),
     _ours(
         "delivery-final",

@@ -99,7 +99,9 @@ class Reconciliation:
 
 
 @attrs.define
-class _Run:
+class Run:
+    """What one run has found and written. ``own``: random, for the ids of its events. ``at``: Unix seconds."""
+
     rail: str
     dry: bool
     own: str
@@ -158,7 +160,7 @@ def reconcile(
         LedgerError: the ledger does not answer; what was found so far is recorded.
     """
     by_method = {one.method: one for one in providers if isinstance(one, ReconcilingProvider)}
-    run = _Run(rail, dry_run, (yield from token()), (yield from now()))
+    run = Run(rail, dry_run, (yield from token()), (yield from now()))
     unresolved = yield from _unresolved(limit)
     if everything:
         candidates = yield from _all_issued(by_method, limit + 1)
@@ -241,7 +243,7 @@ def _all_issued(by_method: Mapping[str, ReconcilingProvider], at_most: int) -> F
 # --- one charge -------------------------------------------------------------------------------------------
 
 
-def _look(run: _Run, provider: ReconcilingProvider, awaited: Awaited, since: float) -> Flow[None]:
+def _look(run: Run, provider: ReconcilingProvider, awaited: Awaited, since: float) -> Flow[None]:
     challenge = yield from find_issued(awaited.method, awaited.handle)
     expires = None if challenge is None or challenge.expires is None else parse_expires(challenge.expires)
     if challenge is None or expires is None:
@@ -261,7 +263,7 @@ def _look(run: _Run, provider: ReconcilingProvider, awaited: Awaited, since: flo
         yield from sleep(provider.reconcile_pause_s)
     run.asked += 1
     before = len(run.findings)
-    state = yield from _ask(provider, charge, keep=not run.dry)
+    state = yield from ask_charge(provider, charge, keep=not run.dry)
     again: float | None = None
     if isinstance(state, ChargeUnknown):
         run.silent += 1
@@ -270,14 +272,17 @@ def _look(run: _Run, provider: ReconcilingProvider, awaited: Awaited, since: flo
     else:
         run.silent = 0
         if state is not None:
-            again = yield from _account(run, provider, charge, state, expires)
+            again = yield from account_for(run, provider, charge, state, expires)
         run.in_order += len(run.findings) == before
     yield from _next_look(run, awaited, again)
     if not run.dry:
         yield from remember(_HELD, awaited.name, "", ttl_s=0.0)
 
 
-def _ask(provider: ReconcilingProvider, charge: Charge, *, keep: bool) -> Flow[ChargeState | ChargeUnknown | None]:
+def ask_charge(
+    provider: ReconcilingProvider, charge: Charge, *, keep: bool
+) -> Flow[ChargeState | ChargeUnknown | None]:
+    """The provider's word about a charge; an exception, a passed deadline and what is no answer count as unknown."""
     flow = provider.reconcile(charge, keep=keep)
     try:
         try:
@@ -297,7 +302,7 @@ def _ask(provider: ReconcilingProvider, charge: Charge, *, keep: bool) -> Flow[C
     return ChargeUnknown(reason="the provider failed; see the log")
 
 
-def _next_look(run: _Run, awaited: Awaited, due: float | None) -> Flow[None]:
+def _next_look(run: Run, awaited: Awaited, due: float | None) -> Flow[None]:
     """Put a charge where it belongs on the index: 0 means that it waits, None that it is closed."""
     if run.dry or not awaited.indexed or due == awaited.due:
         return
@@ -308,8 +313,8 @@ def _next_look(run: _Run, awaited: Awaited, due: float | None) -> Flow[None]:
     yield from drop(awaited)
 
 
-def _account(
-    run: _Run, provider: ReconcilingProvider, charge: Charge, state: ChargeState, expires: float
+def account_for(
+    run: Run, provider: ReconcilingProvider, charge: Charge, state: ChargeState, expires: float
 ) -> Flow[float | None]:
     """Put on record what is not yet. When to look again: 0 means every time, None never."""
     for moved in state.payments[1:]:
@@ -330,7 +335,7 @@ def _account(
 
 
 def _settle_or_owe(
-    run: _Run, provider: ReconcilingProvider, charge: Charge, state: ChargeState, expires: float
+    run: Run, provider: ReconcilingProvider, charge: Charge, state: ChargeState, expires: float
 ) -> Flow[Status]:
     """Money that has bought nothing yet and went back to nobody."""
     moved = state.payments[0]
@@ -354,7 +359,7 @@ def _settle_or_owe(
     return status
 
 
-def _unsold(run: _Run, provider: ReconcilingProvider, charge: Charge, moved: Moved, status: Status) -> Flow[None]:
+def _unsold(run: Run, provider: ReconcilingProvider, charge: Charge, moved: Moved, status: Status) -> Flow[None]:
     """Money that can buy nothing: on record with its refund due, once; or given back already."""
     known = yield from _known(charge, moved)
     if moved.given_back is not None or moved.partly:
@@ -375,7 +380,7 @@ def _unsold(run: _Run, provider: ReconcilingProvider, charge: Charge, moved: Mov
 
 
 def _given_back(
-    run: _Run, provider: ReconcilingProvider, charge: Charge, moved: Moved, known: PaidView | None
+    run: Run, provider: ReconcilingProvider, charge: Charge, moved: Moved, known: PaidView | None
 ) -> Flow[None]:
     if known is not None and known.refund == "refunded":
         return
@@ -398,7 +403,7 @@ def _known(charge: Charge, moved: Moved) -> Flow[PaidView | None]:
 
 
 def _resolve(
-    run: _Run, provider: ReconcilingProvider, charge: Charge, state: ChargeState, view: PaymentView
+    run: Run, provider: ReconcilingProvider, charge: Charge, state: ChargeState, view: PaymentView
 ) -> Flow[Status]:
     """It was paid: settled, so that its own credential redeems it. Nothing is delivered here."""
     moved, paid = state.payments[0], state.paid
@@ -436,7 +441,7 @@ def _resolve(
 
 
 def _unpaid(
-    run: _Run, provider: ReconcilingProvider, charge: Charge, state: ChargeState, expires: float
+    run: Run, provider: ReconcilingProvider, charge: Charge, state: ChargeState, expires: float
 ) -> Flow[float | None]:
     """Nobody has paid; whether somebody still might decides what becomes of a payment with an unknown outcome."""
     closes = expires + max(provider.redeem_late_s, CHECKS_S[-1]) + CHECKS_S[0]
@@ -460,7 +465,7 @@ def _unpaid(
     return again
 
 
-def _take(run: _Run, view: PaymentView) -> Flow[int | None]:
+def _take(run: Run, view: PaymentView) -> Flow[int | None]:
     """The claim of a payment with an unknown outcome; None if somebody else has it by now."""
     claim = Claim(view.key, view.fingerprint, True, _LEASE_S, _LEASE_S, run.at + KEEP_S, _ANY_NUMBER)
     claimed = cast("ClaimResult", (yield claim))

@@ -50,7 +50,7 @@ from flovia.core.passage import (
 from flovia.core.problems import PROBLEMS
 from flovia.core.provider import NotPaid, Paid, PaidBack, Presented, Refusal, Unknown, Verdict
 from flovia.core.receipt import receipt_text
-from flovia.core.returned import note_returned, was_returned
+from flovia.core.returned import note_returned, refusal_of
 from flovia.core.settlement import read_record, write_record
 
 _log = logging.getLogger("flovia")
@@ -275,8 +275,8 @@ class Redeemer(Issuer):
         trace.rows.extend(rows[:-2])
         if result == "proof_used":
             yield from self._release(trace, key, fence, park=False)
-            if (yield from was_returned(f"{echo.method}|{verdict.reference}", ledger)):
-                return self._refuse(request, trace, "payment-refunded")
+            if refused := (yield from refusal_of(f"{echo.method}|{verdict.reference}", key, ledger)):
+                return self._refuse(request, trace, refused)
             return (yield from self._challenge(request, trace, "verification-failed"))
         return self._refuse(request, trace, "in-flight", 1)
 
@@ -356,7 +356,9 @@ class Redeemer(Issuer):
         if isinstance(candidate, str):
             return None
         if (yield from self._on_record(candidate)) or (yield from self._answer(trace, candidate)) is not None:
-            trace.challenge_id = candidate.credential.challenge.id
+            trace.challenge_id, trace.provider = candidate.credential.challenge.id, candidate.plan.provider.name
+            trace.offer_amount, trace.offer_currency = candidate.amount, candidate.currency
+            trace.note(ev.PAYMENT_CONTEXT_ATTACHED, self._clock())
             return self._refuse(request, trace, "idempotency-key-reused")
         return None
 

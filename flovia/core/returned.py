@@ -18,10 +18,18 @@ _log = logging.getLogger("flovia")
 TRIES: Final = 5
 
 
-def was_returned(proof: str, ledger: LedgerVerbs) -> Flow[bool]:
-    """Whether the payment of this proof has been given back, as far as the ledger knows."""
+def refusal_of(proof: str, key: str, ledger: LedgerVerbs) -> Flow[str | None]:
+    """The problem to answer with where a used proof is money that is being given back, or was; else None.
+
+    ``key``: of the payment that the proof was presented for.
+    """
     found = yield from _find_paid(proof, ledger)
-    return found is not None and found.refund == "refunded"
+    if found is None:
+        return None
+    if found.refund == "refunded":
+        return "payment-refunded"
+    # It was meant for this very challenge: nobody is asked to pay that once more while somebody gives it back.
+    return "refund-due" if found.refund is not None and found.key.startswith(f"{key}|") else None
 
 
 def record_returned(

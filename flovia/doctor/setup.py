@@ -16,6 +16,7 @@ from flovia.settings import DEFAULT_LEDGER, VARIABLES, Settings, read_settings
 
 CHECK: Final = "settings"
 _ADDRESS: Final = re.compile(r"(https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)(?:[/?#][^@]*)?")
+_MISSED: Final = ("FLOVIA_SECRET", "FLOVIA_PUBLIC_ORIGIN")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _WORDS_OF_EXAMPLES: Final = ("changeme", "change-me", "example", "secret", "password", "your-", "test")
 
@@ -23,6 +24,8 @@ _WORDS_OF_EXAMPLES: Final = ("changeme", "change-me", "example", "secret", "pass
 def setting_findings(env: Mapping[str, str]) -> Iterator[Finding]:
     """Each variable, and then whether they work together."""
     for name in (*VARIABLES, *hitpay.VARIABLES):
+        if name in _MISSED and name not in env:
+            continue  # that it is missing is told below, with what that leads to
         yield _variable(name, env.get(name))
     if not _is_read("WEB_CONCURRENCY", env.get("WEB_CONCURRENCY", "").strip()):
         yield _variable("WEB_CONCURRENCY", env["WEB_CONCURRENCY"])

@@ -266,7 +266,7 @@ class Exporter:
             self._lost()
             return False
         if problem and problem != self._problem:
-            _log.warning("%r does not get on: %s", self, problem)
+            _log.warning("%r cannot send its events: %s", self, problem)
         self._position, self._problem, self._renewed_at = position, problem, self._clock()
         return True
 

@@ -1,6 +1,7 @@
 """Events in a file: one JSON object a line (NDJSON), on disk before the cursor moves, rotated by size and by day."""
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -150,7 +151,16 @@ class FileSink:
             import fcntl
         except ModuleNotFoundError:  # Windows: the lease alone has to do
             return
-        lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        try:
+            lock = os.open(self.path.with_name(self.path.name + ".lock"), flags, 0o600)
+        except OSError as error:
+            text = (
+                "its .lock is a link, which is not followed: remove it"
+                if error.errno == errno.ELOOP
+                else error.strerror
+            )
+            raise OSError(error.errno, text) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

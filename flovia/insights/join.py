@@ -22,8 +22,11 @@ PARTLY_REFUNDED: Final = "payment refunded in part"
 REFUND_DUE: Final = "payment came after the price had risen, refund due"
 TOO_LATE: Final = "payment came too late, refund due"
 PAID_TWICE: Final = "paid twice, refund due"
+UNPRESENTED: Final = "paid and not presented, refund due"
+FAILED_DUE: Final = "paid, delivery failed, refund due"
+EXHAUSTED: Final = "paid, every delivery failed"
 NOT_DELIVERED: Final = "paid, not delivered yet"
-MISMATCHED: Final = "payment did not match the price"
+MISMATCHED: Final = "payment did not match the price, refund due"
 UNKNOWN: Final = "payment outcome unknown"
 NOT_ACCEPTED: Final = "payment not accepted"
 NOT_PAID: Final = "price shown, not paid"
@@ -43,7 +46,10 @@ _INSIGHTS: Final = (
 INSIGHTS: Final = (
     PARTLY_REFUNDED,
     *dict.fromkeys(insight for _, insight in _INSIGHTS),
+    FAILED_DUE,
+    EXHAUSTED,
     TOO_LATE,
+    UNPRESENTED,
     PAID_TWICE,
     NOT_ACCEPTED,
     NOT_PAID,
@@ -51,8 +57,15 @@ INSIGHTS: Final = (
 )
 """Every sentence an insight can be."""
 
+# Codes of problems that say more of a payment than its events' types.
+_REFUND_DUE: Final = "refund-due"
+_EXHAUSTED: Final = "delivery-exhausted"
+_REUSED: Final = "idempotency-key-reused"
 _ENDS: Final = frozenset({ev.REQUEST_COMPLETED, ev.REQUEST_FAILED})
 _DELIVERIES: Final = frozenset({ev.PAYMENT_DELIVERED, ev.PAYMENT_REDELIVERED})
+# Events that say of a payment that it bought something, and of money that it came and bought nothing.
+_BOUGHT: Final = frozenset({ev.PAYMENT_SETTLED, ev.ACCESS_GRANTED, ev.PAYMENT_DELIVERY_FAILED, *_DELIVERIES})
+_UNSOLD: Final = frozenset({ev.PAYMENT_LATE, ev.PAYMENT_UNMATCHED})
 # Events of a request that presented a credential; there the challenge id is the credential's.
 _PRESENTED: Final = frozenset({ev.PAYMENT_CONTEXT_ATTACHED, ev.ACCESS_GRANTED, *(type_ for type_, _ in _INSIGHTS)})
 
@@ -196,7 +209,9 @@ def _challenge_of(moved: Iterable[Event]) -> str | None:
 
 def _belongs(moved: Sequence[Event], requests: Iterable[_Request], challenge_id: str) -> bool:
     """Whether it is the payment that these requests settled; if they settled none, any but a second one may be."""
-    own = {event.payment_id for request in requests for event in request.about(challenge_id)} - {None}
+    about = [event for request in requests for event in request.about(challenge_id)]
+    own = {event.payment_id for event in about if event.type in _BOUGHT} - {None}
+    own = own or {event.payment_id for event in about} - {None}
     return moved[0].payment_id in own if own else not _is_second(moved)
 
 
@@ -211,7 +226,8 @@ def _joined(requests: Sequence[_Request], challenge_id: str | None, moved: Seque
     # The telling request's word first, then the others', the latest first. What came beats what was asked for.
     own = telling.about(challenge_id)
     words = [*reversed(own), *(event for event in reversed(about) if event.request_id != telling.id)]
-    came = [event for event in moved if event.type == ev.PAYMENT_LATE]
+    bought = any(event.type in _BOUGHT for event in about)
+    came = [] if bought else [event for event in (*moved, *words) if event.type in _UNSOLD]
     words = [*came, *words, *moved]
     last = telling.events[-1]
     end = next((event for event in reversed(telling.events) if event.type in _ENDS), None)
@@ -233,7 +249,7 @@ def _joined(requests: Sequence[_Request], challenge_id: str | None, moved: Seque
         workflow=_first(event.workflow for event in [*reversed(telling.events), *words]),
         response_status=end.status if end else None,
         latency_ms=end.latency_ms if end else None,
-        insight=_of_moved(moved, amount, refunded) or _insight(requests, challenge_id, about),
+        insight=_of_moved(moved, amount, refunded) or _insight(requests, challenge_id, [*about, *moved]),
         refunded=refunded,
     )
 
@@ -281,8 +297,12 @@ def _of_moved(moved: Sequence[Event], amount: int | None, refunded: int | None) 
     types = {event.type for event in moved}
     if ev.PAYMENT_REFUNDED in types:
         return REFUNDED
+    if ev.PAYMENT_UNMATCHED in types:
+        return MISMATCHED
     if ev.PAYMENT_LATE not in types:
         return None
+    if any(event.reason == ev.NOT_PRESENTED for event in moved):
+        return UNPRESENTED
     return PAID_TWICE if _is_second(moved) else TOO_LATE
 
 
@@ -290,19 +310,31 @@ def _telling(requests: Sequence[_Request], challenge_id: str | None) -> _Request
     """The request that delivered; else the last that presented the challenge; else the last."""
     delivering = [one for one in requests if any(e.type in _DELIVERIES for e in one.about(challenge_id))]
     presenting = [one for one in requests if challenge_id in one.presented]
-    return next(chain(delivering, reversed(presenting), reversed(requests)))
+    # One that came with a key and a credential of another request says nothing of what these bought.
+    own = [one for one in presenting if all(event.problem != _REUSED for event in one.events)]
+    return next(chain(delivering, reversed(own), reversed(presenting), reversed(requests)))
 
 
 def _insight(requests: Sequence[_Request], challenge_id: str | None, about: Sequence[Event]) -> str:
     types = {event.type for event in about}
     for type_, insight in _INSIGHTS:
         if type_ in types:
-            return insight
+            return _undelivered(about) if insight == NOT_DELIVERED else insight
     if ev.ACCESS_GRANTED in types and ev.REQUEST_COMPLETED in types:
         return CONVERTED  # an observed route: its own gate took the payment, and the answer was delivered
     if any(challenge_id in request.presented for request in requests):
         return NOT_ACCEPTED
     return NO_PAYMENT if challenge_id is None else NOT_PAID
+
+
+def _undelivered(about: Sequence[Event]) -> str:
+    """What is to become of a payment that is taken and not delivered."""
+    if any(event.type == ev.PAYMENT_DELIVERY_FAILED and event.problem == _REFUND_DUE for event in about):
+        return FAILED_DUE
+    ended = max((event.at for event in about if event.problem == _EXHAUSTED), default=None)
+    if ended is None or any(event.type == ev.PAYMENT_REOPENED and event.at >= ended for event in about):
+        return NOT_DELIVERED
+    return EXHAUSTED
 
 
 def _first(values: Iterable[T | None]) -> T | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
-from sqlalchemy import ColumnElement, Select, bindparam, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
 
 from flovia.core.events import FIELDS, Event
 from flovia.core.owed import challenge_of
@@ -48,6 +48,9 @@ REFUND_FIELDS: Final = (
     "created_at",
     "updated_at",
 )
+REFERENCE: Final = "reference "
+PAID: Final = "paid "
+"""How a provider's keys begin where it remembers which payment of its backend's paid for what."""
 MOST_EVENTS: Final = 2000
 MOST_ROWS: Final = 50
 
@@ -73,12 +76,16 @@ class History:
 
 
 def look_up(database: "Database", ident: str) -> History:
-    """What is known under an id: of a challenge, a payment, a request, a refund, or a charge of the provider's.
+    """What is known under an id: of a challenge, a payment or its proof, a request, a refund, a provider's charge.
+
+    A provider that remembers ``reference ID`` for an id of its backend's, with the payment id as the text, is found by
+    that too; and by what the JSON text of its ``paid PAYMENT ID`` has in members that end with ``_id``.
 
     Raises:
         LedgerError: the ledger does not answer.
     """
-    challenges = _challenges(database, ident)
+    payment_ids = _payment_ids(database, ident)
+    challenges = set[str]().union(*(_challenges(database, one) for one in payment_ids)) or {ident}
     columns = [EVENTS.c.position, *(EVENTS.c[name] for name in FIELDS)]
     related = select(EVENTS.c.request_id).where(EVENTS.c.challenge_id.in_(challenges))
     requests = {str(row[0]) for row in database.query(related.distinct().limit(MOST_ROWS), {})} | {ident}
@@ -86,11 +93,12 @@ def look_up(database: "Database", ident: str) -> History:
     events = database.query(found.order_by(EVENTS.c.position).limit(MOST_EVENTS), {})
     rows = select(*(PAYMENTS.c[name] for name in PAYMENT_FIELDS)).where(_of(PAYMENTS.c.key, challenges))
     payments = _rows(database, rows)
-    proof = or_(_of(PROOFS.c.key, challenges), PROOFS.c.proof.endswith(f"|{ident}", autoescape=True))
+    named = [PROOFS.c.proof.endswith(f"|{one}", autoescape=True) for one in payment_ids]
+    proof = or_(_of(PROOFS.c.key, challenges), *named)
     proofs = _rows(database, select(*(PROOFS.c[name] for name in PROOF_FIELDS)).where(proof))
     known = tuple(str(row["proof"]) for row in proofs)
     refunds = select(*(REFUNDS.c[name] for name in REFUND_FIELDS)).where(
-        or_(REFUNDS.c.proof.in_(known), REFUNDS.c.refund_id == ident)
+        or_(REFUNDS.c.proof.in_(known), REFUNDS.c.refund_id == ident, REFUNDS.c.payment_id.in_(payment_ids))
     )
     return History(
         challenge_ids=tuple(sorted(challenges)),
@@ -106,8 +114,34 @@ def keys_of(database: "Database", ident: str) -> tuple[str, ...]:
     return tuple(str(row["key"]) for row in look_up(database, ident).payments)
 
 
+def methods_of_charge(database: "Database", handle: str) -> set[str]:
+    """The payment methods that have a charge of this name, presented or not.
+
+    Raises:
+        LedgerError: the ledger does not answer.
+    """
+    issued = select(TEXTS.c.key).where(
+        TEXTS.c.namespace == "issued", TEXTS.c.key.endswith(f"|{handle}", autoescape=True)
+    )
+    return {str(row[0]).partition("|")[0] for row in database.query(issued.limit(MOST_ROWS), {})}
+
+
+def _payment_ids(database: "Database", ident: str) -> set[str]:
+    """The id, and the payments whose proof it is or whose backend's id."""
+    found = {ident}
+    proof = select(PROOFS.c.proof).where(PROOFS.c.proof == ident)
+    found |= {str(row[0]).partition("|")[2] for row in database.query(proof, {})}
+    member = TEXTS.c.value.contains(f'_id":"{ident}"', autoescape=True)
+    kept = select(TEXTS.c.key, TEXTS.c.value).where(
+        or_(TEXTS.c.key == f"{REFERENCE}{ident}", and_(TEXTS.c.key.startswith(PAID, autoescape=True), member))
+    )
+    for key, text in database.query(kept.limit(MOST_ROWS), {}):
+        found.add(str(text) if str(key).startswith(REFERENCE) else str(key).removeprefix(PAID))
+    return found
+
+
 def _challenges(database: "Database", ident: str) -> set[str]:
-    """The challenges that an id leads to; itself, if it leads to no other."""
+    """The challenges that an id leads to."""
     found: set[str] = set()
     if ident.count("|") in (1, 2, 3):
         found.add(challenge_of(ident))
@@ -128,7 +162,7 @@ def _challenges(database: "Database", ident: str) -> set[str]:
         TEXTS.c.namespace.in_(("awaited", "waiting")), TEXTS.c.key.endswith(f"|{ident}", autoescape=True)
     )
     found |= {str(row[0]) for row in database.query(awaited.limit(MOST_ROWS), {}) if row[0]}
-    return found or {ident}
+    return found
 
 
 def _of(key: ColumnElement[str], challenges: set[str]) -> ColumnElement[bool]:

@@ -29,7 +29,7 @@ class SinkLease:
 class SinkView:
     """One sink. ``position``: of the last event it has. ``lease_until``: Unix seconds, in the past if nobody feeds it.
 
-    ``problem``: why it does not get on, "" if it does. ``updated_at``: when something was last recorded about it.
+    ``problem``: why its events wait, "" if they do not. ``updated_at``: when something was last recorded about it.
     ``dead``: its dead letters.
     """
 

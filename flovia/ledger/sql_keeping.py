@@ -2,9 +2,9 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
-from sqlalchemy import Connection, bindparam, delete, or_, select, tuple_, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, or_, select, tuple_, update
 
 from flovia.core.effects import PaymentView, SettleResult
 from flovia.core.events import EventRow
@@ -13,7 +13,7 @@ from flovia.core.retention import DAY_S, Retention
 from flovia.ledger.retention import find_doomed, remove, unpaid_cursor
 from flovia.ledger.retrying import retried
 from flovia.ledger.sql_delivery import PRUNE_ANSWERS
-from flovia.ledger.sql_schema import PAYMENTS, TEXTS
+from flovia.ledger.sql_schema import ANSWERS, PAYMENTS, TEXTS
 
 if TYPE_CHECKING:
     from flovia.ledger.sql_database import Database
@@ -54,17 +54,22 @@ _TEXTS: Final = (
     .order_by(TEXTS.c.key)
     .limit(bindparam("at_most"))
 )
+_IS_DONE: Final = (
+    PAYMENTS.c.state.in_(FORGETTABLE),
+    PAYMENTS.c.keep_until <= bindparam("now"),
+    or_(PAYMENTS.c.state == ISSUED, PAYMENTS.c.updated_at <= bindparam("done_before")),
+)
+_COUNT: Final = cast(
+    "Select[*tuple[object, ...]]",
+    select(
+        select(func.count()).select_from(PAYMENTS).where(*_IS_DONE).scalar_subquery(),
+        select(func.count()).select_from(TEXTS).where(TEXTS.c.until <= bindparam("now")).scalar_subquery(),
+        select(func.count()).select_from(ANSWERS).where(ANSWERS.c.until <= bindparam("now")).scalar_subquery(),
+    ),
+)
 # What others hold is left for the next time; a part of the statement of its own, so that it is looked for once.
 _DONE_PAYMENTS: Final = (
-    select(PAYMENTS.c.key)
-    .where(
-        PAYMENTS.c.state.in_(FORGETTABLE),
-        PAYMENTS.c.keep_until <= bindparam("now"),
-        or_(PAYMENTS.c.state == ISSUED, PAYMENTS.c.updated_at <= bindparam("done_before")),
-    )
-    .limit(PRUNE_BATCH)
-    .with_for_update(skip_locked=True)
-    .cte("done")
+    select(PAYMENTS.c.key).where(*_IS_DONE).limit(PRUNE_BATCH).with_for_update(skip_locked=True).cte("done")
 )
 # RETURNING: of a statement that begins with WITH some drivers do not say how many rows it took away.
 _PRUNE_PAYMENTS: Final = (
@@ -189,3 +194,14 @@ class KeepingVerbs:
             gone += len(connection.execute(_PRUNE_TEXTS, {"now": now}).all())
             gone += connection.execute(PRUNE_ANSWERS, {"now": now, "at_most": PRUNE_BATCH}).rowcount
             return gone if doomed is None else gone + remove(self._database, connection, doomed)
+
+    def count_forgettable(self) -> dict[str, int]:
+        """How many rows, by kind, :meth:`prune` would take away beside events, called until it finds none.
+
+        Raises:
+            LedgerError: the store does not answer.
+        """
+        now = self._clock()
+        about = {"now": now, "done_before": now - self._retention.delivered_days * DAY_S}
+        payments, texts, answers = self._database.query(_COUNT, about)[0]
+        return {"payments": int(payments or 0), "short texts": int(texts or 0), "stored answers": int(answers or 0)}

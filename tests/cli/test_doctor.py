@@ -100,6 +100,15 @@ def test_what_is_wrong(env: dict[str, str], change: dict[str, str | None], expec
     assert GOOD not in repr(found)
 
 
+def test_what_is_missing_is_not_called_right(env: dict[str, str]) -> None:
+    """A variable that is missing where it should not be has one finding, and none that says "ok"."""
+    for name in ("FLOVIA_SECRET", "FLOVIA_PUBLIC_ORIGIN"):
+        del env[name]
+    told = [finding for finding in examine(env, offline=True).findings if finding.check == "settings"]
+    assert [] == [one.text for one in told if one.level == "ok" and ("SECRET" in one.text or "ORIGIN" in one.text)]
+    assert ["no FLOVIA_SECRET", "no public origin"] == [one.text.partition(":")[0] for one in told if one.level != "ok"]
+
+
 def test_what_waits(env: dict[str, str]) -> None:
     """Payments that nobody knows the outcome of, undelivered and stuck ones, refunds due, charges not looked at."""
     clock = ManualClock(time.time() - 90 * 86400)

@@ -168,7 +168,8 @@ def test_prune(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path) -
         connection.execute(text("UPDATE flovia_events SET at = at - 864000"))
         connection.execute(text("UPDATE flovia_proofs SET at = at - 864000"))
     assert 0 == run(["ledger", "prune", "--events-days", "5", "--dry-run", "--export", str(file)])
-    assert f"{count} events would be pruned" in capsys.readouterr().out
+    told = f"dry run: {count} events, 0 payments, 0 short texts, 0 stored answers would be pruned"
+    assert told in capsys.readouterr().out
     assert not file.exists()
     assert 0 == run(["ledger", "prune", "--events-days", "5", "--export", str(file)])
     assert f"{count} events were pruned" in capsys.readouterr().out
@@ -180,8 +181,26 @@ def test_prune(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert 1 == run(["ledger", "prune", "--events-days", "1"])
 
 
+def test_prune_says_what_rows_would_go(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """A dry run counts them by kind and takes none away; the same number goes after that."""
+    from sqlalchemy import text
+
+    shop.ledger.remember("hitpay", "old", "text", 0.0, False)
+    shop.ledger.remember("hitpay", "new", "text", 900.0, False)
+    with shop.ledger.database.write() as connection:
+        connection.execute(text("UPDATE flovia_payments SET keep_until = 1, updated_at = 1"))
+    for _ in range(2):
+        assert 0 == run(["ledger", "prune", "--dry-run"])
+        told = "dry run: 0 events, 1 payments, 1 short texts, 0 stored answers would be pruned\n"
+        assert told == capsys.readouterr().out
+    assert 0 == run(["ledger", "prune"])
+    assert "0 events were pruned, and 2 rows\n" == capsys.readouterr().out
+
+
 def test_forget(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A payer is gone from events and records, or is a hash."""
+    assert 1 == run(["ledger", "forget"])
+    assert "who is to be forgotten? flovia ledger forget --payer NAME" in capsys.readouterr().err
     assert 1 == run(["ledger", "forget", "--payer", BOB, "--hash"])
     assert "FLOVIA_SECRET" in capsys.readouterr().err
     monkeypatch.setenv("FLOVIA_SECRET", SECRET)
@@ -202,7 +221,11 @@ def test_reconcile(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert "0 charges asked about" in capsys.readouterr().out
     buy(shop.gate, "unknown")
     assert 1 == run(["ledger", "reconcile", "--provider", "mock", "--dry-run"])
-    assert "no backend can be asked" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "no backend can be asked" in out
+    assert ["dry run  ", "dry run, "] == [line[:9] for line in out.splitlines()]
+    assert 1 == run(["ledger", "reconcile", "--provider", "mock", "--dry-run", "--json"])
+    assert (True, "unknown") == ((told := shown(capsys)[0])["dry_run"], told["status"])
     assert 1 == run(["ledger", "reconcile", "--provider", "mock", "--json"])
     assert "unknown" == shown(capsys)[0]["status"]
     assert 1 == run(["ledger", "reconcile", "--since", "yesterday"])

@@ -336,6 +336,29 @@ def test_a_kept_credential_of_another_wallet_is_presented_at_once(cli: Cli, stre
         assert 3 == cli("--resume", reference, "--json").status
 
 
+def test_declined_for_good_is_not_on_the_wire(cli: Cli, street: Street) -> None:
+    """The broker has no word for it, so it is waited out and can be resumed; once the charge has expired, exit 5."""
+    street.sandbox.fault("payer", "decline", terminal=True)
+    done = cli(street.server.url, *SGD, "--timeout", "3")
+    assert (3, "") == (done.status, done.out)
+    (reference,) = cli.pending.references()
+    street.sandbox.expire(street.shop.charges[0])
+    assert 5 == cli("--resume", reference).status
+
+
+def test_the_last_line_of_a_body_is_a_line(tmp_path: Path) -> None:
+    """With both streams in one place the note stands on a line of its own; the body alone has no more bytes."""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-m", "flovia.cli", "pay", "--state", str(tmp_path), *SGD, "--wallet", "mock"]
+    with serving(lambda seen: Say(status=500, body=b"broken")) as server:
+        both = subprocess.run(
+            [*command, server.url], env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        apart = subprocess.run([*command, server.url], env=environ, capture_output=True, check=False)
+    assert b"broken" == apart.stdout
+    assert ["broken", "500, nothing was paid"] == both.stdout.decode().splitlines()
+
+
 def test_the_command_as_a_process(tmp_path: Path, street: Street) -> None:
     """The installed command, Ctrl-C while it waits, and another process that resumes."""
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

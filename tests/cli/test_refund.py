@@ -9,8 +9,11 @@ import pytest
 
 import flovia
 from flovia.cli.app import run
+from flovia.core import events as ev
 from flovia.ledger.base import Ledger
 from flovia.ledger.opening import open_ledger
+from flovia.ledger.sql import SqlLedger
+from flovia.ledger.sql_schema import EVENTS
 from flovia.providers.base import NotRefunded
 from flovia.providers.mock import MockProvider
 from flovia.testing.ledger_refunds import record_late
@@ -62,6 +65,30 @@ def test_as_json(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: py
     )
 
 
+def test_the_ledger_knows_the_provider(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --provider it is the one that took the payment, also once its events are gone; another one is told."""
+    assert 1 == run(["refund", shop.payment, "--provider", "hitpay", "--ledger", shop.url])
+    assert "was paid by mock, not by hitpay: leave --provider out" in capsys.readouterr().err
+    assert isinstance(shop.ledger, SqlLedger)
+    challenge = next(event.challenge_id for _, event in shop.ledger.read_events() if event.challenge_id)
+    assert 1 == run(["refund", challenge, "--ledger", shop.url])
+    assert f"is no payment's id; it leads to: {shop.payment}. Refund that" in capsys.readouterr().err
+    with shop.ledger.database.write() as connection:
+        connection.execute(EVENTS.delete())
+    assert 0 == run(["refund", shop.payment, "--ledger", shop.url])
+    assert f"refunded  1.00 USD  {shop.payment}" in capsys.readouterr().out
+
+
+def test_two_providers(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """One id at two providers: say which."""
+    told = next(event for _, event in shop.ledger.read_events() if event.type == ev.PAYMENT_SETTLED)
+    shop.ledger.append((attrs.evolve(told, request_id="other", provider="hitpay").to_row(),))
+    shop.ledger.flush()
+    assert 1 == run(["refund", shop.payment, "--ledger", shop.url])
+    assert "was paid by hitpay and by mock: say which with --provider" in capsys.readouterr().err
+    assert 0 == run(["refund", shop.payment, "--provider", "mock", "--ledger", shop.url])
+
+
 def test_refused(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """What the provider says is told, with exit status 1, in JSON too."""
 
@@ -81,6 +108,7 @@ def test_refused(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: py
     ("arguments", "message"),
     [
         (["nobody", "--provider", "mock"], "no payment 'nobody' is in this ledger"),
+        (["nobody"], "Is it the ledger that the app writes (FLOVIA_LEDGER, --ledger)?"),
         (["x", "--provider", "nobody"], "no provider 'nobody'"),
         (["x", "--provider", "mock", "--amount", "much"], "the amount to give back"),
         (["x", "--provider", "mock", "--ledger", "memory://"], "gone with its process"),

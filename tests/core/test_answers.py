@@ -17,6 +17,7 @@ from flovia.core.delivery import Delivery
 from flovia.core.errors import ParseError
 from flovia.core.http import Body, BodyState, Headers, HttpResponse
 from flovia.core.provider import Paid
+from flovia.insights.join import CONVERTED, join
 from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.opening import open_ledger
 from tests.core.test_provider_hooks import Door, Native
@@ -251,6 +252,12 @@ class TestGate:
         response = paid.enter(request(credential, http_method="POST", headers=KEY, body=two)).response
         assert response is not None
         assert (422, "idempotency-key-reused") == (response.status, problem(response))
+        shop.ledger.flush()
+        events = [event for _, event in shop.ledger.read_events(limit=100)]
+        told = [one for one in events if one.problem == "idempotency-key-reused"]
+        (joined,) = join(events)  # part of what its credential paid for, and no request without a payment
+        assert (joined.insight, [one.challenge_id for one in told]) == (CONVERTED, [joined.challenge_id])
+        assert joined.request_ids[-1] == told[0].request_id != joined.request_id
         other = paid.enter(request(credential, http_method="POST", headers={"idempotency-key": "other"}, body=two))
         assert "invalid-challenge" == problem(other.response)
         assert sent == paid.enter(request(credential, http_method="POST", headers=KEY, body=one)).response

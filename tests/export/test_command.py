@@ -81,8 +81,10 @@ def test_dead_letters(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         monkeypatch.setenv("FLOVIA_EXPORT_NAME", "hook")
         monkeypatch.setenv("FLOVIA_EXPORT_SECRET", WEBHOOK_SECRET)
         server.answers = [status(422)] * 2
-        assert 0 == run(["events", "export", "--once", "--batch", "1", "--refusals", "1"])
-        assert "248 events sent\n" == capsys.readouterr().out
+        assert 3 == run(["events", "export", "--once", "--batch", "1", "--refusals", "1"])
+        out, err = capsys.readouterr()
+        assert "248 events sent\n" == out
+        assert "refused for good; see: flovia events dead-letters --name hook" in err
         assert 0 == run(["events", "dead-letters"])
         first, second = capsys.readouterr().out.splitlines()
         assert first.endswith(f"{all_ids()[0]}  refused 1 times: the endpoint answered 422")
@@ -93,13 +95,13 @@ def test_dead_letters(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         assert "1 events will be sent again\n" == capsys.readouterr().out
         run(["events", "dead-letters"])
         assert "to be sent again" in capsys.readouterr().out
-        assert 0 == run(["events", "export", "--once"])
+        assert 3 == run(["events", "export", "--once"])
         assert "1 events sent\n" == capsys.readouterr().out
         run(["events", "sinks"])
         assert "hook  up to date  1 dead  no exporter at work\n" == capsys.readouterr().out
         assert second.split()[1] == all_ids()[1]
         assert 0 == run(["events", "dead-letters", "--again"])
-        run(["events", "export", "--once"])
+        assert 0 == run(["events", "export", "--once"])
         assert set(all_ids()) == set(server.ids)
 
 

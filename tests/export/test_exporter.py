@@ -331,5 +331,7 @@ def test_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         for _ in range(5):
             work.step()
-    assert ["<Exporter warehouse to list> does not get on: no answer"] == [one.getMessage() for one in caplog.records]
+    assert ["<Exporter warehouse to list> cannot send its events: no answer"] == [
+        one.getMessage() for one in caplog.records
+    ]
     assert LONGEST_WAIT_S == 60.0

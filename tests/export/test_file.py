@@ -231,6 +231,17 @@ def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
     with pytest.raises(SinkError):
         FileSink(path).deliver(entries(1))
     assert b"" == (tmp_path / "other").read_bytes()
+    path.unlink()
+    lock = path.with_name(f"{path.name}.lock")
+    lock.unlink(missing_ok=True)
+    lock.symlink_to(tmp_path / "made")
+    with pytest.raises(SinkError, match=r"its \.lock is a link, which is not followed: remove it"):
+        FileSink(path).deliver(entries(1))
+    assert (False, False) == ((tmp_path / "made").exists(), path.exists())
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(SinkError, match="cannot be written"):
+        FileSink(path).deliver(entries(1))
 
 
 @pytest.mark.parametrize(("name", "options"), [("no/such/directory", {}), (".", {}), ("events", {"max_bytes": 0})])

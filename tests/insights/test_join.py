@@ -133,6 +133,11 @@ def overdue(id_: str = "hook-1", at: float = 400.0, challenge: str = "challenge-
     return [moved(ev.PAYMENT_LATE, f"late-{id_}", at, challenge, reason=ev.LATE)]
 
 
+def other(id_: str = "hook-1", at: float = 400.0, challenge: str = "challenge-1") -> list[Event]:
+    """Another amount than was asked for, found by reconciling."""
+    return [moved(ev.PAYMENT_UNMATCHED, f"other-{id_}", at, challenge, amount=70)]
+
+
 def refund(id_: str = "1", at: float = 500.0, challenge: str = "challenge-1") -> list[Event]:
     """All of it went back."""
     return [moved(ev.PAYMENT_REFUNDED, f"refund-{id_}", at, challenge)]
@@ -152,6 +157,16 @@ def refused(
         event(ev.PAYMENT_CONTEXT_ATTACHED, request_id, 2, at=at, challenge=challenge),
         event(ev.CHALLENGE_ISSUED, request_id, 3, at=at, challenge=fresh, amount=200, provider="other"),
         event(ev.REQUEST_COMPLETED, request_id, 4, at=at, challenge=fresh, status=402, amount=200),
+    ]
+
+
+def turned_away(problem: str, request_id: str = "req-3", at: float = 20.0) -> list[Event]:
+    """A request whose credential was good, and that got a problem without a challenge."""
+    end = event(ev.REQUEST_FAILED, request_id, 3, at=at, challenge="challenge-1", status=500)
+    return [
+        event(ev.REQUEST_STARTED, request_id, 1, at=at),
+        event(ev.PAYMENT_CONTEXT_ATTACHED, request_id, 2, at=at, challenge="challenge-1"),
+        attrs.evolve(end, problem=problem),
     ]
 
 
@@ -258,7 +273,7 @@ def test_the_fresh_challenge_is_paid() -> None:
     ("type_", "expected"),
     [
         (ev.PAYMENT_UNKNOWN, "payment outcome unknown"),
-        (ev.PAYMENT_UNMATCHED, "payment did not match the price"),
+        (ev.PAYMENT_UNMATCHED, "payment did not match the price, refund due"),
         (ev.PAYMENT_LATE, "payment came after the price had risen, refund due"),
         (ev.PAYMENT_REFUNDED, "payment refunded"),
     ],
@@ -299,6 +314,76 @@ def test_a_late_payment_of_the_second_offer() -> None:
     """The offer that was paid names the attempt, even too late."""
     found = only([*unpaid("req-1", 1.0, "a", "b"), *late(challenge="b")])
     assert (found.challenge_id, found.request_ids) == ("b", ("req-1",))
+
+
+def test_other_money_than_was_asked_for() -> None:
+    """What reconciling found, of no request: it belongs to the request that showed the price, and what came counts."""
+    other = moved(ev.PAYMENT_UNMATCHED, "reconcile-1", 400.0, "challenge-1", "pay-9", 70)
+    for requests in (unpaid(), [*unpaid(), *refused()]):
+        found = only([*requests, other])
+        assert (found.insight, found.amount) == ("payment did not match the price, refund due", 70)
+        assert (found.payment_id, found.endpoint) == ("pay-9", "/reports/{id}")
+        back = only([*requests, other, moved(ev.PAYMENT_REFUNDED, "refund-1", 500.0, "challenge-1", "pay-9", 70)])
+        assert (back.insight, back.refunded, back.amount) == ("payment refunded", 70, 70)
+        some = only([*requests, other, moved(ev.PAYMENT_REFUNDED, "refund-1", 500.0, "challenge-1", "pay-9", 30)])
+        assert some.insight == "payment refunded in part"
+
+
+def test_other_money_that_a_request_brought() -> None:
+    """A credential presented once more says what was asked for; what came counts all the same."""
+    other = event(ev.PAYMENT_UNMATCHED, "req-2", 3, at=10.5, challenge="challenge-1", paid=True, amount=70)
+    back = moved(ev.PAYMENT_REFUNDED, "refund-1", 500.0, "challenge-1", "pay-1", 70)
+    found = only([*unpaid(), *refused(), other, *refused("req-3", 20.0), back])
+    assert (found.insight, found.amount, found.refunded) == ("payment refunded", 70, 70)
+
+
+def test_the_right_money_after_the_wrong() -> None:
+    """What bought the call is what the call paid; what went back of the other payment stands for itself."""
+    other = event(ev.PAYMENT_UNMATCHED, "req-2", 3, at=10.5, challenge="challenge-1", amount=70)
+    other = attrs.evolve(other, payment_id="pay-0")
+    back = moved(ev.PAYMENT_REFUNDED, "refund-1", 500.0, "challenge-1", "pay-0", 70)
+    call, extra = join([*unpaid(), *refused(), other, *retry("req-3", 20.0), *delivered("req-3", 21.0), back])
+    assert (call.insight, call.payment_id, call.amount, call.refunded) == (module.CONVERTED, "pay-1", 100, None)
+    assert (extra.insight, extra.payment_id, extra.refunded) == ("payment refunded", "pay-0", 70)
+
+
+def test_called_back_before_anybody_presented_it() -> None:
+    """Its own sentence, as it came in time; once it went back, that is what is said."""
+    called = moved(ev.PAYMENT_LATE, "withdraw-1", 5.0, "challenge-1", reason=ev.NOT_PRESENTED)
+    assert only([*unpaid(), called]).insight == "paid and not presented, refund due"
+    assert only([*unpaid(), called, *refund()]).insight == "payment refunded"
+
+
+def test_a_failure_that_makes_the_refund_due() -> None:
+    """With on_failure="refund" nothing is to be delivered any more, and the sentence says so; a refund ends it."""
+    failure = [attrs.evolve(one, problem="refund-due") for one in failed()]
+    for more in ([], turned_away("refund-due")):
+        assert only([*unpaid(), *retry(), *failure, *more]).insight == "paid, delivery failed, refund due"
+    assert only([*unpaid(), *retry(), *failure, *refund()]).insight == "payment refunded"
+
+
+def test_every_delivery_failed() -> None:
+    """After the last try it is no longer "not yet"; made redeemable again, it is, until that is used up as well."""
+    over = turned_away("delivery-exhausted")
+    assert only([*unpaid(), *retry(), *failed(), *over]).insight == "paid, every delivery failed"
+    reopened = moved(ev.PAYMENT_REOPENED, "redeliver-1", 30.0, "challenge-1")
+    events = [*unpaid(), *retry(), *failed(), *over, reopened]
+    assert only(events).insight == "paid, not delivered yet"
+    assert only([*events, *redeemed("req-4", 40.0)]).insight == module.CONVERTED
+    again = turned_away("delivery-exhausted", "req-4", 40.0)
+    assert only([*events, *again]).insight == "paid, every delivery failed"
+    assert only([*unpaid(), *retry(), *failed(), *over, *refund()]).insight == "payment refunded"
+
+
+def test_a_key_that_was_used_for_another_request() -> None:
+    """It is part of the attempt whose credential it brought, and neither its result nor its endpoint."""
+    reused = turned_away("idempotency-key-reused")
+    reused = [attrs.evolve(one, endpoint="/other", http_method="POST") for one in reused]
+    found = only([*unpaid(), *retry(), *reused])
+    assert (found.request_id, found.endpoint, found.insight) == ("req-2", "/reports/{id}", "paid, not delivered yet")
+    assert found.request_ids == ("req-1", "req-2", "req-3")
+    alone = only(reused)
+    assert (alone.challenge_id, alone.insight) == ("challenge-1", "payment not accepted")
 
 
 def test_paid_twice() -> None:
@@ -402,8 +487,8 @@ def test_oldest_first() -> None:
 
 
 def test_insights_are_a_fixed_vocabulary() -> None:
-    """Twelve sentences, so that reports can group by them."""
-    assert len(set(INSIGHTS)) == len(INSIGHTS) == 12
+    """Fifteen sentences, so that reports can group by them."""
+    assert len(set(INSIGHTS)) == len(INSIGHTS) == 15
 
 
 IDS = st.sampled_from(["1", "2", "3"])
@@ -455,7 +540,7 @@ def scenario(number: int, steps: list[str]) -> list[Event]:
     """A whole attempt of its own, by what happened after the 402."""
     challenge = f"challenge-{number}"
     makers = {"settle": retry, "deliver": delivered, "fail": failed, "redeem": redeemed, "refuse": refused}
-    makers |= {"late": late, "overdue": overdue, "refund": refund, "part": part}
+    makers |= {"late": late, "overdue": overdue, "refund": refund, "part": part, "other": other}
     events = unpaid(f"req-{number}-0", 100.0 * number, challenge)
     for i, name in enumerate(steps):
         # settling and its end are one request
@@ -479,6 +564,8 @@ OUTCOMES: list[tuple[list[str], str]] = [
     (["late", "part"], "payment refunded in part"),
     (["settle", "deliver", "refund"], "payment refunded"),
     (["settle", "fail", "part"], "payment refunded in part"),
+    (["other"], "payment did not match the price, refund due"),
+    (["refuse", "other"], "payment did not match the price, refund due"),
 ]
 
 

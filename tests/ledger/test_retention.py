@@ -17,6 +17,7 @@ from flovia.core.hiding import hider
 from flovia.core.retention import Retention
 from flovia.ledger import forgetting, sql
 from flovia.ledger.forgetting import Forgotten, forget
+from flovia.ledger.history import look_up
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.retention import find_doomed, remove, unpaid_cursor
 from flovia.ledger.sql import SqlLedger
@@ -320,3 +321,26 @@ def test_nothing_to_forget(tmp_path: Path) -> None:
     with closing(open_ledger(f"sqlite:///{tmp_path}/shop.db")) as ledger:
         assert isinstance(ledger, SqlLedger)
         assert Forgotten() == forget(ledger.database, {BOB})
+
+
+def test_what_would_go_is_counted(url: str) -> None:
+    """By kind, as many as go; and a payment is found by its backend's own id, in both databases."""
+    clock = ManualClock()
+    with closing(open_ledger(url, clock=clock)) as ledger:
+        assert isinstance(ledger, SqlLedger)
+        gate = flovia.Flovia(ledger=ledger, secret=SECRET, clock=clock).paid_api(provider="mock", price="1.00 USD")
+        shop = Shop(clock, ledger, gate)
+        challenge = shop.sell("ok1")
+        payment = next(event.payment_id for event in shop.events() if event.payment_id)
+        own = {"payment_id": "9ef68e2e-3569", "request_id": "test_100%"}
+        ledger.remember("acme", f"paid {payment}", json.dumps(own, separators=(",", ":")), 60.0, False)
+        ledger.remember("acme", "reference R-7", payment, 60.0, False)
+        for ident in (payment, challenge, f"mock|{payment}", "9ef68e2e-3569", "test_100%", "R-7"):
+            assert [payment] == [row["payment_id"] for row in look_up(ledger.database, ident).payments], ident
+        for ident in ("test_100", "test_1000", "R", "late"):
+            assert not look_up(ledger.database, ident).found, ident
+        assert {"payments": 0, "short texts": 0, "stored answers": 0} == ledger.count_forgettable()
+        clock.advance(30 * DAY_S)
+        counted = ledger.count_forgettable()
+        assert {"payments": 1, "short texts": 2, "stored answers": 0} == counted
+        assert sum(counted.values()) == ledger.prune()

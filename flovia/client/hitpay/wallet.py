@@ -182,8 +182,9 @@ class HitPayWallet:
 
 def _ended(status: str) -> str:
     # Of a payment that came too late the broker says no more than this.
-    late = "; if it was paid all the same, that money is to go back: ask the seller" if status == "expired" else ""
-    return f"the charge is {status[:20]}{late}"
+    if status == "expired":
+        return "the charge is expired; if it was paid all the same, that money is to go back: ask the seller"
+    return f"the charge is {status[:20]}, and cannot be paid any more: ask for a fresh one"
 
 
 def _payment(terms: ChargeTerms) -> Payment:

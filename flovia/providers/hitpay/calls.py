@@ -12,7 +12,7 @@ import attrs
 
 from flovia.core.effects import Flow, HttpCall, HttpReply, http, now, recall, remember, token
 from flovia.core.encoding import JsonObject, JsonValue, canonical, loads
-from flovia.core.errors import HttpError, ParseError, PeerError
+from flovia.core.errors import HttpError, LedgerError, ParseError, PeerError
 from flovia.providers.hitpay.config import HitPayConfig
 
 NAMESPACE: Final = "hitpay"
@@ -33,6 +33,12 @@ class HitPayDown(PeerError):
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.called = called
+
+
+class NotCalled(LedgerError):
+    """The ledger does not answer, and nothing was sent to HitPay."""
+
+    called = False
 
 
 @attrs.frozen(kw_only=True)
@@ -72,8 +78,12 @@ def call(
 
     Raises:
         HitPayDown: no answer, 5xx, 429, a redirect, or a 2xx that is no JSON object.
+        LedgerError: the ledger does not answer; :class:`NotCalled` if that was before anything was sent.
     """
-    breaker = yield from _enter(config, origin)
+    try:
+        breaker = yield from _enter(config, origin)
+    except LedgerError as error:
+        raise NotCalled(str(error)) from error
     fields = (("accept", "application/json"), *headers)
     if body is not None:
         fields += (("content-type", "application/json"),)

@@ -5,14 +5,16 @@ knows the payment itself is looked at, before it is tried again.
 """
 
 import logging
+from contextlib import suppress
 from typing import Final
 
 from flovia.core.effects import Flow, recall, remember
+from flovia.core.errors import LedgerError
 from flovia.core.money import Price
 from flovia.core.refund import NotRefunded, Refunded, RefundOrder, RefundUnknown, RefundVerdict
 from flovia.providers.hitpay import store
 from flovia.providers.hitpay.amounts import to_hitpay
-from flovia.providers.hitpay.calls import NAMESPACE, HitPayDown
+from flovia.providers.hitpay.calls import NAMESPACE, HitPayDown, NotCalled
 from flovia.providers.hitpay.charges import shown
 from flovia.providers.hitpay.config import HitPayConfig
 from flovia.providers.hitpay.core_api import CoreApi, Money, PaymentRequest, read_refund, request_id_of
@@ -60,10 +62,20 @@ class Refunds:
             if earlier is not None:
                 return earlier
         # One order for one payment, whoever comes at the same time.
-        held = yield from remember(NAMESPACE, mark, own + "|", ttl_s=store.PAID_KEPT_S, if_absent=True)
+        try:
+            held = yield from remember(NAMESPACE, mark, own + "|", ttl_s=store.PAID_KEPT_S, if_absent=True)
+        except LedgerError:
+            if noted is None:
+                yield from _forget(mark)  # perhaps it was written all the same
+            raise
         if held.partition("|")[0] != own:
             return NotRefunded(reason=ANOTHER)
-        answer = yield from self._api.refund(payment_id, amount)
+        try:
+            answer = yield from self._api.refund(payment_id, amount)
+        except (HitPayDown, NotCalled) as error:
+            if noted is None and not error.called:
+                yield from _forget(mark)
+            raise
         if answer.ok:
             found = read_refund(answer.members)
             if found is None or found.payment_id != payment_id or found.currency != order.currency:
@@ -126,6 +138,12 @@ class Refunds:
             listed = () if request is None else request.payments
             payment_id = listed[0].payment_id if len(listed) == 1 else None
         return request_id, payment_id
+
+
+def _forget(mark: str) -> Flow[None]:
+    """Take back the note of a try that was certainly not made, or nobody could tell afterwards that it was not."""
+    with suppress(LedgerError):
+        yield from remember(NAMESPACE, mark, "", ttl_s=0.001)
 
 
 def _payment_in(request: PaymentRequest, payment_id: str) -> Money | None:

@@ -112,7 +112,11 @@ def test_states_that_end_it(status: str) -> None:
     """Certainly not paid."""
     ended: dict[str, JsonValue] = {**PENDING, "status": status}
     for answers in ((ended,), (PENDING, ended)):
-        assert isinstance(drive(wallet().pay(challenge(), CONTEXT), says(*answers)), Declined)
+        verdict = drive(wallet().pay(challenge(), CONTEXT), says(*answers))
+        assert isinstance(verdict, Declined)
+        over = "that money is to go back" if status == "expired" else "cannot be paid any more: ask for a fresh one"
+        assert over in verdict.reason
+        assert verdict.reason.startswith(f"the charge is {status}")
 
 
 def test_a_state_it_does_not_know_is_waited_out() -> None:

@@ -69,8 +69,8 @@ Start = Callable[..., Site]
 
 
 @contextmanager
-def running(folder: Path, *, workers: int = 1, **environment: str) -> Generator[Site]:
-    """A site in a folder of its own; ``workers`` processes, more environment in upper case."""
+def running(folder: Path, *, workers: int = 1, **environment: str | None) -> Generator[Site]:
+    """A site in a folder of its own; ``workers`` processes, environment in upper case, None for what is not set."""
     with serving() as sandbox, pytest.MonkeyPatch.context() as patch, httpx.Client(timeout=60) as agent:
         ledger = f"sqlite:///{folder}/flovia.db"
         own = {
@@ -80,7 +80,10 @@ def running(folder: Path, *, workers: int = 1, **environment: str) -> Generator[
             "E2E_MANY": "",
         }
         for name, value in (*sandbox.environment.items(), *own.items(), *environment.items()):
-            patch.setenv(name, value)
+            if value is None:
+                patch.delenv(name)
+            else:
+                patch.setenv(name, value)
         with serve_wsgi("tests.e2e.hitpay.app:make_app()", server="gunicorn", workers=workers) as url:
             yield Site(sandbox=sandbox, url=url, agent=agent, ledger=ledger)
 

@@ -2,18 +2,25 @@
 
 import base64
 import json
+import os
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 import flovia
 from flovia import runtime
+from flovia.core import events as ev
 from flovia.core.encoding import b64url_decode
 from flovia.insights.join import JoinedEvent, join
 from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.opening import open_ledger
+from flovia.providers.hitpay.core_api import request_id_of
 from flovia.signed import Jwks, ReceiptClaims
 from tests.e2e.hitpay.conftest import Site, Start, challenge_of, code, ident, token
 from tests.patience import eventually
@@ -297,6 +304,73 @@ def test_webhooks(site: Site, value: str, answer: int) -> None:
     assert challenge.id == challenge_of(site.get(token=token(challenge))).id
     site.sandbox.clear("broker_status_stuck")
     assert 200 == site.get(token=token(challenge)).status_code
+
+
+def test_webhooks_in_the_other_order(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refund is heard of before the payment: both are answered 200, and the refund is on record once."""
+    site.sandbox.register_webhook(f"{site.url}/hooks/hitpay", events=("payment_request.completed", "charge.updated"))
+    challenge = site.challenge()
+    site.sandbox.fault("webhook", "out_of_order", hold=60, next=1, target="endpoint")
+    site.sandbox.pay(ident(challenge))
+    assert 200 == site.get(token=token(challenge)).status_code
+    request = request_id_of(str(challenge.request_json["methodDetails"]["checkout_url"]))  # type: ignore[index,call-overload]  # JSON
+    payment = site.sandbox.call_api("GET", f"/v1/payment-requests/{request}")["payments"][0]["id"]  # type: ignore[index,call-overload]  # JSON
+    site.sandbox.call_api("POST", "/v1/refund", {"payment_id": payment, "amount": "1.00"})
+
+    def heard() -> list[object]:
+        mine = [found for found in site.sandbox.webhooks() if found["target"] == "endpoint"]
+        return [found["event"] for found in mine if found["status"] == "delivered"]
+
+    _until(lambda: len(heard()) == 2)
+    assert {"charge.updated", "payment_request.completed"} == set(heard())
+    flo = _shop(site, monkeypatch)
+    with closing(flo):
+        events = [event for _, event in flo.ledger.read_events(limit=100_000) if event.challenge_id == challenge.id]
+    assert 1 == [event.type for event in events].count(ev.PAYMENT_REFUNDED)
+    assert (403, "payment-refunded") == code(site.get(token=token(challenge)))
+
+
+def test_fifty_at_once(start: Start) -> None:
+    """One paid charge, its credential presented fifty times at the same moment: one delivery, one debit."""
+    site = start(workers=2, E2E_MANY="1")
+    challenge = site.challenge()
+    site.sandbox.pay(ident(challenge))
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda _: site.get(token=token(challenge)).status_code, range(50)))
+    assert 1 == answers.count(200)
+    assert {200, 402, 409} >= set(answers)
+    assert "1.00" == site.sandbox.money()["sgd"]["in"]  # type: ignore[index]  # JSON of the sandbox
+    with closing(open_ledger(site.ledger)) as ledger:
+        events = [event.type for _, event in ledger.read_events(limit=100_000)]
+    assert 1 == events.count(ev.PAYMENT_DELIVERED)
+
+
+def test_without_a_key(start: Start) -> None:
+    """The app starts; a paid route says by 503 what is missing, and no charge is made."""
+    site = start(HITPAY_API_KEY=None)
+    answer = site.get()
+    assert 503 == answer.status_code
+    assert "hitpay_mpp_not_configured" in answer.text
+    assert "HITPAY_API_KEY" in answer.text
+    assert 0 == site.calls("B1")
+
+
+def test_a_test_key_for_production(tmp_path: Path) -> None:
+    """It is refused when the program starts, with what to do, and without the key."""
+    program = "import flovia; flovia.paid_api(provider='hitpay', rail='mpp', price='1.00 SGD')"
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("HITPAY_")},
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "HITPAY_API_KEY": "test_key_of_nobody",
+        "HITPAY_MPP_ENDPOINT": "https://mpp.hitpay.dev",
+        "FLOVIA_SECRET": "test-secret-of-at-least-32-bytes!!",
+        "FLOVIA_LEDGER": f"sqlite:///{tmp_path}/flovia.db",
+    }
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)
+    assert 1 == done.returncode
+    assert "WiringError" in done.stderr
+    assert "test_" in done.stderr
+    assert "test_key_of_nobody" not in done.stderr
 
 
 def test_refunded_in_the_dashboard_and_no_webhook_came(site: Site) -> None:

@@ -1,5 +1,7 @@
 """Money that nobody told of: lost webhooks and agents that died, found by asking HitPay, over real HTTP."""
 
+import base64
+import json
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 import flovia
+from flovia.cli.app import run as command
 from flovia.core import events as ev
 from flovia.core.challenge import Challenge
 from flovia.core.exchange import PARKED, SETTLED
@@ -193,6 +196,97 @@ def test_from_two_hosts_beside_the_agent(site: Site) -> None:
             statuses = [status for run in runs for status in found(run.result(), charge)]
         assert statuses.count("late") <= 1
         assert (answer.status_code == 200) != (charge in due(site))
+
+
+def test_called_back_before_its_agent_comes(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Paid, never presented, refunded from a shell: the money is back, its credential buys and asks for nothing."""
+    challenge = site.challenge()
+    charge = ident(challenge)
+    assert 1 == command(["refund", charge, "--ledger", site.ledger])
+    assert f"nobody has paid {charge}, says hitpay" in capsys.readouterr().err
+    site.sandbox.pay(charge)
+    assert 0 == command(["refund", charge, "--ledger", site.ledger])
+    assert f"refunded  1.00 SGD  {charge}" in capsys.readouterr().out
+    assert "1.00" == site.sandbox.money()["sgd"]["refunded"]  # type: ignore[index]  # JSON of the sandbox
+    assert (403, "payment-refunded") == code(site.get(token=token(challenge)))
+    assert [] == found(reconcile(site, 1000.0), charge)
+    assert 1 == command(["refund", charge, "--ledger", site.ledger])
+    assert "was given back already" in capsys.readouterr().err
+    assert 0 == command(["ledger", "verify", "--ledger", site.ledger])
+
+
+def test_a_waiting_payment_is_called_back(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Reconciling has found it, and says that its agent can still come; the merchant decides otherwise."""
+    challenge = site.challenge()
+    charge = ident(challenge)
+    site.sandbox.pay(charge)
+    assert ["waiting"] == found(reconcile(site, 1000.0), charge)
+    assert 0 == command(["ledger", "reconcile", "--all", "--dry-run", "--ledger", site.ledger])
+    assert f"to give it back: flovia refund {charge}\n" in capsys.readouterr().out
+    site.sandbox.fault("http", 503, route="payment_requests.read")
+    assert 1 == command(["refund", charge, "--ledger", site.ledger])
+    assert "hitpay does not say whether it was paid" in capsys.readouterr().err
+    site.sandbox.clear()
+    assert 0 == command(["refund", charge, "--amount", "0.40 SGD", "--ledger", site.ledger])
+    assert (403, "payment-refunded") == code(site.get(token=token(challenge)))
+
+
+def test_called_back_while_its_agent_comes(site: Site) -> None:
+    """Both at the same moment, several times over: it was delivered or it went back, never both and never neither."""
+
+    def give_back(charge: str) -> str:
+        with office(site) as flo:
+            try:
+                return flo.refund(charge).status
+            except flovia.RefundError as error:
+                return error.code
+
+    for _ in range(6):
+        challenge = site.challenge()
+        charge = ident(challenge)
+        site.sandbox.pay(charge)
+        with ThreadPoolExecutor(3) as pool:
+            refund = pool.submit(give_back, charge)
+            answers = [pool.submit(site.get, token=token(challenge)) for _ in range(2)]
+            delivered = [one.result().status_code for one in answers].count(200)
+            status = refund.result()
+        again = site.get(token=token(challenge)).status_code
+        delivered += again == 200
+        if status == "refunded":
+            # A delivery that ended before the refund was opened is one that was given back after it.
+            with office(site) as flo:
+                events = [event for _, event in flo.ledger.read_events(limit=100_000)]
+            mine = [event for event in events if event.payment_id == charge]
+            assert any(event.type == ev.PAYMENT_DELIVERED for event in mine) == (delivered == 1)
+            assert any(event.type == ev.PAYMENT_LATE for event in mine) == (delivered == 0)
+            assert 403 == again
+        else:
+            assert 1 == delivered, (status, again)
+
+
+def test_any_id_of_a_payment_finds_it(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ours, HitPay's as its dashboard shows them, the request's, the proof: all lead to the same payment."""
+    challenge = site.challenge()
+    charge = ident(challenge)
+    site.sandbox.pay(charge)
+    answer = site.get(token=token(challenge))
+    details = challenge.request_json["methodDetails"]
+    assert isinstance(details, dict)
+    uuid = _payment(site, challenge)
+    with office(site) as flo:
+        requests = {
+            event.request_id for _, event in flo.ledger.read_events(limit=100_000) if event.challenge_id == challenge.id
+        }
+    receipt = json.loads(base64.urlsafe_b64decode(answer.headers["payment-receipt"] + "=="))["reference"]
+    request = request_id_of(str(details["checkout_url"]))
+    assert request is not None
+    for one in (charge, challenge.id, uuid, request, receipt, f"hitpay|{charge}", *requests):
+        assert 0 == command(["ledger", "show", one, "--ledger", site.ledger, "--json"]), one
+        shown = json.loads(capsys.readouterr().out)
+        assert [charge] == [row["payment_id"] for row in shown["payments"]], one
+        assert [f"hitpay|{charge}"] == [row["proof"] for row in shown["proofs"]], one
+    assert 1 == command(["refund", uuid, "--ledger", site.ledger])
+    assert f"it leads to: {charge}. Refund that" in capsys.readouterr().err
 
 
 def _payment(site: Site, challenge: Challenge) -> str:

@@ -2,11 +2,12 @@
 
 import pytest
 
-from flovia.core.effects import HttpCall, HttpReply
+from flovia.core.effects import Effect, HttpCall, HttpReply, Recall, Remember
 from flovia.core.encoding import loads_object
-from flovia.core.errors import HttpError
+from flovia.core.errors import HttpError, LedgerError
 from flovia.core.refund import NotRefunded, Refunded, RefundingProvider, RefundOrder, RefundUnknown, RefundVerdict
 from flovia.providers.hitpay import HitPayProvider
+from flovia.providers.hitpay.calls import NAMESPACE
 from flovia.testing.flows import drive
 from tests.providers.hitpay.fake import SAVED, World, charge_id, config, credential, reply, request
 
@@ -209,6 +210,48 @@ def test_silent_charges() -> None:
     world.hitpay.given["refund"] = [HttpError("time-out", sent=True)]
     assert RefundUnknown() == refund(world, order("ch_000000"))
     assert RefundUnknown() == refund(world, order("ch_000000"))
+
+
+def test_a_silent_charge_of_which_nothing_was_asked() -> None:
+    """While HitPay is left alone nothing is sent: that is no try, and the refund goes through once it is back."""
+    world = World(saved=SAVED, breaker_failures=1)
+    grant = world.hitpay.grant()
+    world.deliver(world.enter(request(grant)))
+    world.hitpay.requests["x"] = {
+        "payments": [{"id": "pay_ch_000000", "status": "succeeded", "amount": "1.00", "currency": "sgd"}]
+    }
+    origin = world.provider.config.api_endpoint.origin
+    world.hand.ledger.remember(NAMESPACE, f"breaker {origin}", f"9 {world.hand.clock() + 5}", 60.0, False)
+    assert RefundUnknown() == refund(world, order("ch_000000"))
+    assert [] == world.hitpay.called("refund")
+    world.hand.clock.advance(10)
+    assert isinstance(refund(world, order("ch_000000")), Refunded)
+
+
+@pytest.mark.parametrize("spoilt", ["note", "breaker"])
+def test_a_ledger_that_failed_before_anything_was_asked(spoilt: str) -> None:
+    """The note of a try that was not made is taken back, also where it is not known to have been written."""
+    world = World(saved=SAVED)
+    grant = world.hitpay.grant()
+    world.deliver(world.enter(request(grant)))
+    world.hitpay.requests["x"] = {
+        "payments": [{"id": "pay_ch_000000", "status": "succeeded", "amount": "1.00", "currency": "sgd"}]
+    }
+    left = [True]
+
+    def hand(effect: Effect) -> object:
+        result = world.hand(effect)
+        kind, key = (Remember, "refund ") if spoilt == "note" else (Recall, "breaker ")
+        if isinstance(effect, kind) and effect.key.startswith(key) and left:
+            left.pop()
+            raise LedgerError("test: the acknowledgement was lost")
+        return result
+
+    with pytest.raises(LedgerError):
+        drive(world.provider.refund(order("ch_000000")), hand)
+    assert [] == world.hitpay.called("refund")
+    world.hand.clock.advance(1)
+    assert isinstance(refund(world, order("ch_000000")), Refunded)
 
 
 @pytest.mark.parametrize("status", [401, 403])
