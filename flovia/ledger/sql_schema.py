@@ -8,7 +8,8 @@ working beside a newer one that has added to its tables, during a rolling upgrad
 
 1. the first
 2. ``flovia_refunds``; a payment knows its proof, a proof what was paid with it
-3. an event may say its reason; ``flovia_answers``, ``flovia_sinks``, ``flovia_dead_letters``
+3. an event may say its reason, a payment its first fence; ``flovia_answers``, ``flovia_sinks``,
+   ``flovia_dead_letters``
 """
 
 from typing import Final
@@ -53,6 +54,7 @@ PAYMENTS: Final = Table(
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     Column("proof", Text),  # since 2; null in what a version 1 settled
+    Column("first_fence", BigInteger),  # since 3; null in what older versions claimed: 1
     Index("flovia_payments_prune", "state", "keep_until"),
 )
 
@@ -149,6 +151,6 @@ SINKS, DEAD_LETTERS = sink_tables(METADATA)
 
 ADDED: Final = {
     2: ((PAYMENTS, "proof"), (PROOFS, "amount"), (PROOFS, "currency")),
-    3: ((EVENTS, "reason"),),
+    3: ((EVENTS, "reason"), (PAYMENTS, "first_fence")),
 }
 """The columns that a version added to the tables of the one before; its new tables are made by themselves."""

@@ -11,6 +11,7 @@ import pytest
 
 from flovia.core.errors import LedgerError, WiringError
 from flovia.ledger import postgres as module
+from flovia.ledger.fences import FLOOR
 from flovia.ledger.opening import open_ledger, shown
 from flovia.ledger.postgres import PostgresDatabase
 from flovia.ledger.sql import SqlLedger
@@ -57,6 +58,22 @@ def again(call: Callable[[], object]) -> object:
     found = eventually(attempt, bool)
     assert isinstance(found, tuple)
     return found[0]
+
+
+def test_a_row_that_is_forgotten_while_it_is_claimed(postgres: Server, database: str, ledger: SqlLedger) -> None:
+    """The claim waits for whoever forgets the row, and then begins behind its fence, which it could not read before."""
+    clock = ManualClock()
+    ledger.release(KEY, claim(ledger, clock).fence, False, ())
+    with postgres.connect(database) as pruning, ThreadPoolExecutor(1) as pool:
+        with pruning.transaction():
+            pruning.execute("DELETE FROM flovia_payments WHERE key = %s", (KEY,))
+            pruning.execute("INSERT INTO flovia_meta VALUES (%s, '41')", (FLOOR,))
+            waiting = pool.submit(claim, ledger, clock)
+            postgres.wait_for_waiting(database, 1)
+        taken = waiting.result()
+    assert ("claimed", 42, 1) == (taken.outcome, taken.fence, taken.attempt)
+    assert "stale" == settle(ledger, clock, 41)
+    assert "settled" == settle(ledger, clock, 42)
 
 
 def test_patience_fits_the_promise() -> None:
