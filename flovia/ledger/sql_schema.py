@@ -9,7 +9,7 @@ working beside a newer one that has added to its tables, during a rolling upgrad
 1. the first
 2. ``flovia_refunds``; a payment knows its proof, a proof what was paid with it
 3. an event may say its reason, a payment its first fence; ``flovia_answers``, ``flovia_sinks``,
-   ``flovia_dead_letters``
+   ``flovia_dead_letters``; what leads from the ids of a payment to its rows is in indexes
 """
 
 from typing import Final
@@ -25,9 +25,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from flovia.ledger.schema_answers import answers_table
+from flovia.ledger.sql_parts import challenge_part, last_part, reference_part
 from flovia.ledger.sql_sinks_schema import sink_tables
 
 SCHEMA_VERSION: Final = 3
@@ -154,3 +156,25 @@ ADDED: Final = {
     3: ((EVENTS, "reason"), (PAYMENTS, "first_fence")),
 }
 """The columns that a version added to the tables of the one before; its new tables are made by themselves."""
+
+AWAITED_ONLY: Final = "namespace IN ('awaited', 'waiting')"
+"""Of the short texts, those whose keys hold an id."""
+LOOK_UPS: Final = (
+    # What is settled is found by its proof, so that a payment's later steps do not cost an entry each.
+    Index(
+        "flovia_payments_unsettled",
+        challenge_part(PAYMENTS.c.key),
+        sqlite_where=PAYMENTS.c.proof.is_(None),
+        postgresql_where=PAYMENTS.c.proof.is_(None),
+    ),
+    Index("flovia_proofs_challenge", challenge_part(PROOFS.c.key)),
+    Index("flovia_proofs_reference", reference_part(PROOFS.c.proof)),
+    Index("flovia_refunds_refund", REFUNDS.c.refund_id),
+    Index(
+        "flovia_texts_awaited",
+        last_part(TEXTS.c.key),
+        sqlite_where=text(AWAITED_ONLY),
+        postgresql_where=text(AWAITED_ONLY),
+    ),
+)
+"""Since 3: the indexes of :mod:`flovia.ledger.history`. Without one it finds the same, and reads all rows for it."""

@@ -20,8 +20,10 @@ from flovia.ledger.forgetting import Forgotten, forget
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.retention import find_doomed, remove, unpaid_cursor
 from flovia.ledger.sql import SqlLedger
+from flovia.ledger.sql_delivery import keep_answer
 from flovia.ledger.sql_schema import PAYMENTS
 from flovia.ledger.verifying import verify
+from flovia.testing.ledger_answers import answer
 from flovia.testing.ledger_steps import ManualClock
 from tests.core.world import SECRET, challenges, deliver, pay, request
 from tests.postgres.server import Server
@@ -250,7 +252,7 @@ def named(shop: Shop) -> set[str | None]:
 
 @pytest.mark.parametrize("window", [5000, 3])
 def test_forgotten(shops: object, monkeypatch: pytest.MonkeyPatch, window: int) -> None:
-    """A payer and the workflows of its requests are gone, the money is not; another payer's stay; again is nothing."""
+    """A payer, the workflows of its requests and what it was answered are gone, the money is not; another's stay."""
     monkeypatch.setattr(forgetting, "WINDOW", window)
     monkeypatch.setattr(forgetting, "BATCH", 2)
     shop: Shop = shops()  # type: ignore[operator]  # a function
@@ -259,8 +261,13 @@ def test_forgotten(shops: object, monkeypatch: pytest.MonkeyPatch, window: int) 
     alices = shop.sell("ok3", payer="did:example:alice")
     shop.sell("ok4", 500, payer="did:example:alice")
     shop.events()
+    with shop.ledger.database.write() as connection:
+        for challenge in (bobs, alices):
+            keep_answer(connection, f"localhost|{challenge}", answer(shop.clock() + DAY_S))
     first = forget(shop.ledger.database, {BOB})
-    assert (first.payments, first.dead_letters) == (1, 0)
+    assert (first.payments, first.dead_letters, first.answers) == (1, 0, 1)
+    kept = [shop.ledger.find_answer(f"localhost|{challenge}") is not None for challenge in (bobs, alices)]
+    assert [False, True] == kept
     assert first.events > 0
     assert Forgotten() == forget(shop.ledger.database, {BOB})
     assert BOB not in named(shop)
