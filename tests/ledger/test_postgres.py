@@ -15,12 +15,14 @@ from flovia.ledger.fences import FLOOR
 from flovia.ledger.opening import open_ledger, shown
 from flovia.ledger.postgres import PostgresDatabase
 from flovia.ledger.sql import SqlLedger
-from flovia.ledger.sql_schema import SCHEMA_VERSION
+from flovia.ledger.sql_schema import LOOK_UPS, SCHEMA_VERSION
 from flovia.testing.ledger_steps import KEY, ManualClock, claim, event_row, settle
 from tests.ledger.test_sqlite import VERBS
 from tests.patience import PROMISED_POSTGRES_S, eventually
 from tests.postgres.proxy import Proxy
 from tests.postgres.server import PASSWORD, PLAIN_USER, Server
+
+LOOK_UP_NAMES = [index.name for index in LOOK_UPS]
 
 
 @pytest.fixture
@@ -408,11 +410,12 @@ def test_tables_of_the_version_before(postgres: Server) -> None:
     name = postgres.database()
     open_ledger(postgres.url(name)).close()
     with postgres.connect(name) as connection:
-        connection.execute("ALTER TABLE flovia_payments DROP COLUMN proof")
+        connection.execute("ALTER TABLE flovia_payments DROP COLUMN proof, DROP COLUMN first_fence")
         connection.execute("ALTER TABLE flovia_proofs DROP COLUMN amount, DROP COLUMN currency")
         connection.execute("ALTER TABLE flovia_events DROP COLUMN reason")
         connection.execute("DROP TABLE flovia_refunds")
         connection.execute("DELETE FROM flovia_meta WHERE name = 'version'")
+        connection.execute("DROP INDEX flovia_proofs_challenge, flovia_proofs_reference, flovia_texts_awaited")
         with closing(open_ledger(postgres.url(name), clock=ManualClock())) as ledger:
             connection.execute(
                 "INSERT INTO flovia_payments (key, state, fence, fingerprint, deliveries, lease_until, keep_until,"
@@ -423,6 +426,8 @@ def test_tables_of_the_version_before(postgres: Server) -> None:
             assert settle(ledger, ManualClock(), 1) == "settled"
             opening = ledger.open_refund("mock|pay-1", None, None, "nonce", 15.0)
             assert opening.outcome in ("open", "delivering")
+        found = connection.execute("SELECT indexname FROM pg_indexes WHERE indexname = ANY(%s)", (LOOK_UP_NAMES,))
+        assert len(found.fetchall()) == len(LOOK_UP_NAMES)
 
 
 def test_closed(postgres: Server, ledger: SqlLedger) -> None:
