@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from flovia.core.provider import Unknown as Unknown
     from flovia.core.refunding import RefundError as RefundError
     from flovia.core.refunding import RefundResult as RefundResult
+    from flovia.core.retention import Retention as Retention
     from flovia.core.webhook import WebhookProvider as WebhookProvider
     from flovia.environ import WsgiDelivery as WsgiDelivery
     from flovia.environ import wsgi_body as wsgi_body
@@ -74,6 +75,7 @@ _EXPORTS = {
     "RefundResult": "flovia.core.refunding",
     "RefundError": "flovia.core.refunding",
     "RefundDue": "flovia.core.owed",
+    "Retention": "flovia.core.retention",
     "Flovia": "flovia.api",
     "Offer": "flovia.api",
     "PaidApi": "flovia.api",
@@ -165,6 +167,7 @@ __all__ = [
     "RefundDue",
     "RefundError",
     "RefundResult",
+    "Retention",
     "RouteSettings",
     "Start",
     "Unknown",

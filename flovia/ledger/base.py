@@ -19,10 +19,11 @@ class Ledger(Protocol):
     """What the gate needs of a store. Every method is atomic, across threads and (where it can) processes.
 
     **Rules for an implementation.** States and steps come from :data:`flovia.core.exchange.PAYMENT`. Every
-    successful ``claim`` gives a fence larger than any before for that key; a write with another fence than
-    the current one changes nothing and says so. Leases use the ledger's own clock. A store that fails, in
-    whatever way, raises :class:`~flovia.core.errors.LedgerError`, within 2 seconds, and the caller treats the
-    outcome of that call as unknown. ``tests`` for authors: ``flovia.testing.ledgers``.
+    successful ``claim`` gives a fence larger than any before for that key, that of a row which was forgotten
+    too; a write with another fence than the current one changes nothing and says so. Leases use the ledger's
+    own clock. A store that fails, in whatever way, raises :class:`~flovia.core.errors.LedgerError`, within
+    2 seconds, and the caller treats the outcome of that call as unknown. ``tests`` for authors:
+    ``flovia.testing.ledgers``.
     """
 
     @property
@@ -80,9 +81,9 @@ class Ledger(Protocol):
     ) -> SettleResult:
         """Record the payment as taken and begin its first delivery; durable when it returns.
 
-        ``proof`` (``method|reference``) is unique for ever among settled payments: ``proof_used`` leaves the
-        claim as it was. With ``refund_due`` the payment is settled but is not to be delivered. ``stale``: the
-        fence is no longer current. Only ``settled`` writes ``events``.
+        ``proof`` (``method|reference``) is unique for ever among settled payments, those that are forgotten too:
+        ``proof_used`` leaves the claim as it was. With ``refund_due`` the payment is settled but is not to be
+        delivered. ``stale``: the fence is no longer current. Only ``settled`` writes ``events``.
         """
         ...
 

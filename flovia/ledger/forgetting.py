@@ -9,9 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 import attrs
-from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy import and_, bindparam, delete, or_, select, update
 
-from flovia.ledger.sql_schema import DEAD_LETTERS, EVENTS, PAYMENTS
+from flovia.ledger.sql_parts import challenge_part
+from flovia.ledger.sql_schema import ANSWERS, DEAD_LETTERS, EVENTS, PAYMENTS, PROOFS
 
 if TYPE_CHECKING:
     from flovia.ledger.sql_database import Database
@@ -25,15 +26,16 @@ _PAYER_IN_RECORD: Final = 1
 
 @attrs.frozen(kw_only=True)
 class Forgotten:
-    """How many rows were changed."""
+    """How many rows were changed; ``answers``: taken away."""
 
     events: int = 0
     payments: int = 0
     dead_letters: int = 0
+    answers: int = 0
 
 
 def forget(database: "Database", names: Collection[str], hide: Callable[[str], str] | None = None) -> Forgotten:
-    """Take a payer out of everything that names it.
+    """Take a payer out of everything that names it, and take away the stored answers of its payments.
 
     Args:
         database: of the ledger.
@@ -45,7 +47,7 @@ def forget(database: "Database", names: Collection[str], hide: Callable[[str], s
     """
     newest = database.query(_NEWEST, {})
     end = int(newest[0][0] or 0) if newest else 0
-    events = 0
+    events = answers = 0
     for start in range(0, end, WINDOW):
         inside = (EVENTS.c.position > start, EVENTS.c.position <= start + WINDOW)
         found = select(EVENTS.c.request_id, EVENTS.c.challenge_id).where(*inside, EVENTS.c.payer.in_(names))
@@ -53,13 +55,23 @@ def forget(database: "Database", names: Collection[str], hide: Callable[[str], s
         requests = {str(request) for request, _ in rows}
         challenges = sorted({str(challenge) for _, challenge in rows if challenge is not None})
         for at in range(0, len(challenges), BATCH):
+            # Before the events: it is they who tell whose answers these are, should this end here.
+            answers += database.call(partial(_answers, database, challenges[at : at + BATCH]))
             # Also the request that was asked to pay: it is the same agent's.
             asked = select(EVENTS.c.request_id).where(EVENTS.c.challenge_id.in_(challenges[at : at + BATCH]))
             requests |= {str(row[0]) for row in database.query(asked.distinct(), {})}
         ordered = sorted(requests)
         for at in range(0, len(ordered), BATCH):
             events += database.call(partial(_events, database, names, ordered[at : at + BATCH], hide))
-    return Forgotten(events=events, payments=_records(database, names), dead_letters=_dead(database, names))
+    payments, dead_letters = _records(database, names), _dead(database, names)
+    return Forgotten(events=events, payments=payments, dead_letters=dead_letters, answers=answers)
+
+
+def _answers(database: "Database", challenges: Sequence[str]) -> int:
+    """What was delivered for these challenges, and kept for a request that comes again."""
+    keys = select(PROOFS.c.key).where(challenge_part(PROOFS.c.key).in_(challenges))
+    with database.write() as connection:
+        return connection.execute(delete(ANSWERS).where(ANSWERS.c.key.in_(keys))).rowcount
 
 
 def _events(

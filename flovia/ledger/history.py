@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
-from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
+from sqlalchemy import Select, and_, select, text
 
+from flovia.core.awaited import AWAITED, WAITING
 from flovia.core.events import FIELDS, Event
 from flovia.core.owed import challenge_of
 from flovia.ledger.sql_events import read_event
-from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, REFUNDS, TEXTS
+from flovia.ledger.sql_parts import challenge_part, last_part, reference_part
+from flovia.ledger.sql_schema import EVENTS, HANDLES, PAYMENTS, PROOFS, REFERENCES, REFUNDS, TEXTS
 
 if TYPE_CHECKING:
     from flovia.ledger.sql_database import Database
@@ -49,8 +51,7 @@ REFUND_FIELDS: Final = (
     "updated_at",
 )
 REFERENCE: Final = "reference "
-PAID: Final = "paid "
-"""How a provider's keys begin where it remembers which payment of its backend's paid for what."""
+"""How a provider's key begins where it remembers which payment an id of its backend's is."""
 MOST_EVENTS: Final = 2000
 MOST_ROWS: Final = 50
 
@@ -75,43 +76,53 @@ class History:
         return bool(self.payments or self.proofs or self.refunds or self.events)
 
 
-def look_up(database: "Database", ident: str) -> History:
+def look_up(database: "Database", ident: str, *also: str) -> History:
     """What is known under an id: of a challenge, a payment or its proof, a request, a refund, a provider's charge.
 
     A provider that remembers ``reference ID`` for an id of its backend's, with the payment id as the text, is found by
-    that too; and by what the JSON text of its ``paid PAYMENT ID`` has in members that end with ``_id``.
+    that too.
+
+    Every part of it is found by an index, however many rows there are.
+
+    Args:
+        database: of the ledger.
+        ident: the id.
+        also: what else the same payment is known by.
 
     Raises:
         LedgerError: the ledger does not answer.
     """
-    payment_ids = _payment_ids(database, ident)
-    challenges = set[str]().union(*(_challenges(database, one) for one in payment_ids)) or {ident}
-    columns = [EVENTS.c.position, *(EVENTS.c[name] for name in FIELDS)]
-    related = select(EVENTS.c.request_id).where(EVENTS.c.challenge_id.in_(challenges))
-    requests = {str(row[0]) for row in database.query(related.distinct().limit(MOST_ROWS), {})} | {ident}
-    found = select(*columns).where(or_(EVENTS.c.challenge_id.in_(challenges), EVENTS.c.request_id.in_(requests)))
-    events = database.query(found.order_by(EVENTS.c.position).limit(MOST_EVENTS), {})
-    rows = select(*(PAYMENTS.c[name] for name in PAYMENT_FIELDS)).where(_of(PAYMENTS.c.key, challenges))
-    payments = _rows(database, rows)
-    named = [PROOFS.c.proof.endswith(f"|{one}", autoescape=True) for one in payment_ids]
-    proof = or_(_of(PROOFS.c.key, challenges), *named)
-    proofs = _rows(database, select(*(PROOFS.c[name] for name in PROOF_FIELDS)).where(proof))
-    known = tuple(str(row["proof"]) for row in proofs)
-    refunds = select(*(REFUNDS.c[name] for name in REFUND_FIELDS)).where(
-        or_(REFUNDS.c.proof.in_(known), REFUNDS.c.refund_id == ident, REFUNDS.c.payment_id.in_(payment_ids))
-    )
+    idents = _known_as(database, (ident, *also))
+    challenges = _challenges(database, idents)
+    of_requests = select(EVENTS.c.request_id).where(EVENTS.c.challenge_id.in_(challenges))
+    requests = {str(row[0]) for row in database.query(of_requests.distinct().limit(MOST_ROWS), {})} | set(idents)
+    # Two questions: asked at once, a database may prefer to read all events in their order.
+    columns = select(EVENTS.c.position, *(EVENTS.c[name] for name in FIELDS)).limit(MOST_EVENTS)
+    events = {
+        int(row[0] or 0): read_event(row[1:])
+        for found in (EVENTS.c.challenge_id.in_(challenges), EVENTS.c.request_id.in_(requests))
+        for row in database.query(columns.where(found), {})
+    }
+    proofs: dict[object, Row] = {}
+    for found in (challenge_part(PROOFS.c.key).in_(challenges), reference_part(PROOFS.c.proof).in_(idents)):
+        rows = _rows(database, select(*(PROOFS.c[name] for name in PROOF_FIELDS)).where(found))
+        proofs.update({row["proof"]: row for row in rows})
+    payments: dict[object, Row] = {}
+    unsettled = and_(PAYMENTS.c.proof.is_(None), challenge_part(PAYMENTS.c.key).in_(challenges))
+    for which in (unsettled, PAYMENTS.c.key.in_([row["key"] for row in proofs.values()])):
+        rows = _rows(database, select(*(PAYMENTS.c[name] for name in PAYMENT_FIELDS)).where(which))
+        payments.update({row["key"]: row for row in rows})
+    refunds: dict[object, Row] = {}
+    for found in (REFUNDS.c.proof.in_([str(proof) for proof in proofs]), REFUNDS.c.refund_id.in_(idents)):
+        rows = _rows(database, select(*(REFUNDS.c[name] for name in REFUND_FIELDS)).where(found))
+        refunds.update({(row["key"], row["payment_id"]): row for row in rows})
     return History(
         challenge_ids=tuple(sorted(challenges)),
-        payments=payments,
-        proofs=proofs,
-        refunds=_rows(database, refunds),
-        events=tuple(sorted((read_event(row[1:]) for row in events), key=lambda event: event.at)),
+        payments=tuple(payments.values()),
+        proofs=tuple(proofs.values()),
+        refunds=tuple(refunds.values()),
+        events=tuple(sorted((events[position] for position in sorted(events)), key=lambda event: event.at)),
     )
-
-
-def keys_of(database: "Database", ident: str) -> tuple[str, ...]:
-    """The keys of the payments that an id stands for and whose rows are still there."""
-    return tuple(str(row["key"]) for row in look_up(database, ident).payments)
 
 
 def methods_of_charge(database: "Database", handle: str) -> set[str]:
@@ -120,56 +131,40 @@ def methods_of_charge(database: "Database", handle: str) -> set[str]:
     Raises:
         LedgerError: the ledger does not answer.
     """
-    issued = select(TEXTS.c.key).where(
-        TEXTS.c.namespace == "issued", TEXTS.c.key.endswith(f"|{handle}", autoescape=True)
-    )
+    issued = select(TEXTS.c.key).where(text(HANDLES), TEXTS.c.namespace == "issued", last_part(TEXTS.c.key) == handle)
     return {str(row[0]).partition("|")[0] for row in database.query(issued.limit(MOST_ROWS), {})}
 
 
-def _payment_ids(database: "Database", ident: str) -> set[str]:
-    """The id, and the payments whose proof it is or whose backend's id."""
-    found = {ident}
-    proof = select(PROOFS.c.proof).where(PROOFS.c.proof == ident)
-    found |= {str(row[0]).partition("|")[2] for row in database.query(proof, {})}
-    member = TEXTS.c.value.contains(f'_id":"{ident}"', autoescape=True)
-    kept = select(TEXTS.c.key, TEXTS.c.value).where(
-        or_(TEXTS.c.key == f"{REFERENCE}{ident}", and_(TEXTS.c.key.startswith(PAID, autoescape=True), member))
+def _known_as(database: "Database", idents: Sequence[str]) -> Sequence[str]:
+    """The ids, and the payments whose proofs they are or whose backend's ids."""
+    found = list(idents)
+    proofs = select(PROOFS.c.proof).where(PROOFS.c.proof.in_(idents))
+    found += [str(row[0]).partition("|")[2] for row in database.query(proofs, {})]
+    references = select(TEXTS.c.value).where(
+        text(REFERENCES), TEXTS.c.key.in_([f"{REFERENCE}{ident}" for ident in idents])
     )
-    for key, text in database.query(kept.limit(MOST_ROWS), {}):
-        found.add(str(text) if str(key).startswith(REFERENCE) else str(key).removeprefix(PAID))
-    return found
+    found += [str(row[0]) for row in database.query(references.limit(MOST_ROWS), {})]
+    return list(dict.fromkeys(found))
 
 
-def _challenges(database: "Database", ident: str) -> set[str]:
-    """The challenges that an id leads to."""
-    found: set[str] = set()
-    if ident.count("|") in (1, 2, 3):
-        found.add(challenge_of(ident))
-    events = select(EVENTS.c.challenge_id).where(
-        or_(EVENTS.c.challenge_id == bindparam("ident"), EVENTS.c.request_id == bindparam("ident")),
-        EVENTS.c.challenge_id.is_not(None),
-    )
-    found |= {str(row[0]) for row in database.query(events.distinct().limit(MOST_ROWS), {"ident": ident})}
-    keys: set[str] = set()
+def _challenges(database: "Database", idents: Sequence[str]) -> set[str]:
+    """The challenges that ids lead to; the ids themselves, if they lead to none."""
+    found = {challenge_of(ident) for ident in idents if ident.count("|") in (1, 2, 3)}
+    events = select(EVENTS.c.challenge_id).where(EVENTS.c.challenge_id.is_not(None)).distinct().limit(MOST_ROWS)
+    for known in (EVENTS.c.challenge_id.in_(idents), EVENTS.c.request_id.in_(idents)):
+        found |= {str(row[0]) for row in database.query(events.where(known), {})}
     for statement in (
-        select(PAYMENTS.c.key).where(PAYMENTS.c.payment_id == ident),
-        select(PROOFS.c.key).where(PROOFS.c.proof.endswith(f"|{ident}", autoescape=True)),
-        select(REFUNDS.c.key).where(or_(REFUNDS.c.refund_id == ident, REFUNDS.c.payment_id == ident)),
+        select(PROOFS.c.key).where(reference_part(PROOFS.c.proof).in_(idents)),
+        select(REFUNDS.c.key).where(REFUNDS.c.refund_id.in_(idents)),
     ):
-        keys |= {str(row[0]) for row in database.query(statement.limit(MOST_ROWS), {}) if row[0]}
-    found |= {challenge_of(key) for key in keys}
+        keys = [str(row[0]) for row in database.query(statement.limit(MOST_ROWS), {})]
+        found |= {challenge_of(key) for key in keys if key}
+    handles = [ident.rpartition("|")[2] for ident in idents]
     awaited = select(TEXTS.c.value).where(
-        TEXTS.c.namespace.in_(("awaited", "waiting")), TEXTS.c.key.endswith(f"|{ident}", autoescape=True)
+        text(HANDLES), TEXTS.c.namespace.in_((AWAITED, WAITING)), last_part(TEXTS.c.key).in_(handles)
     )
     found |= {str(row[0]) for row in database.query(awaited.limit(MOST_ROWS), {}) if row[0]}
-    return found
-
-
-def _of(key: ColumnElement[str], challenges: set[str]) -> ColumnElement[bool]:
-    """Keys of these challenges, whatever their realm, late money too."""
-    ends = [key.endswith(f"|{challenge}", autoescape=True) for challenge in challenges]
-    late = [key.contains(f"|{challenge}|", autoescape=True) for challenge in challenges]
-    return or_(*ends, *late)
+    return found or set(idents)
 
 
 def _rows(database: "Database", statement: Select[*tuple[object, ...]]) -> tuple[Row, ...]:

@@ -2,6 +2,12 @@
 
 It forgets everything when the process ends, so a paid but undelivered credential is lost with it. It is
 never a default and refuses to work where it can know that several processes serve the same route.
+
+**What is forgotten, and what never.** A payment that is known not to be paid is forgotten with its challenge, a
+delivered one and one that was given back when ``keep_until`` has passed, one with an unknown outcome a week later.
+A used proof is known as long as the process lives, like in a database: nobody but its provider knows how long a
+credential with it would verify, and for a proof that is on a chain, or in a provider's books, that is for ever. So
+is what was paid with it, and its refund. Used proofs count towards ``max_payments``.
 """
 
 import heapq
@@ -21,9 +27,10 @@ from flovia.core.errors import LedgerError
 from flovia.core.events import Event, EventRow
 from flovia.core.exchange import PAYMENT, step
 from flovia.ledger.forking import watch
+from flovia.ledger.hiding import hidden
 from flovia.ledger.memory_answers import Answers
 from flovia.ledger.memory_keeping import KeepingVerbs
-from flovia.ledger.memory_owed import OwedVerbs
+from flovia.ledger.memory_owed import OwedVerbs, Spent
 from flovia.ledger.memory_sinks import MemorySink, MemorySinkVerbs
 from flovia.ledger.rules import OVER, Order, judge
 from flovia.ledger.sinks import DeadLetter
@@ -44,12 +51,11 @@ _INHERITED: Final = (
 )
 UNKNOWN_KEPT_S: Final = 7 * 86400.0
 """How long a payment with an unknown outcome waits for its credential, seconds."""
-PROOF_KEPT_S: Final = 7 * 86400.0
-"""How long a proof that has bought something is known at least, seconds from its last delivery."""
+_OWED: Final = (exchange.SETTLED, exchange.DELIVERING)
 
 
 class _Payment:
-    """One row. ``lease_until`` belongs to claimed and delivering."""
+    """One row. ``lease_until`` belongs to claimed and delivering; ``first_fence`` is that of its first claim."""
 
     __slots__ = (
         "amount",
@@ -57,6 +63,7 @@ class _Payment:
         "deliveries",
         "fence",
         "fingerprint",
+        "first_fence",
         "keep_until",
         "lease_until",
         "payment_id",
@@ -66,10 +73,10 @@ class _Payment:
         "state",
     )
 
-    def __init__(self, fingerprint: str, keep_until: float, lease_until: float) -> None:
+    def __init__(self, fence: int, fingerprint: str, keep_until: float, lease_until: float) -> None:
         """A payment appears with its first claim."""
         self.state = _FIRST_CLAIM
-        self.fence = 1
+        self.fence = self.first_fence = fence
         self.fingerprint = fingerprint
         self.keep_until = keep_until
         self.lease_until = lease_until
@@ -87,7 +94,9 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
 
     Args:
         clock: Unix seconds, for leases and for forgetting.
-        max_payments: above that, new claims are refused with LedgerError (503) rather than old ones forgotten.
+        max_payments: above that many payments and used proofs, new claims are refused with LedgerError (503) rather
+            than old ones forgotten.
+        hide: what is written of a payer and of a workflow in place of their names, in events.
         max_answer_bytes: stored answers above that are forgotten, the oldest first.
         max_events: the newest events kept; older ones are dropped and not counted as lost, nobody awaits them.
     """
@@ -104,12 +113,18 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
         max_payments: int = 1_000_000,
         max_events: int = 20_000,
         max_answer_bytes: int = 1 << 26,
+        hide: Callable[[str], str] | None = None,
     ) -> None:
         self._clock = clock
+        self._hide = hide
         self._max_payments = max_payments
         self._payments: dict[str, _Payment] = {}
         self._proofs: dict[str, str] = {}
         self._orders: dict[str, Order] = {}
+        # By proof, what was paid with it by payments that are forgotten.
+        self._spent: dict[str, Spent] = {}
+        # No forgotten payment had a fence above this: one with the same key begins behind it.
+        self._fences = 0
         # Who may be forgotten, a list a second: appending touches nothing old, which a heap of payments would.
         self._ends: dict[int, list[str]] = {}
         self._seconds: list[int] = []
@@ -145,8 +160,8 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
             if payment is None:
                 if expired:
                     return OVER
-                self._new(key, fingerprint, keep_until, now + lease_s)
-                return _CLAIMED_FIRST
+                fence = self._new(key, fingerprint, keep_until, now + lease_s)
+                return _CLAIMED_FIRST if fence == 1 else ClaimResult("claimed", fence, attempt=1)
             if self._inherited:
                 raise LedgerError(_INHERITED)
             verdict = judge(payment, now, fingerprint, expired, max_deliveries)
@@ -157,7 +172,7 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
             if verdict == "claim":
                 payment.fingerprint = fingerprint
                 payment.lease_until = now + lease_s
-                return ClaimResult("claimed", payment.fence, attempt=payment.fence)
+                return ClaimResult("claimed", payment.fence, attempt=payment.fence - payment.first_fence + 1)
             payment.deliveries += 1
             payment.lease_until = now + deliver_s
             return ClaimResult(
@@ -179,11 +194,13 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
         events: tuple[EventRow, ...],
     ) -> SettleResult:
         """See :meth:`flovia.ledger.base.Ledger.settle`."""
+        if self._hide is not None:
+            events = tuple(hidden(row, self._hide) for row in events)
         with self._lock:
             payment = self._payments.get(key)
             if payment is None or payment.fence != fence or payment.state != exchange.CLAIMED:
                 return "stale"
-            if self._proofs.setdefault(proof, key) != key:
+            if self._proofs.setdefault(proof, key) != key or proof in self._spent:
                 return "proof_used"
             payment.state = _SETTLED
             payment.proof = proof
@@ -244,6 +261,8 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
         refund_due: bool = False,
         answer: StoredAnswer | None = None,
     ) -> bool:
+        if self._hide is not None:
+            events = tuple(hidden(row, self._hide) for row in events)
         with self._lock:
             payment = self._payments.get(key)
             if payment is None or payment.fence != fence or payment.state != state:
@@ -367,16 +386,18 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
         if self._inherited:
             raise LedgerError(_INHERITED)
 
-    def _new(self, key: str, fingerprint: str, keep_until: float, lease_until: float) -> None:
+    def _new(self, key: str, fingerprint: str, keep_until: float, lease_until: float) -> int:
         if self._inherited:
             raise LedgerError(_INHERITED)
-        if len(self._payments) >= self._max_payments:
+        if len(self._payments) + len(self._spent) >= self._max_payments:
             raise LedgerError(f"the memory ledger is full ({self._max_payments} payments); use a SQL ledger")
-        self._payments[key] = _Payment(fingerprint, keep_until, lease_until)
+        fence = self._fences + 1
+        self._payments[key] = _Payment(fence, fingerprint, keep_until, lease_until)
         self._schedule(keep_until, key)
+        return fence
 
     def _write(self, events: Iterable[EventRow]) -> None:
-        rows = tuple(events)
+        rows = tuple(events) if self._hide is None else tuple(hidden(row, self._hide) for row in events)
         self._events.extend(rows)
         self._written += len(rows)
 
@@ -395,17 +416,15 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
                     payment.state = step(PAYMENT, payment.state, "park")
                     payment.keep_until = now + UNKNOWN_KEPT_S
                     self._schedule(payment.keep_until, key)
-                elif payment.proof is not None and payment.lease_until + PROOF_KEPT_S > now:
-                    # However short it could be redeemed: with a fresh challenge its proof would buy the same again.
-                    self._schedule(payment.lease_until + PROOF_KEPT_S, key)
-                elif payment.refund_due:
+                elif payment.refund_due or payment.state in _OWED:
                     # Somebody is owed this, however long ago it was.
                     self._schedule(now + UNKNOWN_KEPT_S, key)
                 else:
                     del self._payments[key]
+                    self._fences = max(self._fences, payment.fence)
                     if payment.proof is not None:
-                        del self._proofs[payment.proof]
-                        self._orders.pop(payment.proof, None)
+                        # With a fresh challenge its proof would buy the same again.
+                        self._spent[payment.proof] = Spent(payment.amount, payment.currency)
 
     def _schedule(self, keep_until: float, key: str) -> None:
         second = math.ceil(keep_until)

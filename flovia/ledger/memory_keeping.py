@@ -9,6 +9,7 @@ from typing import Protocol
 from flovia.core.effects import PaymentView, SettleResult
 from flovia.core.events import EventRow
 from flovia.core.exchange import CLAIMED, PARKED, PAYMENT, step
+from flovia.ledger.memory_owed import Spent
 
 _SETTLED = step(PAYMENT, CLAIMED, "settle")
 
@@ -33,6 +34,7 @@ class KeepingVerbs:
     _clock: Callable[[], float]
     _lock: threading.Lock
     _proofs: dict[str, str]
+    _spent: dict[str, Spent]
     _texts: dict[tuple[str, str], tuple[float, str]]
 
     @abstractmethod
@@ -85,7 +87,7 @@ class KeepingVerbs:
             row = self._row(key)
             if row is None or row.fence != fence or row.state != CLAIMED:
                 return "stale"
-            if self._proofs.setdefault(proof, key) != key:
+            if self._proofs.setdefault(proof, key) != key or proof in self._spent:
                 return "proof_used"
             row.state = _SETTLED
             row.proof = proof

@@ -4,7 +4,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import attrs
 
@@ -17,6 +17,13 @@ from flovia.ledger.rules import REFUNDING, TO_GO_BACK, Order, judge_refund, open
 
 _REFUNDABLE = frozenset(sources(PAYMENT, "refund"))
 _LATE = step(PAYMENT, exchange.ISSUED, "late")
+
+
+class Spent(NamedTuple):
+    """What a forgotten payment had paid, base units."""
+
+    amount: int | None
+    currency: str | None
 
 
 class Row(Protocol):
@@ -40,6 +47,7 @@ class OwedVerbs:
     _lock: threading.Lock
     _proofs: dict[str, str]
     _orders: dict[str, Order]
+    _spent: dict[str, Spent]
 
     @abstractmethod
     def _row(self, key: str) -> Row | None:
@@ -50,8 +58,8 @@ class OwedVerbs:
         """All of them, oldest first."""
 
     @abstractmethod
-    def _new(self, key: str, fingerprint: str, keep_until: float, lease_until: float) -> None:
-        """Add one."""
+    def _new(self, key: str, fingerprint: str, keep_until: float, lease_until: float) -> int:
+        """Add one; its fence."""
 
     @abstractmethod
     def _write(self, events: Iterable[EventRow]) -> None:
@@ -106,7 +114,7 @@ class OwedVerbs:
             found = self._view(proof)
             if found is None:
                 return RefundOpening(outcome="unknown")
-            row, order = self._row(found.key), self._orders.get(proof)
+            row, order = self._settled_row(found.key, proof), self._orders.get(proof)
             busy_until = row.lease_until if row is not None and row.state == exchange.DELIVERING else 0.0
             opening = judge_refund(found, busy_until, order, now, amount, currency, nonce)
             if opening.outcome == "open":
@@ -136,7 +144,7 @@ class OwedVerbs:
                 self._refund(proof, attrs.evolve(order, amount=amount, refund_id=refund_id), events)
             elif end == "refused":
                 self._orders[proof] = attrs.evolve(order, state="refused", reason=reason)
-                row = self._row(order.key)
+                row = self._settled_row(order.key, proof)
                 if row is not None:
                     row.refund_due = order.was_due
             else:
@@ -183,24 +191,32 @@ class OwedVerbs:
         order = self._orders.get(row.proof or "") if verdict in TO_GO_BACK else None
         return REFUNDING if order is not None and order.state == "open" and not order.was_due else verdict
 
+    def _settled_row(self, key: str, proof: str) -> Row | None:
+        """The payment that used a proof, unless it is forgotten; one that has come back has not used it."""
+        row = self._row(key)
+        return row if row is not None and row.proof == proof else None
+
     def _view(self, proof: str) -> PaidView | None:
         key = self._proofs.get(proof)
         if key is None:
             return None
-        row, order = self._row(key), self._orders.get(proof)
+        row, order = self._settled_row(key, proof), self._orders.get(proof)
+        paid: Row | Spent | None = row if row is not None else self._spent.get(proof)
+        gone_back = order is not None and order.state == "refunded"
         return PaidView(
             key=key,
             payment_id=proof.partition("|")[2],
-            amount=row.amount if row is not None else order.paid if order is not None else None,
-            currency=row.currency if row is not None else order.currency if order is not None else None,
-            state=row.state if row is not None else exchange.REFUNDED,  # only those outlive their payment here
+            amount=paid.amount if paid is not None else order.paid if order is not None else None,
+            currency=paid.currency if paid is not None else order.currency if order is not None else None,
+            # Only what was delivered or went back is forgotten.
+            state=row.state if row is not None else exchange.REFUNDED if gone_back else exchange.DELIVERED,
             refund=order.state if order is not None else None,
             refunded=order.amount if order is not None and order.state == "refunded" else None,
         )
 
     def _refund(self, proof: str, order: Order, events: tuple[EventRow, ...]) -> None:
         self._orders[proof] = attrs.evolve(order, state="refunded")
-        row = self._row(order.key)
+        row = self._settled_row(order.key, proof)
         if row is not None and row.state in _REFUNDABLE:
             row.state = step(PAYMENT, row.state, "refund")
             # Nobody can redeem it any more, so what a redelivery would need is let go.

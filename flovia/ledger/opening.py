@@ -1,6 +1,7 @@
 """From a ledger's URL to the ledger."""
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -45,7 +46,7 @@ def open_ledger(
         patience_s: how long a call may wait; None for what requests are promised. More is for tests, where a slow
             disk is not an outage.
         retention: how long events and finished payments are kept; None for ever. A memory ledger has bounds of its own.
-        hide: what is written of a payer and of a workflow in place of their names; of no use to a memory ledger.
+        hide: what is written of a payer and of a workflow in place of their names, in events.
 
     Raises:
         WiringError: the URL names no ledger, or what it names cannot be one; the message says what to do.
@@ -53,7 +54,7 @@ def open_ledger(
     if url == "memory://":
         from flovia.ledger.memory import MemoryLedger
 
-        return MemoryLedger() if clock is None else MemoryLedger(clock=clock)
+        return MemoryLedger(clock=time.time if clock is None else clock, hide=hide)
     scheme = url.partition(":")[0].partition("+")[0]
     try:
         if scheme in _POSTGRES and "://" in url:

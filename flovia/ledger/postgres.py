@@ -76,6 +76,7 @@ class PostgresDatabase:
     ) -> None:
         self.name = target.name
         self.upsert = upsert
+        self.one_writer = False
         self._target = target
         self._create = create
         self._monotonic = monotonic

@@ -27,6 +27,7 @@ from flovia.core.errors import LedgerError
 from flovia.core.events import FIELDS, Event, EventRow
 from flovia.core.exchange import PAYMENT, sources, step
 from flovia.core.retention import FOR_EVER, Retention
+from flovia.ledger import fences
 from flovia.ledger.forking import watch
 from flovia.ledger.outbox import Outbox
 from flovia.ledger.retrying import retried
@@ -57,6 +58,7 @@ class _Row(NamedTuple):
     keep_until: float
     refund_due: bool
     proof: str | None
+    first_fence: int | None
 
 
 def _target(verb: str) -> str:
@@ -142,7 +144,8 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
         self._turns = count(1)
         self._outbox = Outbox(self._write_events)
         upsert = database.upsert
-        self._first_claim = upsert(PAYMENTS).on_conflict_do_nothing().returning(PAYMENTS.c.fence)
+        claims = upsert(PAYMENTS).values(fences.FIRST_VALUES)
+        self._first_claim = claims.on_conflict_do_nothing().returning(PAYMENTS.c.fence)
         self._use_proof = upsert(PROOFS).on_conflict_do_nothing().returning(PROOFS.c.proof)
         self._add_event = upsert(EVENTS).on_conflict_do_nothing()
         text = upsert(TEXTS)
@@ -176,8 +179,9 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
         """See :meth:`flovia.ledger.base.Ledger.claim`."""
         now = self._clock()
         with self._database.write() as connection:
-            if not expired and self._claim_first(connection, key, fingerprint, now, lease_s, keep_until):
-                result = ClaimResult("claimed", 1, attempt=1)
+            first = None if expired else self._claim_first(connection, key, fingerprint, now, lease_s, keep_until)
+            if first is not None:
+                result = ClaimResult("claimed", first, attempt=1)
             else:
                 found = connection.execute(_LOOK_AND_HOLD, {"of_key": key}).first()
                 if found is None:
@@ -190,7 +194,7 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
                 changes: dict[str, object] = {"fence": fence, "updated_at": now}
                 if verdict == "claim":
                     changes |= {"state": _CLAIMED, "fingerprint": fingerprint, "lease_until": now + lease_s}
-                    result = ClaimResult("claimed", fence, attempt=fence)
+                    result = ClaimResult("claimed", fence, attempt=fence - (held.first_fence or 1) + 1)
                 else:
                     deliveries = held.deliveries + 1
                     changes |= {
@@ -211,14 +215,13 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
         now: float,
         lease_s: float,
         keep_until: float,
-    ) -> bool:
-        """Claim what was never presented before."""
-        first = connection.execute(
+    ) -> int | None:
+        """Claim what was never presented before, or is forgotten; its fence."""
+        fence: int | None = connection.scalar(
             self._first_claim,
             {
                 "key": key,
                 "state": _CLAIMED,
-                "fence": 1,
                 "fingerprint": fingerprint,
                 "deliveries": 0,
                 "lease_until": now + lease_s,
@@ -228,7 +231,9 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
                 "updated_at": now,
             },
         )
-        return first.first() is not None
+        if fence is None or self._database.one_writer:
+            return fence
+        return fences.checked(connection, key, fence)
 
     @retried
     def settle(

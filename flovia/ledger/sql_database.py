@@ -23,6 +23,11 @@ class Database(ForkAware, Protocol):
         ...
 
     @property
+    def one_writer(self) -> bool:
+        """Whether one transaction writes at a time: then what a statement reads is true until its transaction ends."""
+        ...
+
+    @property
     def upsert(self) -> "Upsert":
         """The dialect's INSERT that knows ON CONFLICT."""
         ...

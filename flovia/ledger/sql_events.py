@@ -5,9 +5,8 @@ from itertools import zip_longest
 from typing import Final
 
 from flovia.core.events import FIELDS, Event, EventRow
+from flovia.ledger.hiding import PERSONAL
 
-PERSONAL: Final = ("payer", "workflow")
-"""The fields of an event that may name a person."""
 _AMOUNT: Final = FIELDS.index("amount")
 
 

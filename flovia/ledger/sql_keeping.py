@@ -10,6 +10,7 @@ from flovia.core.effects import PaymentView, SettleResult
 from flovia.core.events import EventRow
 from flovia.core.exchange import CLAIMED, DELIVERED, ISSUED, PARKED, PAYMENT, REFUNDED, step
 from flovia.core.retention import DAY_S, Retention
+from flovia.ledger import fences
 from flovia.ledger.retention import find_doomed, remove, unpaid_cursor
 from flovia.ledger.retrying import retried
 from flovia.ledger.sql_delivery import PRUNE_ANSWERS
@@ -73,7 +74,7 @@ _DONE_PAYMENTS: Final = (
 )
 # RETURNING: of a statement that begins with WITH some drivers do not say how many rows it took away.
 _PRUNE_PAYMENTS: Final = (
-    delete(PAYMENTS).where(PAYMENTS.c.key.in_(select(_DONE_PAYMENTS.c.key))).returning(PAYMENTS.c.key)
+    delete(PAYMENTS).where(PAYMENTS.c.key.in_(select(_DONE_PAYMENTS.c.key))).returning(PAYMENTS.c.fence)
 )
 _OLD_TEXTS: Final = (
     select(TEXTS.c.namespace, TEXTS.c.key)
@@ -190,7 +191,10 @@ class KeepingVerbs:
             unpaid = unpaid_cursor(self._database)
             doomed = find_doomed(self._database, self._retention, now, unpaid=unpaid, limit=PRUNE_BATCH)
         with self._database.write() as connection:
-            gone = len(connection.execute(_PRUNE_PAYMENTS, {"now": now, "done_before": done_before}).all())
+            pruned = connection.scalars(_PRUNE_PAYMENTS, {"now": now, "done_before": done_before}).all()
+            if pruned:
+                fences.raise_floor(connection, self._database.upsert, max(pruned))
+            gone = len(pruned)
             gone += len(connection.execute(_PRUNE_TEXTS, {"now": now}).all())
             gone += connection.execute(PRUNE_ANSWERS, {"now": now, "at_most": PRUNE_BATCH}).rowcount
             return gone if doomed is None else gone + remove(self._database, connection, doomed)

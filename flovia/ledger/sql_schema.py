@@ -8,7 +8,8 @@ working beside a newer one that has added to its tables, during a rolling upgrad
 
 1. the first
 2. ``flovia_refunds``; a payment knows its proof, a proof what was paid with it
-3. an event may say its reason; ``flovia_answers``, ``flovia_sinks``, ``flovia_dead_letters``
+3. an event may say its reason, a payment its first fence; ``flovia_answers``, ``flovia_sinks``,
+   ``flovia_dead_letters``; what leads from the ids of a payment to its rows is in indexes
 """
 
 from typing import Final
@@ -24,9 +25,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from flovia.ledger.schema_answers import answers_table
+from flovia.ledger.sql_parts import challenge_part, last_part, reference_part
 from flovia.ledger.sql_sinks_schema import sink_tables
 
 SCHEMA_VERSION: Final = 3
@@ -53,6 +56,7 @@ PAYMENTS: Final = Table(
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     Column("proof", Text),  # since 2; null in what a version 1 settled
+    Column("first_fence", BigInteger),  # since 3; null in what older versions claimed: 1
     Index("flovia_payments_prune", "state", "keep_until"),
 )
 
@@ -149,6 +153,36 @@ SINKS, DEAD_LETTERS = sink_tables(METADATA)
 
 ADDED: Final = {
     2: ((PAYMENTS, "proof"), (PROOFS, "amount"), (PROOFS, "currency")),
-    3: ((EVENTS, "reason"),),
+    3: ((EVENTS, "reason"), (PAYMENTS, "first_fence")),
 }
 """The columns that a version added to the tables of the one before; its new tables are made by themselves."""
+
+HANDLES: Final = "namespace IN ('awaited', 'waiting', 'issued')"
+"""Of the short texts, those whose keys end with a provider's name of a charge."""
+REFERENCES: Final = "key >= 'reference ' AND key < 'reference!'"
+"""Of the short texts, those whose keys name a payment by its backend's id."""
+LOOK_UPS: Final = (
+    # What is settled is found by its proof, so that a payment's later steps do not cost an entry each.
+    Index(
+        "flovia_payments_unsettled",
+        challenge_part(PAYMENTS.c.key),
+        sqlite_where=PAYMENTS.c.proof.is_(None),
+        postgresql_where=PAYMENTS.c.proof.is_(None),
+    ),
+    Index("flovia_proofs_challenge", challenge_part(PROOFS.c.key)),
+    Index("flovia_proofs_reference", reference_part(PROOFS.c.proof)),
+    Index("flovia_refunds_refund", REFUNDS.c.refund_id),
+    Index(
+        "flovia_texts_handles",
+        last_part(TEXTS.c.key),
+        sqlite_where=text(HANDLES),
+        postgresql_where=text(HANDLES),
+    ),
+    Index(
+        "flovia_texts_references",
+        TEXTS.c.key,
+        sqlite_where=text(REFERENCES),
+        postgresql_where=text(REFERENCES),
+    ),
+)
+"""Since 3: the indexes of :mod:`flovia.ledger.history`. Without one it finds the same, and reads all rows for it."""

@@ -76,6 +76,7 @@ class SqliteDatabase:
     ) -> None:
         self.path = path.absolute()
         self.upsert = upsert
+        self.one_writer = True
         self._monotonic = monotonic
         self._patience_s = patience_s
         self._journal_mode = journal_mode()

@@ -89,6 +89,62 @@ class KeepingPromises(ABC):
             calls = [pool.submit(settle_found, ledger, clock, fence) for _ in range(16)]
             assert [call.result() for call in calls].count("settled") == 1
 
+    # --- when a payment is forgotten --------------------------------------------------------------------------
+
+    def tidy(self, ledger: Ledger) -> None:
+        """Let the ledger forget what it may: override it if that is neither ``prune()`` nor done by a claim."""
+        prune = getattr(ledger, "prune", None)
+        if prune is not None:
+            prune()
+        ledger.claim("realm.test|tidy", "fingerprint-1", False, LEASE_S, LEASE_S, 1e12, 1)
+
+    def test_a_fence_is_not_given_again(self) -> None:
+        """Who stood still holds nothing, even if its payment was forgotten meanwhile and has come back."""
+        with self.fresh() as (ledger, clock):
+            first = claim(ledger, clock).fence
+            clock.advance(LEASE_S)
+            second = claim(ledger, clock).fence
+            assert ledger.release(KEY, second, False, ())
+            clock.advance(DAY_S)
+            self.tidy(ledger)
+            forgotten = ledger.find(KEY) is None
+            back = claim(ledger, clock)
+            assert (back.outcome, back.fence > second > first) == ("claimed", True)
+            assert back.attempt == (1 if forgotten else 3)
+            for stale in (first, second):
+                assert settle(ledger, clock, stale) == "stale"
+                assert not ledger.release(KEY, stale, False, ())
+            clock.advance(LEASE_S)
+            again = claim(ledger, clock)
+            assert (again.fence > back.fence, again.attempt) == (True, back.attempt + 1)
+            assert settle(ledger, clock, back.fence) == "stale"
+            assert settle(ledger, clock, again.fence) == "settled"
+
+    def test_a_proof_is_used_for_ever(self) -> None:
+        """Long after its payment was forgotten it buys nothing, under whatever key, and can still be given back."""
+        with self.settled() as (ledger, clock, fence):
+            assert ledger.deliver(KEY, fence, ())
+            clock.advance(400 * DAY_S)
+            self.tidy(ledger)
+            for key in (KEY, "realm.test|another"):
+                back = claim(ledger, clock, key)
+                if back.outcome == "claimed":
+                    assert back.fence > fence or key != KEY
+                    assert settle(ledger, clock, back.fence, key) == "proof_used"
+                    assert settle_found(ledger, clock, back.fence, key) == "proof_used"
+                    assert ledger.release(key, back.fence, False, ())
+            assert not ledger.late("realm.test|c|mock|pay-1", "mock|pay-1", "pay-1", 100, "usd", clock() + DAY_S, ())
+            found = ledger.find_paid("mock|pay-1")
+            assert found is not None
+            assert (found.amount, found.currency, found.refund) == (100, "usd", None)
+            opening = ledger.open_refund("mock|pay-1", None, None, "nonce-1", LEASE_S)
+            assert (opening.outcome, opening.amount) == ("open", 100)
+            assert ledger.close_refund("mock|pay-1", opening.fence, "refused", 100, "", "closed", ())
+            opening = ledger.open_refund("mock|pay-1", None, None, "nonce-2", LEASE_S)
+            assert ledger.close_refund("mock|pay-1", opening.fence, "refunded", 100, "refund-1", "", ())
+
+    # --- short texts ------------------------------------------------------------------------------------------
+
     def test_texts(self) -> None:
         """Short texts are listed by namespace, in the order of their keys, in pages, without those past their time."""
         with self.fresh() as (ledger, clock):

@@ -58,6 +58,8 @@ class Bench:
     ) -> None:
         self.provider = provider
         self.world = world or ByHand(backend)
+        self.asked: dict[str, Terms] = {}
+        """By challenge id, what the provider asked for."""
 
     def terms(self, price: Price, *, path: str = "/paid", nonce: str | None = None) -> Terms:
         """What the provider asks for ``price``."""
@@ -84,6 +86,7 @@ class Bench:
             expires=format_expires(int(self.world.clock() + LIFE_S)),
             opaque=opaque_param(nonce, scope_hash(a_request()), terms.opaque),
         )
+        self.asked[challenge.id] = terms
         return Ask.of(challenge)
 
     def verify(self, ask: Ask, payload: JsonObject, attempt: int = 1) -> Verdict:

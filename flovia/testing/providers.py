@@ -44,6 +44,7 @@ from flovia.core.scope import opaque_param, read_opaque
 from flovia.providers.registry import RAILS
 from flovia.testing.flows import ByHand, drive
 from flovia.testing.provider_owed import OwedPromises
+from flovia.testing.provider_reconciling import ReconcilePromises
 from flovia.testing.provider_steps import (
     FAULTS,
     READING,
@@ -69,7 +70,7 @@ MIN_SECRET_TEXT: Final = 8
 """Shorter texts of a payload turn up in logs by chance."""
 
 
-class ProviderContract(OwedPromises):
+class ProviderContract(OwedPromises, ReconcilePromises):
     """Every promise of :class:`flovia.providers.base.Provider`, one test each.
 
     ``price``: what is asked. ``optional_members``: members of a payload that need not be there.

@@ -14,8 +14,11 @@ from flovia.core.errors import WiringError
 from flovia.providers.mock import MockProvider
 from flovia.testing.fixture import ADAPTERS, build, serve
 from tests.adapters.behaviour.wire import control, exchange, head
+from tests.adapters.test_races_http import credential
+from tests.adapters.test_races_http import get as fetch
 from tests.patience import PROGRAM_S, eventually
 from tests.ports import chosen_port
+from tests.postgres.server import Server
 
 
 def get(url: str, path: str) -> int:
@@ -45,6 +48,29 @@ def test_runs_as_a_program() -> None:
         assert 402 == get(f"http://127.0.0.1:{port}", "/paid")
         process.send_signal(signal.SIGTERM)
         assert "" == process.stdout.read()
+        assert 0 == process.wait(timeout=PROGRAM_S)
+
+
+def test_serves_from_postgres(postgres: Server, ledger_template: str) -> None:
+    """The program keeps payments, events and counts in PostgreSQL, the handler's own gate in a schema beside; reset."""
+    port, ledger = chosen_port(), postgres.url(postgres.database(ledger_template))
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "flovia.testing.fixture", "--adapter", "wsgi", "--port", str(port)]
+    with subprocess.Popen([*command, "--ledger", ledger], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert f"ready {url}\n" == process.stdout.readline()
+            for path in ("/paid", "/observed"):
+                authorization = credential(url, path, f"ok-{path[1:]}")
+                assert 200 == fetch(url, path, authorization).status
+                assert 402 == fetch(url, path, authorization).status
+            counted = control(url, "GET", "counters")
+            assert (2, 1, 1) == (counted["handler_calls"], counted["ledger_keys"], counted["deliveries"])
+            control(url, "POST", "reset")
+            assert 0 == control(url, "GET", "counters")["ledger_keys"]
+            assert 402 == get(url, "/paid")
+        finally:
+            process.send_signal(signal.SIGTERM)
         assert 0 == process.wait(timeout=PROGRAM_S)
 
 

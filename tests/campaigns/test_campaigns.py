@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.campaigns import kills, races, soak, years
+from tests.postgres.server import Server
 
 CI = bool(os.environ.get("CI"))
 
@@ -18,6 +19,14 @@ def test_one_credential_many_processes(tmp_path: Path) -> None:
     """However many processes are asked at once, a credential is delivered once and settled once (S42 S43)."""
     small = races.Races(rounds=20 if CI else 2, processes=4, requests=50 if CI else 20)
     found = races.run(small, "sqlite", tmp_path)
+    assert small.rounds == found["200"]
+    assert small.rounds * (small.requests - 1) == found["invalid-challenge"]
+
+
+def test_one_credential_many_processes_on_postgres(tmp_path: Path, postgres: Server) -> None:
+    """The same on PostgreSQL: gunicorn loads the app, and its ledger, before it forks the workers (S42 S43)."""
+    small = races.Races(rounds=2, processes=2, requests=20)
+    found = races.run(small, postgres.url(postgres.database()), tmp_path)
     assert small.rounds == found["200"]
     assert small.rounds * (small.requests - 1) == found["invalid-challenge"]
 

@@ -32,7 +32,7 @@ def test_a_used_proof_is_known_when_its_payment_can_be_redeemed_no_more() -> Non
     paid: flovia.PaidApi = shop.flovia.paid_api(provider="mock", price="1.00 SGD", redeem_for=60)
     _, passage = buy(paid, "ok1")
     deliver(paid, passage)
-    for hours in (1, 24, 140):
+    for hours in (1, 24, 140, 10_000):
         shop.clock.advance(3600 * hours)
         _, again = buy(paid, "ok1")
         assert again.response is not None
@@ -64,4 +64,7 @@ def test_what_is_owed_is_not_forgotten() -> None:
     clock.advance(8 * 86400)
     ledger.claim("r|e", "f", False, 15.0, 60.0, clock.now + 360, 5)
     assert [] == ledger.find_due(10)
-    assert ledger.find_paid("m|p") is None
+    assert ledger.find("r|c|m|p") is None
+    found = ledger.find_paid("m|p")
+    assert found is not None
+    assert ("refunded", 100) == (found.state, found.refunded)

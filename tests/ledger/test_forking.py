@@ -13,16 +13,17 @@ from flovia.ledger.opening import open_ledger
 from flovia.ledger.sqlite import SqliteDatabase
 from flovia.testing.ledger_steps import KEY, ManualClock, claim, settle
 from tests.patience import PROGRAM_S
+from tests.postgres.server import Server
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 PREFORK = """
 import os, sys, threading
-from flovia.ledger import outbox, sqlite
+from flovia.ledger import outbox, postgres, sqlite
 from flovia.ledger.opening import open_ledger
 from flovia.testing.ledger_steps import KEY, ManualClock, claim, event_row, settle
 
-sqlite.PATIENCE_S = 60.0  # a slow machine is not a wrong answer
+postgres.PATIENCE_S = sqlite.PATIENCE_S = 60.0  # a slow machine is not a wrong answer
 outbox.GATHER_S = 3600.0  # what is appended before the fork must still wait then
 clock = ManualClock()
 ledger = open_ledger(sys.argv[1], clock=clock)
@@ -36,6 +37,7 @@ def work():
         number += 1
         claim(ledger, clock, f"r|thread-{number}")
         ledger.find(KEY)
+        busy.wait(0.001)  # a fork waits for a moment in which nothing runs
 worker = threading.Thread(target=work)
 worker.start()
 
@@ -62,9 +64,18 @@ print("ok")
 """
 
 
-def test_workers_of_a_preloaded_app(tmp_path: Path) -> None:
-    """Parent and children go on with the same file, see each other's claims, and write their own events once."""
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PREFORK, f"sqlite:///{tmp_path}/ledger.db"]
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty ledger that processes can share."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.db"
+    server: Server = request.getfixturevalue("postgres")
+    return server.url(server.database(request.getfixturevalue("ledger_template")))
+
+
+def test_workers_of_a_preloaded_app(url: str) -> None:
+    """Parent and children go on with the same ledger, see each other's claims, and write their own events once."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PREFORK, url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_S, check=False)
     assert (done.stdout, done.stderr) == ("ok\n", "")
 

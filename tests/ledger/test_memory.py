@@ -6,6 +6,7 @@ from flovia.core.answers import StoredAnswer
 from flovia.core.errors import LedgerError
 from flovia.core.exchange import DELIVERED, PARKED
 from flovia.ledger.memory import UNKNOWN_KEPT_S, MemoryLedger
+from flovia.ledger.opening import open_ledger
 from flovia.testing.ledger_answers import answer
 from flovia.testing.ledger_steps import DAY_S, ManualClock, claim, event_row, settle
 
@@ -33,7 +34,7 @@ def test_what_was_not_paid_is_forgotten_with_its_challenge(ledger: MemoryLedger,
 
 
 def test_what_was_delivered_is_kept_as_long_as_it_was_promised(ledger: MemoryLedger, clock: ManualClock) -> None:
-    """A settled payment outlives its challenge, and then its proof is forgotten with it."""
+    """A settled payment outlives its challenge; then it is forgotten, and of it only the proof is known."""
     claimed = claim(ledger, clock, "a")
     settle(ledger, clock, claimed.fence, "a")
     assert ledger.deliver("a", claimed.fence, ())
@@ -46,7 +47,19 @@ def test_what_was_delivered_is_kept_as_long_as_it_was_promised(ledger: MemoryLed
     claim(ledger, clock, "c")
     assert ledger.find("a") is None
     again = claim(ledger, clock, "d")
-    assert settle(ledger, clock, again.fence, "d") == "settled"
+    assert settle(ledger, clock, again.fence, "d") == "proof_used"
+    found_paid = ledger.find_paid("mock|pay-1")
+    assert found_paid is not None
+    assert (found_paid.key, found_paid.state, found_paid.amount) == ("a", DELIVERED, 100)
+
+
+def test_what_was_paid_and_not_delivered_is_kept(ledger: MemoryLedger, clock: ManualClock) -> None:
+    """However long ago: somebody is owed it, and it is on the list of what was not delivered."""
+    settle(ledger, clock, claim(ledger, clock, "a").fence, "a")
+    for _ in range(3):
+        clock.advance(30 * DAY_S)
+        claim(ledger, clock, "b")
+    assert [found.key for found in ledger.find_undelivered(10)] == ["a"]
 
 
 def test_a_claim_whose_holder_vanished_is_parked_not_forgotten(ledger: MemoryLedger, clock: ManualClock) -> None:
@@ -71,6 +84,31 @@ def test_it_refuses_rather_than_forgets_when_full(clock: ManualClock) -> None:
     with pytest.raises(LedgerError, match="full"):
         claim(ledger, clock, "b")
     assert settle(ledger, clock, first.fence, "a") == "settled"
+
+
+def test_used_proofs_count(clock: ManualClock) -> None:
+    """They are kept when their payments are forgotten, so they count towards the bound."""
+    ledger = MemoryLedger(clock=clock, max_payments=1)
+    claimed = claim(ledger, clock, "a")
+    settle(ledger, clock, claimed.fence, "a")
+    ledger.deliver("a", claimed.fence, ())
+    clock.advance(8 * DAY_S)
+    with pytest.raises(LedgerError, match="full"):
+        claim(ledger, clock, "b")
+    assert len(ledger) == 0
+
+
+def test_payers_are_hidden(clock: ManualClock) -> None:
+    """With ``hide`` no event names a payer or a workflow, whichever verb wrote it; a short row stays short."""
+    ledger = open_ledger("memory://", clock=clock, hide=lambda name: f"not {name}")
+    claimed = claim(ledger, clock, "a")
+    settle(ledger, clock, claimed.fence, "a", events=(event_row(request_id="r1"),))
+    ledger.deliver("a", claimed.fence, (event_row(request_id="r2"),))
+    ledger.append([event_row(request_id="r3"), event_row(request_id="r4")[:12]])
+    ledger.late("b", "m|p", "p", 100, "usd", clock() + 60, (event_row(request_id="r5"),))
+    names = [(event.request_id, event.payer, event.workflow) for _, event in ledger.read_events()]
+    hidden = ("not did:example:payer", "not nightly")
+    assert [("r1", *hidden), ("r2", *hidden), ("r3", *hidden), ("r4", None, None), ("r5", *hidden)] == names
 
 
 def test_short_texts_are_swept(ledger: MemoryLedger, clock: ManualClock) -> None:

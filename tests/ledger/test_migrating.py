@@ -75,7 +75,7 @@ def test_what_was_there_is_there(ledger: Ledger, path: Path) -> None:
     assert 6 == len(ledger.read_events())
     assert "one" == ledger.recall("nonces", "a")
     assert {"schema": str(OLDEST_READER), "version": str(SCHEMA_VERSION)} == meta(path)
-    assert "proof" == column_names(path, "flovia_payments")[-1]
+    assert ["proof", "first_fence"] == column_names(path, "flovia_payments")[-2:]
     assert ["amount", "currency"] == column_names(path, "flovia_proofs")[-2:]
     assert "nonce" in column_names(path, "flovia_refunds")
     assert "until" in column_names(path, "flovia_answers")

@@ -11,15 +11,18 @@ import pytest
 
 from flovia.core.errors import LedgerError, WiringError
 from flovia.ledger import postgres as module
+from flovia.ledger.fences import FLOOR
 from flovia.ledger.opening import open_ledger, shown
 from flovia.ledger.postgres import PostgresDatabase
 from flovia.ledger.sql import SqlLedger
-from flovia.ledger.sql_schema import SCHEMA_VERSION
+from flovia.ledger.sql_schema import LOOK_UPS, SCHEMA_VERSION
 from flovia.testing.ledger_steps import KEY, ManualClock, claim, event_row, settle
 from tests.ledger.test_sqlite import VERBS
 from tests.patience import PROMISED_POSTGRES_S, eventually
 from tests.postgres.proxy import Proxy
 from tests.postgres.server import PASSWORD, PLAIN_USER, Server
+
+LOOK_UP_NAMES = [index.name for index in LOOK_UPS]
 
 
 @pytest.fixture
@@ -57,6 +60,22 @@ def again(call: Callable[[], object]) -> object:
     found = eventually(attempt, bool)
     assert isinstance(found, tuple)
     return found[0]
+
+
+def test_a_row_that_is_forgotten_while_it_is_claimed(postgres: Server, database: str, ledger: SqlLedger) -> None:
+    """The claim waits for whoever forgets the row, and then begins behind its fence, which it could not read before."""
+    clock = ManualClock()
+    ledger.release(KEY, claim(ledger, clock).fence, False, ())
+    with postgres.connect(database) as pruning, ThreadPoolExecutor(1) as pool:
+        with pruning.transaction():
+            pruning.execute("DELETE FROM flovia_payments WHERE key = %s", (KEY,))
+            pruning.execute("INSERT INTO flovia_meta VALUES (%s, '41')", (FLOOR,))
+            waiting = pool.submit(claim, ledger, clock)
+            postgres.wait_for_waiting(database, 1)
+        taken = waiting.result()
+    assert ("claimed", 42, 1) == (taken.outcome, taken.fence, taken.attempt)
+    assert "stale" == settle(ledger, clock, 41)
+    assert "settled" == settle(ledger, clock, 42)
 
 
 def test_patience_fits_the_promise() -> None:
@@ -391,11 +410,12 @@ def test_tables_of_the_version_before(postgres: Server) -> None:
     name = postgres.database()
     open_ledger(postgres.url(name)).close()
     with postgres.connect(name) as connection:
-        connection.execute("ALTER TABLE flovia_payments DROP COLUMN proof")
+        connection.execute("ALTER TABLE flovia_payments DROP COLUMN proof, DROP COLUMN first_fence")
         connection.execute("ALTER TABLE flovia_proofs DROP COLUMN amount, DROP COLUMN currency")
         connection.execute("ALTER TABLE flovia_events DROP COLUMN reason")
         connection.execute("DROP TABLE flovia_refunds")
         connection.execute("DELETE FROM flovia_meta WHERE name = 'version'")
+        connection.execute("DROP INDEX flovia_proofs_challenge, flovia_proofs_reference, flovia_texts_handles")
         with closing(open_ledger(postgres.url(name), clock=ManualClock())) as ledger:
             connection.execute(
                 "INSERT INTO flovia_payments (key, state, fence, fingerprint, deliveries, lease_until, keep_until,"
@@ -406,6 +426,8 @@ def test_tables_of_the_version_before(postgres: Server) -> None:
             assert settle(ledger, ManualClock(), 1) == "settled"
             opening = ledger.open_refund("mock|pay-1", None, None, "nonce", 15.0)
             assert opening.outcome in ("open", "delivering")
+        found = connection.execute("SELECT indexname FROM pg_indexes WHERE indexname = ANY(%s)", (LOOK_UP_NAMES,))
+        assert len(found.fetchall()) == len(LOOK_UP_NAMES)
 
 
 def test_closed(postgres: Server, ledger: SqlLedger) -> None:

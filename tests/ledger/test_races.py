@@ -1,4 +1,4 @@
-"""Many processes with many threads on one SQLite file: one winner, and nobody is sent away by a busy file."""
+"""Many processes with many threads on one SQLite file, or one PostgreSQL: one winner, and nobody is sent away."""
 
 import json
 import subprocess
@@ -6,20 +6,23 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.patience import PROGRAM_S
+from tests.postgres.server import Server
 
 PROCESSES = 4
-THREADS = 50
+THREADS = {"sqlite": 50, "postgresql": 5}
 ROUNDS = 3
 
 CONTESTANT = """
 import json, sys, threading
 from concurrent.futures import ThreadPoolExecutor
-from flovia.ledger import sqlite
+from flovia.ledger import postgres, sqlite
 from flovia.ledger.opening import open_ledger
 from flovia.testing.ledger_steps import ManualClock, claim, settle
 
-sqlite.PATIENCE_S = 300.0  # a slow machine is not a wrong answer
+postgres.PATIENCE_S = sqlite.PATIENCE_S = 300.0  # a slow machine is not a wrong answer
 url, me, threads, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 clock = ManualClock()  # stands still: no lease ends during a race
 ledger = open_ledger(url, clock=clock)
@@ -50,12 +53,21 @@ print(json.dumps(done))
 """
 
 
-def test_one_winner(tmp_path: Path) -> None:
-    """Of 200 threads in 4 processes one claims each key and delivers it, one settles each proof (S42, S43, S44)."""
-    url = f"sqlite:///{tmp_path}/ledger.db"
+@pytest.fixture(params=THREADS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty ledger that processes can share."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.db"
+    server: Server = request.getfixturevalue("postgres")
+    return server.url(server.database(request.getfixturevalue("ledger_template")))
+
+
+def test_one_winner(url: str) -> None:
+    """Of all threads in 4 processes one claims each key and delivers it, one settles each proof (S42, S43, S44)."""
+    threads = THREADS[url.partition(":")[0]]
     contestants = [
         subprocess.Popen(
-            [sys.executable, "-c", CONTESTANT, url, str(me), str(THREADS), str(ROUNDS)],
+            [sys.executable, "-c", CONTESTANT, url, str(me), str(threads), str(ROUNDS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -81,7 +93,7 @@ def test_one_winner(tmp_path: Path) -> None:
             if contestant.poll() is None:
                 contestant.kill()
                 contestant.communicate()
-    everybody = PROCESSES * THREADS
+    everybody = PROCESSES * threads
     for number in range(ROUNDS):
         outcomes = {key.split()[2]: n for key, n in results.items() if key.startswith(f"claim {number} ")}
         assert outcomes["claimed"] == 1

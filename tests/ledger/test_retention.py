@@ -21,8 +21,10 @@ from flovia.ledger.history import look_up
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.retention import find_doomed, remove, unpaid_cursor
 from flovia.ledger.sql import SqlLedger
+from flovia.ledger.sql_delivery import keep_answer
 from flovia.ledger.sql_schema import PAYMENTS
 from flovia.ledger.verifying import verify
+from flovia.testing.ledger_answers import answer
 from flovia.testing.ledger_steps import ManualClock
 from tests.core.world import SECRET, challenges, deliver, pay, request
 from tests.postgres.server import Server
@@ -251,7 +253,7 @@ def named(shop: Shop) -> set[str | None]:
 
 @pytest.mark.parametrize("window", [5000, 3])
 def test_forgotten(shops: object, monkeypatch: pytest.MonkeyPatch, window: int) -> None:
-    """A payer and the workflows of its requests are gone, the money is not; another payer's stay; again is nothing."""
+    """A payer, the workflows of its requests and what it was answered are gone, the money is not; another's stay."""
     monkeypatch.setattr(forgetting, "WINDOW", window)
     monkeypatch.setattr(forgetting, "BATCH", 2)
     shop: Shop = shops()  # type: ignore[operator]  # a function
@@ -260,8 +262,13 @@ def test_forgotten(shops: object, monkeypatch: pytest.MonkeyPatch, window: int) 
     alices = shop.sell("ok3", payer="did:example:alice")
     shop.sell("ok4", 500, payer="did:example:alice")
     shop.events()
+    with shop.ledger.database.write() as connection:
+        for challenge in (bobs, alices):
+            keep_answer(connection, f"localhost|{challenge}", answer(shop.clock() + DAY_S))
     first = forget(shop.ledger.database, {BOB})
-    assert (first.payments, first.dead_letters) == (1, 0)
+    assert (first.payments, first.dead_letters, first.answers) == (1, 0, 1)
+    kept = [shop.ledger.find_answer(f"localhost|{challenge}") is not None for challenge in (bobs, alices)]
+    assert [False, True] == kept
     assert first.events > 0
     assert Forgotten() == forget(shop.ledger.database, {BOB})
     assert BOB not in named(shop)
@@ -332,12 +339,11 @@ def test_what_would_go_is_counted(url: str) -> None:
         shop = Shop(clock, ledger, gate)
         challenge = shop.sell("ok1")
         payment = next(event.payment_id for event in shop.events() if event.payment_id)
-        own = {"payment_id": "9ef68e2e-3569", "request_id": "test_100%"}
-        ledger.remember("acme", f"paid {payment}", json.dumps(own, separators=(",", ":")), 60.0, False)
-        ledger.remember("acme", "reference R-7", payment, 60.0, False)
-        for ident in (payment, challenge, f"mock|{payment}", "9ef68e2e-3569", "test_100%", "R-7"):
+        for own in ("9ef68e2e-3569", "R-7"):
+            ledger.remember("acme", f"reference {own}", payment, 60.0, False)
+        for ident in (payment, challenge, f"mock|{payment}", "9ef68e2e-3569", "R-7"):
             assert [payment] == [row["payment_id"] for row in look_up(ledger.database, ident).payments], ident
-        for ident in ("test_100", "test_1000", "R", "late"):
+        for ident in ("9ef68e2e", "R-", "R-70", "late"):
             assert not look_up(ledger.database, ident).found, ident
         assert {"payments": 0, "short texts": 0, "stored answers": 0} == ledger.count_forgettable()
         clock.advance(30 * DAY_S)

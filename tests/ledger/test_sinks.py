@@ -13,6 +13,7 @@ from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sinks import SinkLedger, with_sinks
 from flovia.testing.ledger_sinks import SinkContract
+from tests.postgres.server import Server
 
 
 class TestMemory(SinkContract):
@@ -34,6 +35,26 @@ class TestSqlite(SinkContract):
     def open(self, clock: Callable[[], float]) -> SinkLedger:
         """A new file."""
         return with_sinks(open_ledger(f"sqlite:///{self.folder / f'ledger-{next(self.numbers)}.db'}", clock=clock))
+
+
+class TestPostgres(SinkContract):
+    """In a PostgreSQL database."""
+
+    @pytest.fixture(autouse=True)
+    def _database(self, postgres: Server, sink_database: str) -> None:
+        self.server = postgres
+        self.database = sink_database
+
+    def open(self, clock: Callable[[], float]) -> SinkLedger:
+        """Emptied tables."""
+        self.server.empty(self.database)
+        return with_sinks(open_ledger(self.server.url(self.database), clock=clock))
+
+
+@pytest.fixture(scope="module")
+def sink_database(postgres: Server, ledger_template: str) -> str:
+    """One database for all these tests: making one takes longer than emptying it."""
+    return postgres.database(ledger_template)
 
 
 def test_a_ledger_without_the_verbs_is_refused() -> None:

@@ -206,3 +206,4 @@ class Server:
         """Forget every payment and event of a ledger."""
         with self.connect(database) as connection:
             connection.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY")
+            connection.execute("DELETE FROM flovia_meta WHERE name NOT IN ('schema', 'version')")

@@ -10,6 +10,7 @@ from flovia.core.encoding import JsonObject, loads_object
 from flovia.core.errors import HttpError, ParseError
 from flovia.core.provider import NotPaid, Paid, Presented, Quote, Terms, Unknown, Verdict, charge_request
 from flovia.testing.provider_owed import OwedPromises
+from flovia.testing.provider_reconciling import ReconcilePromises
 from flovia.testing.providers import Ask, ProviderContract
 
 BANK = "https://bank.test/v1/holds"
@@ -174,5 +175,6 @@ def failing(contract: type[ProviderContract]) -> dict[str, str]:
 
 
 def checks() -> Iterable[str]:
-    """The names of all checks of the contract, but for those about webhooks and refunds (``tests/hooks``)."""
-    return [name for name in dir(ProviderContract) if name.startswith("test_") and not hasattr(OwedPromises, name)]
+    """The names of all checks of the contract but those that have tests of their own: ``tests/hooks``, reconciling."""
+    elsewhere = {*dir(OwedPromises), *dir(ReconcilePromises)}
+    return [name for name in dir(ProviderContract) if name.startswith("test_") and name not in elsewhere]

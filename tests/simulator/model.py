@@ -113,8 +113,11 @@ class Model:
         if result.outcome not in ("claimed", "redeem"):
             return
         account = self.account(key)
-        if result.fence <= account.fence and not (result.fence == 1 and self._forgotten(account)):
+        if result.fence <= account.fence:
             raise self.broken(f"{key}: fence {result.fence} was given before")
+        first = result.outcome == "claimed" and result.attempt == 1
+        if first and account.fence and not self._forgotten(account):
+            raise self.broken(f"{key}: claimed as if for the first time, and it was claimed before")
         account.fence = result.fence
         running = account.deliveries[-1] if account.deliveries else None
         if result.outcome == "claimed":
@@ -123,7 +126,7 @@ class Model:
             if account.claimed_until is not None and account.claimed_until - slack > now:
                 raise self.broken(f"{key}: claimed twice at once")
             account.claimed_until = now + int(args[3] * 1000)
-            if result.fence == 1:
+            if first:
                 account.forget_at = args[5]
             return
         if not account.settled:

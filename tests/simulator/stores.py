@@ -40,6 +40,7 @@ class Tables:
     """A :class:`~flovia.ledger.sql.Database` in memory, one for the whole run of the program. It can fail anywhere."""
 
     available = True
+    one_writer = True
 
     def __init__(self) -> None:
         engine = create_engine("sqlite://", poolclass=StaticPool)
@@ -51,6 +52,7 @@ class Tables:
         with self._connection.begin():
             migrate(self._connection)
         self._wipe = [table.delete() for table in reversed(METADATA.sorted_tables) if table is not META]
+        self._wipe.append(META.delete().where(META.c.name.not_in(("schema", "version"))))
         event.listen(engine, "before_cursor_execute", self._count)
 
     def upsert(self, table: Table, /) -> Any:

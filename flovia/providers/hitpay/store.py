@@ -66,15 +66,15 @@ def find_charge(charge_id: str) -> Flow[ChargeRecord | None]:
 
 
 def keep_paid(reference: str, record: PaidRecord) -> Flow[None]:
-    """Keep which payment it was, under the receipt's reference, and the other way round."""
+    """Keep which payment it was, under the receipt's reference, and the other way round, so that people find it."""
     members: dict[str, JsonValue] = {
         "payment_id": record.payment_id,
         "request_id": record.request_id,
         "late": "late" if record.late else "",
     }
     yield from _keep(f"paid {reference}", members, PAID_KEPT_S)
-    if record.payment_id:
-        yield from remember(NAMESPACE, f"reference {record.payment_id}", reference, ttl_s=PAID_KEPT_S)
+    for known_as in filter(None, (record.payment_id, record.request_id)):
+        yield from remember(NAMESPACE, f"reference {known_as}", reference, ttl_s=PAID_KEPT_S)
 
 
 def find_paid(reference: str) -> Flow[PaidRecord | None]:
