@@ -11,6 +11,7 @@ import flovia
 import flovia_wsgi
 from flovia.core.limiter import Rate
 from flovia.providers.hitpay import HitPayProvider, SavedMethods, customer_from_header, from_environ
+from tests.patience import be_patient
 
 
 def handler(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -25,6 +26,7 @@ def handler(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable
 
 def make_app() -> WSGIApplication:
     """Paid routes everywhere, and the webhook receiver at /hooks/hitpay."""
+    be_patient()
     config = attrs.evolve(from_environ(), core_fallback=os.environ.get("E2E_CORE_FALLBACK") == "1", call_s=20.0)
     config = attrs.evolve(config, charge_id_json=True)
     if os.environ.get("E2E_MANY"):
