@@ -24,14 +24,17 @@ from flovia.signed.jws import (
 )
 from flovia.signed.keys import KeySet, PublicKey, Published, read_jwks, require_joserfc
 from flovia.signed.limits import DEFAULT_LIMITS, SignedLimits
+from flovia.signed.names import DEFAULT_NAMES, ClaimNames, camel
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "DEFAULT_NAMES",
     "GRANT",
     "GRANT_TYP",
     "RECEIPT",
     "RECEIPT_TYP",
     "BadToken",
+    "ClaimNames",
     "Expected",
     "GrantClaims",
     "Jwks",
@@ -44,6 +47,7 @@ __all__ = [
     "SignedLimits",
     "TypRule",
     "UnknownKey",
+    "camel",
     "issuer_origin",
     "open_jws",
     "read_grant",

@@ -1,8 +1,8 @@
 """What a verified token says: claims by their meaning, checked for issuer, time and shape.
 
-HitPay publishes what its grants and receipts are about, not the names of the claims. The names here are our choice:
-registered JWT names (RFC 7519) and the broker's own field names. Grants may use camelCase. What was not published at
-all is optional, except where leaving it out would make a check disappear.
+HitPay publishes what its grants and receipts are about, not the names of the claims: those are settings, in
+:mod:`~flovia.signed.names`. What was not published at all is optional, except where leaving it out would make a check
+disappear.
 """
 
 from hmac import compare_digest
@@ -15,6 +15,7 @@ from flovia.core.errors import WiringError
 from flovia.core.money import Price, exponent, to_base_units
 from flovia.signed.errors import BadToken, Reason
 from flovia.signed.limits import DEFAULT_LIMITS, SignedLimits
+from flovia.signed.names import ClaimNames, camel
 
 MAX_TEXT: Final = 512
 """Longest text claim, in characters."""
@@ -22,7 +23,7 @@ MAX_TEXT: Final = 512
 
 @attrs.frozen(kw_only=True)
 class Expected:
-    """Who must have signed, when it is, and for whom. ``issuer``: an origin. ``now``: Unix seconds.
+    """Who must have signed, when it is, and for whom. ``issuer``: in general an origin. ``now``: Unix seconds.
 
     ``audience``: if given, the token must name it in ``aud``.
     """
@@ -129,29 +130,30 @@ def read_receipt(claims: JsonObject, expected: Expected, limits: SignedLimits = 
     Raises:
         BadToken: another issuer or audience, not (or no longer) valid, or claims that cannot be read.
     """
+    names = limits.names
     issued_at, _ = _common(claims, expected, limits, must_expire=False)
-    if claims.get("status", "paid") != "paid":
+    if claims.get(names.status, names.paid) != names.paid:
         raise BadToken("the receipt is of a payment that is not paid", "claims")
-    currency = _currency(claims.get("currency"))
-    amount = _amount(claims.get("amount"), currency)
+    currency = _currency(claims.get(names.currency))
+    amount = _amount(claims.get(names.amount), currency)
     if not amount:
         raise BadToken("the receipt's amount is zero", "claims")
     return ReceiptClaims(
         issuer=expected.issuer,
         issued_at=issued_at,
         price=Price(amount=amount, currency=currency),
-        subject=_text(claims, "sub"),
-        token_id=_text(claims, "jti"),
-        challenge_id=_text(claims, "challenge_id"),
-        charge_id=_text(claims, "charge_id"),
-        payment_id=_text(claims, "payment_id"),
-        payment_request_id=_text(claims, "payment_request_id"),
-        reference=_text(claims, "reference"),
-        method=_text(claims, "method"),
-        paid_at=_text(claims, "paid_at"),
-        saved_method_id=_text(claims, "saved_method_id"),
-        request_hash=_text(claims, "request_hash"),
-        nonce=_text(claims, "nonce"),
+        subject=_text(claims, names.subject),
+        token_id=_text(claims, names.token_id),
+        challenge_id=_text(claims, names.challenge_id),
+        charge_id=_text(claims, names.charge_id),
+        payment_id=_text(claims, names.payment_id),
+        payment_request_id=_text(claims, names.payment_request_id),
+        reference=_text(claims, names.reference),
+        method=_text(claims, names.method),
+        paid_at=_text(claims, names.paid_at),
+        saved_method_id=_text(claims, names.saved_method_id),
+        request_hash=_text(claims, names.request_hash),
+        nonce=_text(claims, names.nonce),
         raw=claims,
     )
 
@@ -162,13 +164,14 @@ def read_grant(claims: JsonObject, expected: Expected, limits: SignedLimits = DE
     Raises:
         BadToken: another issuer or audience, not (or no longer) valid, or claims that cannot be read.
     """
+    names = limits.names
     issued_at, expires_at = _common(claims, expected, limits, must_expire=True)
-    currency = _currency(claims.get("currency"))
-    per_charge = _amount(_either(claims, "max_amount_per_charge"), currency)
-    total, uses = _either(claims, "total_amount_cap"), _either(claims, "max_uses")
+    currency = _currency(claims.get(names.currency))
+    per_charge = _amount(_either(claims, names.max_amount_per_charge), currency)
+    total, uses = _either(claims, names.total_amount_cap), _either(claims, names.max_uses)
     if uses is not None and (type(uses) is not int or uses < 0):
         raise BadToken("the grant's number of uses is not a whole number", "claims")
-    saved_method_id = _text(claims, "sub") or _text(claims, "saved_method_id") or _text(claims, "savedMethodId")
+    saved_method_id = next((found for name in names.granted_id if (found := _text(claims, name))), None)
     if not saved_method_id:
         raise BadToken("the grant does not say which saved method it is for", "claims")
     return GrantClaims(
@@ -180,21 +183,22 @@ def read_grant(claims: JsonObject, expected: Expected, limits: SignedLimits = DE
         max_amount_per_charge=per_charge,
         total_amount_cap=None if total is None else _amount(total, currency),
         max_uses=uses,
-        audience=_audience(claims),
-        payment_method=_text(claims, "payment_method") or _text(claims, "paymentMethod"),
-        token_id=_text(claims, "jti"),
+        audience=_audience(claims, names),
+        payment_method=_text(claims, names.payment_method) or _text(claims, camel(names.payment_method)),
+        token_id=_text(claims, names.token_id),
         raw=claims,
     )
 
 
 def _common(claims: JsonObject, expected: Expected, limits: SignedLimits, *, must_expire: bool) -> tuple[float, float]:
     """Issuer, audience and times (RFC 7519 section 4.1); returns ``iat`` and ``exp``."""
-    if claims.get("iss") != expected.issuer:
+    names = limits.names
+    if claims.get(names.issuer) != expected.issuer:
         raise BadToken("the token is by another issuer than the configured one", "issuer")
-    audience = _audience(claims)
+    audience = _audience(claims, names)
     if expected.audience is not None and expected.audience not in audience:
         raise BadToken("the token is for somebody else (aud)", "audience")
-    issued_at, expires_at, from_ = (_time(claims, name) for name in ("iat", "exp", "nbf"))
+    issued_at, expires_at, from_ = (_time(claims, name) for name in (names.issued_at, names.expires_at, "nbf"))
     if issued_at is None:
         raise BadToken("the token does not say when it was issued (iat)", "time")
     if issued_at > expected.now + limits.skew_s or (from_ is not None and from_ > expected.now + limits.skew_s):
@@ -206,8 +210,8 @@ def _common(claims: JsonObject, expected: Expected, limits: SignedLimits, *, mus
     return issued_at, float("inf") if expires_at is None else expires_at
 
 
-def _audience(claims: JsonObject) -> tuple[str, ...]:
-    found = claims.get("aud")
+def _audience(claims: JsonObject, names: ClaimNames) -> tuple[str, ...]:
+    found = claims.get(names.audience)
     listed = [] if found is None else found if isinstance(found, list) else [found]
     texts = tuple(item for item in listed if isinstance(item, str))
     if len(texts) != len(listed):
@@ -235,11 +239,10 @@ def _text(claims: JsonObject, name: str) -> str | None:
 
 def _either(claims: JsonObject, name: str) -> object:
     """A claim under its snake_case or its camelCase name; both only if they agree."""
-    first, *others = name.split("_")
-    camel = first + "".join(part.capitalize() for part in others)
-    if name in claims and camel in claims and claims[name] != claims[camel]:
+    other = camel(name)
+    if name in claims and other in claims and claims[name] != claims[other]:
         raise BadToken(f"the token says {name} twice, differently", "claims")
-    return claims.get(name, claims.get(camel))
+    return claims.get(name, claims.get(other))
 
 
 def _currency(found: object) -> str:

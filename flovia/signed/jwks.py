@@ -59,8 +59,9 @@ def issuer_origin(text: str) -> str:
 class Jwks:
     """The keys of one issuer, and the verification of what it signed.
 
-    ``origin``: where its keys are and what its tokens say in ``iss``, for example ``https://mpp.hitpay.dev``. Two
-    environments are two origins, whose keys never mix. Its flows ask for http, remember, recall, now, token and sleep.
+    ``origin``: where its keys are and, unless ``limits`` name an issuer, what its tokens say in ``iss``, for example
+    ``https://mpp.hitpay.dev``. Two environments are two origins, whose keys never mix. Its flows ask for http,
+    remember, recall, now, token and sleep.
 
     Raises:
         WiringError: the origin is not https (or loopback), or joserfc is not installed.
@@ -127,7 +128,7 @@ class Jwks:
         return (yield from self._look_again(kid, kept, asked_at, fetched_now=fetched_now))
 
     def _expected(self, audience: str | None) -> Flow[Expected]:
-        return Expected(issuer=self.origin, now=(yield from now()), audience=audience)
+        return Expected(issuer=self.limits.issuer or self.origin, now=(yield from now()), audience=audience)
 
     # --- the cache ----------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import attrs
 
 from flovia.core.errors import WiringError
+from flovia.signed.names import DEFAULT_NAMES, ClaimNames
 
 
 @attrs.frozen(kw_only=True)
@@ -27,6 +28,8 @@ class SignedLimits:
             redeem for 7 days. 0 forgets a key with the first set that does not have it.
         strict_receipt_typ: None accepts every ``typ`` but a grant's in a receipt; a text accepts that one alone.
         path: where on the issuer's origin the set is.
+        issuer: what a token has to say in ``iss``; None is the origin that its keys are asked of.
+        names: what the claims are called.
     """
 
     max_token: int = 8192
@@ -45,6 +48,8 @@ class SignedLimits:
     retired_s: float = 7 * 86400.0
     strict_receipt_typ: str | None = None
     path: str = "/.well-known/jwks.json"
+    issuer: str | None = None
+    names: ClaimNames = DEFAULT_NAMES
 
     def __attrs_post_init__(self) -> None:
         for field in attrs.fields(SignedLimits):
@@ -57,6 +62,10 @@ class SignedLimits:
             raise WiringError("SignedLimits: min_age_s <= default_age_s <= max_age_s is not so")
         if not self.path.startswith("/"):
             raise WiringError(f"SignedLimits(path={self.path!r}): a path on the issuer's origin starts with /")
+        if self.issuer is not None and not self.issuer:
+            raise WiringError(
+                "SignedLimits(issuer=''): say what tokens have in iss, or None for the origin of the keys"
+            )
 
 
 DEFAULT_LIMITS = SignedLimits()

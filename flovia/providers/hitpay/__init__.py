@@ -10,14 +10,18 @@ The guide is ``docs/guides/hitpay.md``. This package holds flows only: no HTTP c
 """
 
 from flovia.providers.hitpay.config import HitPayConfig, from_environ
+from flovia.providers.hitpay.names import BrokerNames, BrokerRefusals, Sign
 from flovia.providers.hitpay.provider import HitPayProvider
 from flovia.providers.hitpay.request_hash import flovia_rh_1
 from flovia.providers.hitpay.saved import SavedMethods, customer_from_header
 
 __all__ = [
+    "BrokerNames",
+    "BrokerRefusals",
     "HitPayConfig",
     "HitPayProvider",
     "SavedMethods",
+    "Sign",
     "customer_from_header",
     "flovia_rh_1",
     "from_environ",

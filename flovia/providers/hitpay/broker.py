@@ -1,7 +1,7 @@
 """The MPP broker's endpoints, B1 to B7, as flows: what is sent, and what of an answer is believed.
 
 Any 2xx counts, unknown members are ignored, and a member that is needed and not as it should be makes the whole
-answer count as none. Where HitPay has not published a name, it comes from :mod:`~flovia.providers.hitpay.config`.
+answer count as none. Where HitPay has not published a name, it comes from :mod:`~flovia.providers.hitpay.names`.
 """
 
 import re
@@ -16,6 +16,7 @@ from flovia.core.encoding import JsonObject, JsonValue
 from flovia.core.errors import ParseError
 from flovia.providers.hitpay.calls import Answer, HitPayDown, call, segment
 from flovia.providers.hitpay.config import HitPayConfig
+from flovia.providers.hitpay.names import member
 
 MAX_URL: Final = 1024
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
@@ -92,7 +93,14 @@ class Broker:
         }
         if description is not None:
             body["description"] = description
-        return (yield from self._created("/v1/charges", body, "challenge_id", "checkout_url"))
+        names = self._config.names
+        said = _Said(
+            id=names.created_id,
+            checkout=(names.created_checkout,),
+            polling=names.created_polling,
+            expiry=names.created_expiry,
+        )
+        return (yield from self._created("/v1/charges", body, said))
 
     def poll(self, charge_id: str) -> Flow[str | None]:
         """B2: ``pending``, ``paid``, ``expired`` or what else the broker says; None if it does not know the charge.
@@ -111,10 +119,15 @@ class Broker:
         Raises:
             HitPayDown: no usable answer.
         """
-        known = {"api_key": self._key(), "request_hash": request_hash, "nonce": nonce}
-        body: dict[str, JsonValue] = {
-            name: value for name in self._config.verify_members if (value := known.get(name)) is not None
+        names = self._config.names
+        known = {
+            "api_key": (names.verify_key, self._key()),
+            "request_hash": (names.verify_hash, request_hash),
+            "nonce": (names.verify_nonce, nonce),
         }
+        body: dict[str, JsonValue] = dict(
+            known[one] for one in self._config.verify_members if known[one][1] is not None
+        )
         return (yield from self._post(f"/v1/charges/{segment(charge_id)}/verify", body))
 
     def options(self, currency: str) -> Flow[tuple[str, ...]]:
@@ -123,13 +136,14 @@ class Broker:
         Raises:
             HitPayDown: no usable answer.
         """
-        path = f"/v1/saved-payment-methods/options?currency={segment(currency)}"
+        names = self._config.names
+        path = f"/v1/saved-payment-methods/options?{segment(names.options_currency)}={segment(currency)}"
         answer = yield from self._get(path, key=True)
-        found = answer.members.get("options")
+        found = member(answer.members, names.options_list)
         if not answer.ok or not isinstance(found, list):
             raise HitPayDown("HitPay's list of wallets cannot be read: try again")
-        names = (item.get("payment_method") if isinstance(item, dict) else item for item in found)
-        return tuple(name for name in names if isinstance(name, str) and _ID(name))
+        wallets = (member(item, names.option_wallet) if isinstance(item, dict) else item for item in found)
+        return tuple(name for name in wallets if isinstance(name, str) and _ID(name))
 
     def set_up(self, setup: Setup, *, nonce: str, request_hash: str) -> Flow[Created]:
         """B5: a page on which a customer binds a wallet.
@@ -155,7 +169,7 @@ class Broker:
         ):
             if value is not None:
                 body[name] = value
-        return (yield from self._created("/v1/saved-payment-methods", body, "saved_method_id", "setup_checkout_url"))
+        return (yield from self._created("/v1/saved-payment-methods", body, _SET_UP))
 
     def saved_status(self, saved_method_id: str) -> Flow[SavedStatus | None]:
         """B6: where a saved method stands; None if the broker does not know it.
@@ -185,7 +199,7 @@ class Broker:
             "request_hash": request_hash,
         }
         if self._config.send_grant:
-            body["saved_method_jws"] = grant
+            body[self._config.names.silent_grant] = grant
         return (yield from self._post(f"/v1/saved-payment-methods/{segment(saved_method_id)}/charges", body))
 
     # --- reading answers ----------------------------------------------------------------------------------
@@ -194,7 +208,7 @@ class Broker:
         salts = self._config.webhook_salts
         return {"webhook_salt": salts[0]} if salts else {}
 
-    def _created(self, path: str, body: dict[str, JsonValue], id_name: str, url_name: str) -> Flow[Created]:
+    def _created(self, path: str, body: dict[str, JsonValue], said: "_Said") -> Flow[Created]:
         try:
             answer = yield from self._post(path, body)
         except HitPayDown as down:
@@ -209,22 +223,23 @@ class Broker:
             )
         at = yield from now()
         found = _flat(answer.members)
-        ident = found.get(id_name)
+        ident = member(found, said.id)
         if not isinstance(ident, str) or not _ID(ident):
             raise HitPayDown("HitPay's answer names no charge that can be paid")
         expires_at = at + self._config.charge_lifetime_s
-        if (said := found.get("expires_at")) is not None:
+        if (expiry := member(found, said.expiry)) is not None:
             try:
-                expires_at = parse_expires(said if isinstance(said, str) else "")
+                expires_at = parse_expires(expiry if isinstance(expiry, str) else "")
             except ParseError:
                 raise HitPayDown("HitPay's answer says an expiry that cannot be read") from None
         if expires_at <= at:
             raise HitPayDown("HitPay's answer names a charge that has expired already: compare the clocks")
-        polling = found.get("polling_url", f"{self._origin}{path}/{ident}")
+        polling = member(found, said.polling)
+        checkout = next((url for name in said.checkout if (url := member(found, name)) is not None), None)
         return Created(
             id=ident,
-            checkout_url=self._url(found.get(url_name, found.get("checkout_url"))),
-            polling_url=self._url(polling),
+            checkout_url=self._url(checkout),
+            polling_url=self._url(f"{self._origin}{path}/{ident}" if polling is None else polling),
             expires_at=expires_at,
         )
 
@@ -240,6 +255,25 @@ class Broker:
             except ValueError:
                 pass
         raise HitPayDown("HitPay's answer holds no address that an agent could open")
+
+
+@attrs.frozen(kw_only=True)
+class _Said:
+    """What the members of an answer are called that names something to pay or to approve."""
+
+    id: str
+    checkout: tuple[str, ...]
+    polling: str
+    expiry: str
+
+
+_SET_UP: Final = _Said(
+    id="saved_method_id",
+    checkout=("setup_checkout_url", "checkout_url"),
+    polling="polling_url",
+    expiry="expires_at",
+)
+"""As HitPay's sample 02 has them."""
 
 
 def _flat(members: JsonObject) -> JsonObject:

@@ -14,6 +14,7 @@ from flovia.core.effects import Flow, HttpCall, HttpReply, http, now, recall, re
 from flovia.core.encoding import JsonObject, JsonValue, canonical, loads
 from flovia.core.errors import HttpError, LedgerError, ParseError, PeerError
 from flovia.providers.hitpay.config import HitPayConfig
+from flovia.providers.hitpay.names import member
 
 NAMESPACE: Final = "hitpay"
 """Where the ledger keeps what this provider remembers."""
@@ -43,21 +44,19 @@ class NotCalled(LedgerError):
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """What HitPay answered: a status of 2xx or 4xx (429 aside), and the members of its JSON object, if it is one."""
+    """What HitPay answered: a status of 2xx or 4xx (429 aside), and the members of its JSON object, if it is one.
+
+    ``code``: the error code, where the broker names one; only ever compared.
+    """
 
     status: int
     members: JsonObject = attrs.field(repr=False, factory=dict[str, JsonValue])
+    code: str = attrs.field(default="", repr=False)
 
     @property
     def ok(self) -> bool:
         """Whether the status is any 2xx."""
         return 200 <= self.status < 300
-
-    @property
-    def code(self) -> str:
-        """The error code, where the broker names one; only ever compared."""
-        found = self.members.get("error")
-        return found if isinstance(found, str) else ""
 
 
 def segment(text: str) -> str:
@@ -105,10 +104,10 @@ def call(
         raise HitPayDown("HitPay answers with a server error: try again", retry_after_s=_wait(reply))
     if breaker:
         yield from remember(NAMESPACE, _BREAKER + origin, "0 0", ttl_s=1.0)
-    return _answer(reply)
+    return _answer(reply, config.names.error_code)
 
 
-def _answer(reply: HttpReply) -> Answer:
+def _answer(reply: HttpReply, code_name: str) -> Answer:
     if reply.status == 429:
         raise HitPayDown("HitPay is asked too often: try again later", retry_after_s=_wait(reply))
     if not (200 <= reply.status < 300 or 400 <= reply.status < 500):
@@ -120,7 +119,8 @@ def _answer(reply: HttpReply) -> Answer:
     except ParseError:
         members = None
     if isinstance(members, dict):
-        return Answer(status=reply.status, members=members)
+        code = member(members, code_name)
+        return Answer(status=reply.status, members=members, code=code if isinstance(code, str) else "")
     if reply.status >= 400:
         return Answer(status=reply.status)
     raise HitPayDown("HitPay's answer is not a JSON object: try again")

@@ -4,12 +4,9 @@ import logging
 from hmac import compare_digest
 from typing import Final
 
-import attrs
-
 from flovia.core.challenge import format_expires, parse_expires
 from flovia.core.effects import Flow, now, recall, remember, sleep, token
-from flovia.core.encoding import JsonObject, JsonValue, canonical, loads_object
-from flovia.core.errors import ParseError
+from flovia.core.encoding import JsonObject, JsonValue
 from flovia.core.money import Price
 from flovia.core.provider import NotPaid, Paid, PaidBack, Presented, Quote, Refusal, Terms, Unknown, Verdict
 from flovia.providers.hitpay import store, wire
@@ -19,6 +16,7 @@ from flovia.providers.hitpay.calls import NAMESPACE, Answer, HitPayDown
 from flovia.providers.hitpay.config import HitPayConfig
 from flovia.providers.hitpay.core_api import CoreApi, PaymentRequest, request_id_of
 from flovia.providers.hitpay.limits import take_creation
+from flovia.providers.hitpay.names import OF_VERIFY, first
 from flovia.providers.hitpay.native import is_native
 from flovia.providers.hitpay.request_hash import request_hash
 from flovia.signed import BadToken, Jwks, KeysUnavailable
@@ -99,7 +97,7 @@ class Charges:
         key = store.hashed(caller, rh, str(price.amount), price.currency, quote.description or "")
         own = yield from token()
         for _ in range(_WAITS):
-            found = _read_created((yield from recall(NAMESPACE, f"open {key}")))
+            found = store.read_created((yield from recall(NAMESPACE, f"open {key}")))
             if found is not None and found.expires_at - _OPEN_LEFT_S > (yield from now()):
                 return found
             lock_s = 2 * self._config.call_s + 1.0
@@ -114,7 +112,7 @@ class Charges:
             yield from remember(NAMESPACE, f"opening {key}", "", ttl_s=0.001)
             raise
         left = created.expires_at - (yield from now())
-        yield from remember(NAMESPACE, f"open {key}", _write_created(created), ttl_s=max(left, 0.001))
+        yield from remember(NAMESPACE, f"open {key}", store.write_created(created), ttl_s=max(left, 0.001))
         yield from remember(NAMESPACE, f"opening {key}", "", ttl_s=0.001)
         return created
 
@@ -122,7 +120,8 @@ class Charges:
 
     def verify(self, presented: Presented, asked: wire.Asked) -> Flow[Verdict]:
         """Whether the charge of this challenge was paid for this request."""
-        named, rh = presented.payload.get(CHALLENGE_ID), presented.opaque.get(HASH)
+        named = first(presented.payload, self._config.names.payload_charge)
+        rh = presented.opaque.get(HASH)
         if not isinstance(named, str):
             return NotPaid(problem="invalid-payload")
         bound = presented.opaque.get(CHALLENGE_ID)
@@ -144,26 +143,28 @@ class Charges:
             return Unknown(retry_after_s=error.retry_after_s)
 
     def _judge(self, presented: Presented, asked: wire.Asked, answer: Answer, rh: str) -> Flow[Verdict]:
-        match answer.status:
-            case _ if answer.ok:
-                return (yield from self._paid(presented, asked, answer, rh))
-            case 402:
+        if answer.ok:
+            return (yield from self._paid(presented, asked, answer, rh))
+        match self._config.refusals.meaning(answer.status, answer.code, OF_VERIFY):
+            case "not_paid":
                 return (yield from self._not_paid(presented, asked))
-            case 409:
+            case "already_verified":
                 # It was verified before and the answer was lost: paid for sure, and nobody is asked again.
                 return (yield from self._by_core(asked, anyway=True)) or Unknown()
-            case 410 if answer.code == "refunded":
+            case "refunded":
                 return (yield from self._paid_back(asked))
-            case 410:
+            case "expired":
                 return NotPaid(problem="payment-expired")
-            case 404:
+            case "unknown_charge":
                 return NotPaid(problem="invalid-challenge")
-            case 422 if answer.code in ("", "request_hash_mismatch"):
+            case "hash_mismatch":
                 _log.error("the broker refuses the request hash of charge %s", asked_id(asked))
                 return NotPaid()
-            case status:
+            case _:
                 # 400, 401, 403 and whatever comes next say something about our call and nothing about the money.
-                _log.error("the broker answers %d to a verification: check HITPAY_API_KEY and the endpoint", status)
+                _log.error(
+                    "the broker answers %d to a verification: check HITPAY_API_KEY and the endpoint", answer.status
+                )
                 return Unknown(retry_after_s=5)
 
     def _not_paid(self, presented: Presented, asked: wire.Asked) -> Flow[Verdict]:
@@ -302,17 +303,3 @@ def _data(record: store.PaidRecord) -> JsonObject:
     if record.request_id:
         members["payment_request_id"] = record.request_id
     return members
-
-
-def _write_created(created: Created) -> str:
-    return canonical(attrs.asdict(created)).decode()
-
-
-def _read_created(text: str | None) -> Created | None:
-    try:
-        members: JsonObject = loads_object(text or "{}")
-        expires_at = members["expires_at"]
-        texts = {name: str(members[name]) for name in ("id", "checkout_url", "polling_url")}
-    except (ParseError, KeyError):
-        return None
-    return Created(expires_at=expires_at, **texts) if isinstance(expires_at, int | float) else None

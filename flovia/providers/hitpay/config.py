@@ -15,6 +15,7 @@ from flovia.core.errors import WiringError
 from flovia.core.http import HttpRequest
 from flovia.core.limiter import Rate
 from flovia.providers.hitpay.endpoints import SANDBOX_BROKER, Endpoint, api_endpoint, broker_endpoint
+from flovia.providers.hitpay.names import DEFAULT_NAMES, DEFAULT_REFUSALS, BrokerNames, BrokerRefusals
 from flovia.signed.limits import DEFAULT_LIMITS, SignedLimits
 
 _log = logging.getLogger("flovia")
@@ -123,8 +124,13 @@ class HitPayConfig:
     )
 
     # --- the broker's contract, where it is not published -----------------------------------------------------
+    names: BrokerNames = attrs.field(default=DEFAULT_NAMES, metadata=_choice("what members are called: see below"))
+    refusals: BrokerRefusals = attrs.field(
+        default=DEFAULT_REFUSALS, metadata=_choice("by which status and code the broker says what: see below")
+    )
     verify_members: tuple[str, ...] = attrs.field(
-        default=("api_key", "request_hash", "nonce"), metadata=_choice("what POST /v1/charges/{id}/verify is sent")
+        default=("api_key", "request_hash", "nonce"),
+        metadata=_choice("what POST /v1/charges/{id}/verify is sent of these"),
     )
     saved_key_header: str = attrs.field(
         default="x-api-key", metadata=_documented("carries the key on the GETs for saved methods")
@@ -154,7 +160,8 @@ class HitPayConfig:
         default=600, metadata=_choice("how long the broker's list of wallets for a currency is kept")
     )
     signed: SignedLimits = attrs.field(
-        default=DEFAULT_LIMITS, metadata=_choice("limits of signed receipts and grants and of their keys")
+        default=DEFAULT_LIMITS,
+        metadata=_choice("limits of signed receipts and grants, their keys, and names of claims"),
     )
 
     # --- HitPay's core API -----------------------------------------------------------------------------------
@@ -206,6 +213,8 @@ class HitPayConfig:
         for name in ("retry_after_s", "charge_lifetime_s", "call_s", "verify_s", "breaker_failures", "breaker_s"):
             if getattr(self, name) <= 0:
                 raise WiringError(f"HitPayConfig({name}={getattr(self, name)}) has to be more than 0")
+        if unknown := set(self.verify_members) - {"api_key", "request_hash", "nonce"}:
+            raise WiringError(f"verify_members: there is no {sorted(unknown)}; names.verify_… say what they are called")
         rate = self.creations
         if rate.count * 60 >= CREATIONS_PER_MINUTE * rate.seconds and broker.environment != "local":
             raise WiringError(

@@ -14,10 +14,10 @@ from flovia.core.errors import ParseError
 from flovia.core.fields import payment_credentials
 from flovia.core.http import HttpRequest
 from flovia.providers.hitpay.config import HitPayConfig
+from flovia.providers.hitpay.names import first
 from flovia.signed import GRANT, BadToken, open_jws
 
 _CHARGE: Final = re.compile(r"mpp_ch_[A-Za-z0-9_-]{1,120}").fullmatch
-_NAMES: Final = ("challenge_id", "challengeId", "charge_id")
 MAX_NATIVE: Final = 16384
 
 
@@ -33,9 +33,9 @@ def read_native(token: str, config: HitPayConfig) -> Native | None:
     """What a token in HitPay's form says; None if it has none of the forms.
 
     * a JWS of typ ``mpp-spm+jwt``: a grant (documented)
-    * base64url JSON with ``challenge_id``, ``challengeId`` or ``charge_id``: a paid charge, only where
-      ``charge_id_json`` is set
-    * base64url JSON with ``saved_method_jws``: a grant
+    * base64url JSON with ``challenge_id``, ``challengeId`` or ``charge_id`` (``names.native_charge``): a paid charge,
+      only where ``charge_id_json`` is set
+    * base64url JSON with ``saved_method_jws`` (``names.payload_grant``): a grant
     * ``mpp_ch_…`` alone, only where ``bare_charge_id`` is set
     """
     if len(token) > MAX_NATIVE:
@@ -54,12 +54,12 @@ def read_native(token: str, config: HitPayConfig) -> Native | None:
         return None
     if "challenge" in members:
         return None  # the protocol's own form
-    grant = members.get("saved_method_jws")
+    grant = first(members, config.names.payload_grant)
     if isinstance(grant, str) and grant:
         return Native(grant=grant)
     if not config.charge_id_json:
         return None
-    named = [found for name in _NAMES if (found := members.get(name)) is not None]
+    named = [found for name in config.names.native_charge if (found := members.get(name)) is not None]
     ident = named[0] if named and named.count(named[0]) == len(named) else None
     # Not the id of a saved method, which stands in the link of its setup: whoever saw that could spend from it.
     return Native(charge_id=ident) if isinstance(ident, str) and _CHARGE(ident) else None
@@ -70,7 +70,7 @@ def is_native(request: HttpRequest, config: HitPayConfig) -> bool:
     return any(read_native(token, config) is not None for token in _tokens(request))
 
 
-def grant_in(request: HttpRequest) -> str:
+def grant_in(request: HttpRequest, config: HitPayConfig) -> str:
     """The grant that the request's credential holds, in either form; "" if there is none."""
     for token in _tokens(request):
         if token.count(".") == 2:
@@ -80,7 +80,7 @@ def grant_in(request: HttpRequest) -> str:
         except ParseError:
             continue
         payload = members.get("payload")
-        found = (payload if isinstance(payload, dict) else members).get("saved_method_jws")
+        found = first(payload if isinstance(payload, dict) else members, config.names.payload_grant)
         if isinstance(found, str):
             return found
     return ""

@@ -22,7 +22,7 @@ from flovia.providers.hitpay.native import read_native
 from flovia.providers.hitpay.problems import NOT_CONFIGURED, WALLET_UNSUPPORTED
 from flovia.providers.hitpay.reconciling import Reconciler
 from flovia.providers.hitpay.refunds import Refunds
-from flovia.providers.hitpay.saved import GRANT, METHOD_ID, SavedMethods, SavedWallets
+from flovia.providers.hitpay.saved import SavedMethods, SavedWallets
 from flovia.providers.hitpay.silent import SilentCharges
 from flovia.providers.hitpay.webhooks import Webhooks
 from flovia.signed import Jwks
@@ -140,7 +140,7 @@ class HitPayProvider:
             return None
         self._configured()
         if native.charge_id is not None:
-            return Adopted(payload={"challenge_id": native.charge_id}, handle=native.charge_id)
+            return Adopted(payload={self.config.names.payload_charge[0]: native.charge_id}, handle=native.charge_id)
         if native.grant is None or self._saved_methods is None:
             return None
         check_price(quote.price, self.config)
@@ -152,8 +152,8 @@ class HitPayProvider:
         asked = wire.read_asked(presented.charge)
         if asked is None:
             return NotPaid(problem="invalid-challenge")
-        payload = presented.payload
-        if GRANT in payload or METHOD_ID in payload or asked.mode:
+        names = self.config.names
+        if asked.mode or any(name in presented.payload for name in (*names.payload_grant, *names.payload_setup)):
             if self._saved_methods is None:
                 return NotPaid(problem="invalid-payload")
             return (yield from self._silent.verify(presented, asked))

@@ -27,6 +27,7 @@ from flovia.providers.hitpay.limits import take_creation
 from flovia.providers.hitpay.native import grant_in, peek
 from flovia.providers.hitpay.problems import NO_CUSTOMER, WALLET_UNSUPPORTED
 from flovia.providers.hitpay.request_hash import query_members, request_hash
+from flovia.signed import camel
 
 _log = logging.getLogger("flovia")
 
@@ -38,7 +39,6 @@ WALLETS: Final[dict[str, frozenset[str]]] = {
 """The wallets that can be saved and their currencies (HitPay docs: embedded recurring billing). HitPay's MPP samples
 name more currencies; the broker's own list decides about those."""
 
-GRANT: Final = "saved_method_jws"
 METHOD_ID: Final = "saved_method_id"
 MAX_EMAIL: Final = 254
 
@@ -113,8 +113,9 @@ class SavedWallets:
 
     def wallet_again(self, request: HttpRequest, currency: str) -> str | None:
         """The wallet of a grant that is of no use any more, if it can be bound anew; else paying once is offered."""
-        claims = peek(grant_in(request))
-        hint = claims.get("payment_method", claims.get("paymentMethod"))
+        claims = peek(grant_in(request, self._config))
+        name = self._config.signed.names.payment_method
+        hint = claims.get(name, claims.get(camel(name)))
         if self._saved is None or not isinstance(hint, str) or currency not in WALLETS.get(hint, ()):
             return None
         return None if self._email(self._saved, request) is None else hint
@@ -161,12 +162,12 @@ class SavedWallets:
 
     def adopt(self, grant: str, quote: Quote) -> Adopted | None:
         """A grant that comes without a challenge: it pays today's price for this request."""
-        claimed = peek(grant).get("currency")
+        claimed = peek(grant).get(self._config.signed.names.currency)
         if isinstance(claimed, str) and claimed.lower() != quote.price.currency:
             return None  # perhaps another offer of the route
         request = wire.challenge_request(quote.price, None, description=quote.description, wallet="")
         return Adopted(
-            payload={GRANT: grant},
+            payload={self._config.names.payload_grant[0]: grant},
             terms=Terms(request=request, opaque={HASH: request_hash(quote.request, self._config)}),
         )
 

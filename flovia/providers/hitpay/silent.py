@@ -18,9 +18,10 @@ from flovia.providers.hitpay.broker import Broker, is_id
 from flovia.providers.hitpay.calls import Answer, HitPayDown
 from flovia.providers.hitpay.charges import HASH, same, shown
 from flovia.providers.hitpay.config import HitPayConfig
+from flovia.providers.hitpay.names import OF_SILENT, first
 from flovia.providers.hitpay.native import is_native
 from flovia.providers.hitpay.request_hash import request_hash
-from flovia.providers.hitpay.saved import GRANT, METHOD_ID
+from flovia.providers.hitpay.saved import METHOD_ID
 from flovia.signed import BadToken, GrantClaims, Jwks, KeysUnavailable
 
 _log = logging.getLogger("flovia")
@@ -42,7 +43,7 @@ class SilentCharges:
         if not isinstance(rh, str) or not same(rh, request_hash(presented.request, self._config)):
             return NotPaid()
         try:
-            grant = presented.payload.get(GRANT)
+            grant = first(presented.payload, self._config.names.payload_grant)
             if grant is None:
                 found = yield from self._bound(presented, asked)
                 if not isinstance(found, str):
@@ -63,7 +64,8 @@ class SilentCharges:
 
     def _bound(self, presented: Presented, asked: wire.Asked) -> Flow[str | Verdict]:
         """The grant of the wallet that this challenge had bound, once it is active."""
-        named = presented.payload.get(METHOD_ID, presented.payload.get("challenge_id"))
+        names = self._config.names
+        named = first(presented.payload, (*names.payload_setup, *names.payload_charge))
         if not isinstance(named, str):
             return NotPaid(problem="invalid-payload")
         bound = presented.opaque.get(METHOD_ID)
@@ -121,33 +123,34 @@ class SilentCharges:
             raise
         if answer.ok:
             return (yield from self._charged(presented, claims, answer, rh, nonce))
-        return (yield from self._refused(claims, answer.status, nonce, again))
+        return (yield from self._refused(claims, answer, nonce, again))
 
-    def _refused(self, claims: GrantClaims, status: int, nonce: str, again: bool) -> Flow[Verdict]:
+    def _refused(self, claims: GrantClaims, answer: Answer, nonce: str, again: bool) -> Flow[Verdict]:
         """What a refusal of the broker's means. The wallet's own is about this charge, others about the next one.
 
         So after a try of unknown outcome they say nothing about that one: it may have gone through before the wallet
         was unbound or its cap reached.
         """
-        if status in (403, 404, 410):
-            if status == 410:
+        meaning = self._config.refusals.meaning(answer.status, answer.code, OF_SILENT)
+        if meaning in ("scope_exceeded", "unknown_method", "method_inactive"):
+            if meaning == "method_inactive":
                 yield from store.revoke_grant(self._config, claims.saved_method_id)
             if again:
                 _log.error("a silent charge of unknown outcome cannot be repeated: look for it in the dashboard")
                 return Unknown(retry_after_s=30)
-        match status:
-            case 402:
+        match meaning:
+            case "charge_failed":
                 yield from store.end_silent(nonce)
                 return NotPaid()  # the wallet declined
-            case 403:
+            case "scope_exceeded":
                 yield from store.end_silent(nonce)
                 return NotPaid(problem="payment-insufficient")
-            case 404 | 410:
+            case "unknown_method" | "method_inactive":
                 yield from store.end_silent(nonce)
                 return NotPaid(problem="payment-expired")
             case _:
-                # 409 above all: the nonce was used, so a charge was made, and which one cannot be said.
-                _log.error("the broker answers %d to a silent charge; its outcome is unknown", status)
+                # nonce_reused above all: so a charge was made, and which one cannot be said.
+                _log.error("the broker answers %d to a silent charge; its outcome is unknown", answer.status)
                 return Unknown(retry_after_s=5)
 
     def _charged(self, presented: Presented, grant: GrantClaims, answer: Answer, rh: str, nonce: str) -> Flow[Verdict]:

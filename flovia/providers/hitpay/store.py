@@ -6,8 +6,9 @@ from typing import Final
 import attrs
 
 from flovia.core.effects import Flow, recall, remember, token
-from flovia.core.encoding import JsonValue, canonical, loads_object
+from flovia.core.encoding import JsonObject, JsonValue, canonical, loads_object
 from flovia.core.errors import ParseError
+from flovia.providers.hitpay.broker import Created
 from flovia.providers.hitpay.calls import NAMESPACE
 from flovia.providers.hitpay.config import HitPayConfig
 
@@ -111,6 +112,22 @@ def revoke_grant(config: HitPayConfig, saved_method_id: str) -> Flow[None]:
 def is_revoked(saved_method_id: str) -> Flow[bool]:
     """Whether :func:`revoke_grant` was called for it."""
     return (yield from recall(NAMESPACE, f"revoked {saved_method_id}")) is not None
+
+
+def write_created(created: Created) -> str:
+    """An open charge as text, for whoever may be shown it again."""
+    return canonical(attrs.asdict(created)).decode()
+
+
+def read_created(text: str | None) -> Created | None:
+    """The open charge in a text of :func:`write_created`; None if it is none."""
+    try:
+        members: JsonObject = loads_object(text or "{}")
+        expires_at = members["expires_at"]
+        texts = {name: str(members[name]) for name in ("id", "checkout_url", "polling_url")}
+    except (ParseError, KeyError):
+        return None
+    return Created(expires_at=expires_at, **texts) if isinstance(expires_at, int | float) else None
 
 
 def hashed(*texts: str) -> str:

@@ -193,9 +193,9 @@ def test_reading() -> None:
     for text in ("", ".", "a.b", "x.%%%.y", f"x.{b64([1])}.y"):
         assert {} == peek(text)
         assert read_native(text, config()) is None
-    assert "" == grant_in(request("%%%"))
-    assert "" == grant_in(request(b64({"a": 1})))
-    assert "g" == grant_in(request(b64({"payload": {"saved_method_jws": "g"}, "challenge": {}})))
+    assert "" == grant_in(request("%%%"), config())
+    assert "" == grant_in(request(b64({"a": 1})), config())
+    assert "g" == grant_in(request(b64({"payload": {"saved_method_jws": "g"}, "challenge": {}})), config())
     assert Price(amount=1, currency="sgd")
 
 
