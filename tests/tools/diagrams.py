@@ -24,8 +24,9 @@ from flovia.export import opening
 from flovia.insights.join import INSIGHTS
 from flovia.providers.hitpay.amounts import CURRENCIES
 from flovia.providers.hitpay.config import VARIABLES, HitPayConfig
+from flovia.providers.hitpay.names import BrokerNames, BrokerRefusals, Sign
 from flovia.providers.hitpay.saved import WALLETS
-from flovia.signed import SignedLimits
+from flovia.signed import ClaimNames, SignedLimits
 from tests.tree import ROOT, files
 from tests.vectors.mapping import CONTESTED, DEFERRED
 
@@ -111,8 +112,39 @@ def hitpay_settings() -> str:
     return "\n".join(["| setting | default | source | what it is, and why so |", "| --- | --- | --- | --- |", *rows])
 
 
+def hitpay_names() -> str:
+    """The names of the broker's members, as far as HitPay has not published them."""
+    return _names(BrokerNames)
+
+
+def hitpay_refusals() -> str:
+    """By which status and code the broker says what."""
+    rows = [
+        f"| `{field.name}` | {_default(field.default)} | {field.metadata['why']} |"
+        for field in attrs.fields(BrokerRefusals)
+    ]
+    return "\n".join(["| refusal | default | what it says |", "| --- | --- | --- |", *rows])
+
+
+def claim_names() -> str:
+    """The names of the claims in receipts and grants."""
+    return _names(ClaimNames)
+
+
+def _names(record: type[attrs.AttrsInstance]) -> str:
+    rows = [
+        f"| `{field.name}` | {_default(field.default)} | {field.metadata['why']} |" for field in attrs.fields(record)
+    ]
+    return "\n".join(["| name | default | what it is |", "| --- | --- | --- |", *rows])
+
+
 def _default(value: object) -> str:
     match value:
+        case Sign():
+            codes = [f"`{code}`" if code else "no code" for code in value.codes]
+            return " ".join([str(value.status), " or ".join(codes) or "with any code"])
+        case BrokerNames() | BrokerRefusals():
+            return f"`{type(value).__name__}()`"
         case Rate():
             return f"{value.count} in {value.seconds:g} s"
         case SignedLimits():
@@ -151,12 +183,15 @@ def third_party_provider() -> str:
 
 
 DRAWN: Final[Mapping[str, Callable[[], str]]] = {
+    "claim-names": claim_names,
     "contested-vectors": contested_vectors,
     "event-fields": event_fields,
     "event-types": event_types,
     "exchange": exchange,
     "export-variables": export_variables,
     "hitpay-currencies": hitpay_currencies,
+    "hitpay-names": hitpay_names,
+    "hitpay-refusals": hitpay_refusals,
     "hitpay-settings": hitpay_settings,
     "hitpay-variables": hitpay_variables,
     "hitpay-wallets": hitpay_wallets,

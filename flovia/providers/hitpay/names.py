@@ -164,7 +164,7 @@ class BrokerRefusals:
     unknown_charge: Sign = attrs.field(default=Sign(status=404), metadata=_choice("verify: there is no such charge"))
     hash_mismatch: Sign = attrs.field(
         default=Sign(status=422, codes=("request_hash_mismatch", "")),
-        metadata=_choice("verify: it was paid for another request"),
+        metadata=_choice("verify: the hash is not the one that the charge was created with"),
     )
     charge_failed: Sign = attrs.field(
         default=Sign(status=402), metadata=_choice("silent charge: the wallet declined, no money moved")

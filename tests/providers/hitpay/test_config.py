@@ -7,9 +7,10 @@ import flovia
 from flovia.core.errors import WiringError
 from flovia.core.limiter import Rate
 from flovia.ledger.memory import MemoryLedger
-from flovia.providers.hitpay import HitPayConfig, HitPayProvider, from_environ
+from flovia.providers.hitpay import BrokerNames, BrokerRefusals, HitPayConfig, HitPayProvider, from_environ
 from flovia.providers.hitpay.config import VARIABLES
 from flovia.providers.registry import find_provider
+from flovia.signed import ClaimNames
 from tests.providers.hitpay.fake import API, BROKER, SALT, SECRET
 
 
@@ -146,9 +147,16 @@ def test_no_secret_is_shown() -> None:
     assert not any(secret in shown for secret in ("test_x", SALT, "test_other"))
 
 
-def test_every_setting_has_a_reason() -> None:
+@pytest.mark.parametrize("record", [HitPayConfig, BrokerNames, BrokerRefusals, ClaimNames])
+def test_every_setting_has_a_reason(record: type[attrs.AttrsInstance]) -> None:
     """Each says why its default is what it is, and whether HitPay or we chose it."""
-    for field in attrs.fields(HitPayConfig):
+    for field in attrs.fields(record):
         if field.init:
             assert field.metadata["source"] in ("documented", "choice"), field.name
             assert field.metadata["why"], field.name
+
+
+def test_the_whole_contract_is_in_the_configuration() -> None:
+    """The records of names are reached from the one configuration."""
+    config = HitPayConfig()
+    assert (BrokerNames(), BrokerRefusals(), ClaimNames()) == (config.names, config.refusals, config.signed.names)
