@@ -190,9 +190,14 @@ class BrokerRefusals:
 
     def meaning(self, status: int, code: str, among: tuple[Meaning, ...]) -> Meaning | None:
         """What a refusal says; None if nothing that is known. A sign with codes counts before one without."""
-        signs = [(name, sign) for name in among if (sign := self._sign(name)).status == status]
-        exact = next((name for name, sign in signs if code in sign.codes), None)
-        return exact or next((name for name, sign in signs if not sign.codes), None)
+        found: Meaning | None = None
+        for name in among:
+            sign = self._sign(name)
+            if sign.status == status and code in sign.codes:
+                return name
+            if sign.status == status and not sign.codes:
+                found = name
+        return found
 
     def _sign(self, name: Meaning) -> Sign:
         sign: Sign = getattr(self, name)
