@@ -4,14 +4,12 @@ import json
 import os
 import secrets
 import shlex
-import signal
 import sys
 import tempfile
 import time
 import webbrowser
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from rich.text import Text
@@ -20,6 +18,7 @@ from flovia.api import Flovia
 from flovia.cli.console import console, members
 from flovia.cli.demo_agent import Exchange, pay_once
 from flovia.cli.demo_site import HOST, PRICE, listen, serving, site
+from flovia.cli.ending import Ending
 from flovia.cli.readable import readable_challenge, readable_credential, readable_receipt
 from flovia.core.errors import LedgerError
 from flovia.core.events import Event
@@ -27,7 +26,6 @@ from flovia.insights.join import CONVERTED, JoinedEvent, join
 from flovia.ledger.base import Ledger
 
 _JOINED_WITHIN_S: Final = 30.0
-_LISTENS_EVERY_S: Final = 0.5
 
 
 def demo(*, port: int | None = None, ledger: str | None = None, browser: bool = True) -> int:
@@ -40,21 +38,11 @@ def demo(*, port: int | None = None, ledger: str | None = None, browser: bool = 
         ledger: where to keep payments and events, such as sqlite:///demo.db; if left out, a temporary file.
         browser: open the page that tells what to try.
     """
-    asked: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        # Remembered as well as raised: an exception gets lost if a finalizer happens to be running, and a wait
-        # without an end does not hear of a signal that came just before it.
-        asked.append(number)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):  # both leave the ledger closed and no file behind
-        signal.signal(number, stop)
+    ending = Ending()  # leaves the ledger closed and no file behind
     try:
         with ExitStack() as stack:
             _demo(stack, port, ledger, browser)
-            while not asked:
-                time.sleep(_LISTENS_EVERY_S)
+            ending.wait()
     except KeyboardInterrupt:
         return 0
     return 0

@@ -237,7 +237,9 @@ def forget(
     if as_json:
         write_json(shown)
     else:
-        console().print(", ".join(f"{count} {name.replace('_', ' ')} changed" for name, count in shown.items()))
+        done = {"answers": "deleted"}
+        told = (f"{count} {name.replace('_', ' ')} {done.get(name, 'changed')}" for name, count in shown.items())
+        console().print(", ".join(told))
     return 0
 
 

@@ -2,10 +2,9 @@
 
 import contextlib
 import shlex
-import signal
 import sys
-import threading
 
+from flovia.cli.ending import Ending
 from flovia.core.errors import WiringError
 
 
@@ -36,8 +35,7 @@ def sandbox(
     """
     from flovia.sandbox import HITPAY_LIMITS, serving
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    ending = Ending()
     if auto_pay is not None and not 0 <= auto_pay < 1e9:
         raise WiringError("--auto-pay takes a number of seconds")
     if contract not in ("current", "2026-05-old"):
@@ -62,5 +60,5 @@ def sandbox(
         print()
         print(f"Control: {running.broker_url}/__emulator/ (charges, saved-methods, faults, clock, keys, journal, …)")
         sys.stdout.flush()
-        threading.Event().wait()
+        ending.wait()
     return 0
