@@ -14,6 +14,7 @@ from flovia import CallerError, Price, RefundError, WiringError
 from flovia.core.errors import LedgerError
 from flovia.core.owed import RefundOpening
 from flovia.core.provider import Provider
+from flovia.core.returned import refusal_of
 from flovia.ledger.memory import MemoryLedger
 from flovia.providers.base import Flow, Refunded, RefundOrder, RefundVerdict, sleep
 from flovia.providers.mock import MockProvider
@@ -462,3 +463,10 @@ def test_nothing_secret_is_shown(shop: Shop, caplog: pytest.LogCaptureFixture) -
     assert not any(key in text for key in shop.bank.keys)
     assert "test-key-of-the-bank" not in text
     assert "test-error-of-the-bank" not in text
+
+
+def test_a_proof_of_which_no_money_is_known() -> None:
+    """What was used before amounts were kept is refused as used, not as given back."""
+    with pytest.raises(StopIteration) as ended:
+        next(refusal_of("mock|forgotten", "realm|challenge", MemoryLedger()))
+    assert ended.value.value is None

@@ -439,3 +439,9 @@ def test_nothing_secret_is_shown(shop: Shop, caplog: pytest.LogCaptureFixture) -
     for secret in (body.decode(), sign(body), "test-signature", "test-salt-of-the-bank", "test-key-of-the-bank"):
         assert secret not in text
     assert "webhook of hookbank: 200 accepted" in caplog.text
+
+
+def test_what_another_http_method_gets() -> None:
+    """It is told the right one."""
+    response = listening.answer(405, "method-not-allowed")
+    assert (405, "POST") == (response.status, dict(response.headers)["allow"])
