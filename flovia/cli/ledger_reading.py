@@ -20,7 +20,7 @@ Row = Mapping[str, str | int | float | bool | None]
 
 
 def show(
-    ident: str,
+    ident: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     ledger: str | None = None,

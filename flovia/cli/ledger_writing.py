@@ -93,7 +93,7 @@ def _line(finding: Finding) -> Text:
 
 
 def redeliver(
-    ident: str,
+    ident: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     force: Annotated[bool, Parameter(negative="")] = False,

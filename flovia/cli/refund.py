@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def refund(
-    payment_id: str,
+    payment_id: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     provider: str | None = None,
