@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import tests
 from flovia.core.challenge import Challenge
 from flovia.core.credential import Credential, format_credential
 from flovia.core.encoding import b64url_encode
@@ -107,6 +108,8 @@ def run(folder: Path, source: str, *options: str) -> tuple[int, str]:
     (folder / "test_planted.py").write_text(source, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n", encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "tests.leaks.plugin", "-q", "-rA", *options, str(folder)]
+    # Where the tests are; in CI that is not where flovia is.
+    path = (str(Path(tests.__file__).parent.parent), os.environ.get("PYTHONPATH"))
     # Not by communicate(): what this run says is planted, and it is looked at here.
     with (folder / "said").open("w+", encoding="utf-8") as said:
         done = subprocess.run(
@@ -116,7 +119,7 @@ def run(folder: Path, source: str, *options: str) -> tuple[int, str]:
             stdout=said,
             stderr=said,
             timeout=PROGRAM_S,
-            env={**os.environ, "COLUMNS": "300"},
+            env={**os.environ, "COLUMNS": "300", "PYTHONPATH": os.pathsep.join(filter(None, path))},
         )
         said.seek(0)
         return done.returncode, said.read()
