@@ -28,6 +28,7 @@ from flovia.client import (
     ReceiptRejected,
     Wallet,
 )
+from flovia.client.flow import OVER
 from flovia.core.encoding import JsonValue
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def pay(
 
     Exit status: 0 an answer below 400 (with --dry-run: it could be paid); 1 no answer, or settings that cannot work;
     2 misused; 3 nobody knows whether it was paid, resume it; 4 budget or policy do not allow it, nothing was paid;
-    5 it was not paid; 6 it was paid, and the server's answer to that is wrong; 7 the server answered with an error;
+    5 it was not paid; 6 it was paid, and the server's answer to that is wrong; 7 the server's own error;
     130 Ctrl-C.
 
     Args:
@@ -200,6 +201,10 @@ class _Run:
                 response = call(client)
                 body = response.content
         except OutcomeUnknown as error:
+            if error.problem in OVER:
+                # The server has said what becomes of the money: the same credential fetches nothing more.
+                self.printer.failed(PAID_BUT, in_commands(str(error), error.reference), reference=None)
+                return PAID_BUT
             return self._failed(UNKNOWN, error)
         except (PolicyViolation, BudgetExceeded) as error:
             if (asked := next(from_header(self.challenges), None)) is not None and _unusable(error):

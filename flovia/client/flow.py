@@ -71,7 +71,7 @@ CREDENTIAL_FIELDS: Final = ("Authorization", "Payment-Authorization")
 UNPAYABLE: Final = frozenset({"HEAD", "OPTIONS", "TRACE"})
 """Their 402 is handed on: it says what a GET would cost, and paying for it would deliver nothing."""
 
-_OVER: Final = {
+OVER: Final = {
     "refund-due": "it is to give the money back. Do not pay again before it has",
     "delivery-final": "there the payment is for the attempt: the same credential gets no other",
 }
@@ -443,9 +443,9 @@ def _unknown(
             f" credential is kept as {reference}, resume(reference) fetches the answer with it. If that keeps"
             " failing, take it up with the server's operator"
         )
-    elif problem.known and problem.code in _OVER:
+    elif problem.known and problem.code in OVER:
         text = (
-            f"{ask.origin} {what}{named}: it took the payment, its answer failed, and {_OVER[problem.code]}. The"
+            f"{ask.origin} {what}{named}: it took the payment, its answer failed, and {OVER[problem.code]}. The"
             f" credential is kept as {reference}; take it up with the server's operator if that is wrong"
         )
     else:

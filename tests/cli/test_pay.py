@@ -192,6 +192,14 @@ def test_the_mock_wallet(cli: Cli) -> None:
         assert 6 == cli(server.url, *SGD, "--wallet", "mock").status
 
 
+@pytest.mark.parametrize("code", ["refund-due", "delivery-final"])
+def test_paid_and_over(cli: Cli, code: str) -> None:
+    """The server says that it took the payment and that nothing more comes: 6, and nothing to resume with."""
+    with serving(sells(Say(status=500, body=json.dumps({"type": f"urn:flovia:problem:{code}"}).encode()))) as server:
+        done = cli(server.url, *SGD, "--wallet", "mock")
+    assert (6, True, False) == (done.status, "it took the payment" in done.err, "resume it with" in done.err)
+
+
 def test_any_request(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Method, body and fields as with curl: POST for a body, JSON where it looks like it, files and standard input."""
     body = tmp_path / "body.txt"
