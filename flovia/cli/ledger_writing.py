@@ -73,8 +73,13 @@ def reconcile(
     if not as_json:
         counts = f"{run.asked} charges asked about, {run.in_order} in order, {len(run.findings)} findings"
         console().print(f"dry run, nothing was written: {counts}" if dry_run else counts)
+        if not run.asked and not run.findings and not everything:
+            console().print("none is due a look; --all asks about every charge that is still known")
     if not run.complete:
-        complain("not everything that is due was looked at: the provider does not answer, or there was more; run again")
+        complain(
+            "not everything that is due was looked at: the provider could not be asked (the reason stands above), or"
+            " there was more; run again"
+        )
     return 1 if not run.complete or any(finding.status == "unknown" for finding in run.findings) else 0
 
 

@@ -219,7 +219,9 @@ def test_forget(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 def test_reconcile(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     """With a provider that cannot be asked: what is unknown is told, with exit status 1."""
     assert 0 == run(["ledger", "reconcile", "--provider", "mock", "--since", "2026-01-31"])
-    assert "0 charges asked about" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "0 charges asked about" in out
+    assert "none is due a look; --all asks" in out
     buy(shop.gate, "unknown")
     assert 1 == run(["ledger", "reconcile", "--provider", "mock", "--dry-run"])
     out = capsys.readouterr().out
