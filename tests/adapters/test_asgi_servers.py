@@ -123,7 +123,9 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
     flo = new_flovia()
     gate = flo.paid_api(max_body=100_000)
     app = flovia_asgi.paid(gate, bare) if kind == "asgi" else fastapi(gate)
-    with httpx.Client(timeout=PATIENT_S) as client, serve_asgi(app, server=server) as url:
+    # A connection is used once: after an error a server closes it, and does not say so.
+    fresh = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(timeout=PATIENT_S, limits=fresh) as client, serve_asgi(app, server=server) as url:
         yield Running(kind, server, url, flo, client)
 
 
