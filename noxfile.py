@@ -16,8 +16,10 @@ ROOT = Path(__file__).resolve().parent
 PYTHONS = ["3.11", "3.12", "3.13"]
 ADAPTERS = sorted(path.parent.name for path in ROOT.glob("adapters/*/__init__.py"))
 # The parts that start no server: quick enough to repeat on every Python.
-UNIT = ["core", "properties", "providers", "signed", "ledger", "insights", "client", "simulator", "vectors"]
-UNIT += [f"hooks/test_{part}.py" for part in ("contract", "corners", "refunds", "webhooks")]
+UNIT = [
+    *("core", "properties", "providers", "signed", "ledger", "insights", "client", "simulator", "vectors"),
+    *(f"hooks/test_{part}.py" for part in ("contract", "corners", "refunds", "webhooks")),
+]
 # What the unit part is measured on.
 MEASURED = ["core", "insights", "ledger", "providers", "signed"]
 NODE_PEERS = ["mppx@0.11.0", "viem@2.54.0"]
