@@ -1,6 +1,7 @@
 """A PostgreSQL whose disk is full: nothing free, nobody is asked to pay twice, and well again without a restart."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
@@ -14,6 +15,7 @@ from flovia.core.passage import Passage
 from flovia.ledger import postgres as module
 from flovia.ledger.opening import open_ledger
 from flovia.testing.ledger_steps import ManualClock
+from tests import require
 from tests.core.world import SECRET, challenges, deliver, header, pay, request
 from tests.patience import PATIENT_S, eventually
 from tests.postgres.server import Server
@@ -23,27 +25,42 @@ SIZE_MB = 24
 
 
 @contextmanager
-def small_disk(server: Server) -> Generator[str]:
-    """A tablespace on a file system of its own, in memory; its name."""
-    folder = server.folder / "small"
-    folder.mkdir()
+def small_disk() -> Generator[tuple[Server, Callable[[], None]]]:
+    """A server of its own with a tablespace ``small`` on a small file system in memory, and what makes that larger.
+
+    Of its own, because a server that could not write a page tries again at every checkpoint, whoever asks for that.
+    """
+    programs = require.postgres()
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small file system")
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m,mode=777", "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENT_S, check=False)
-    if done.returncode != 0:
-        folder.rmdir()
-        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
+    server = Server(programs)
+    folder = server.folder / "small"
+    folder.mkdir()
+
+    def mount(*options: str) -> str:
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENT_S, check=False)
+        return done.stderr.strip() if done.returncode != 0 else ""
+
+    if failure := mount(f"size={SIZE_MB}m", "mode=777"):
+        server.close()
+        pytest.skip(f"a small file system cannot be mounted here: {failure}")
+
+    def grow() -> None:
+        assert mount("remount", f"size={4 * SIZE_MB}m") == ""
+
     try:
+        server.make()
         inside = folder / "space"
         inside.mkdir()
         os.chown(inside, server.folder.stat().st_uid, server.folder.stat().st_gid)
         with server.connect() as connection:
             connection.execute(f"CREATE TABLESPACE small LOCATION '{inside}'")
-        yield "small"
+        yield server, grow
     finally:
+        server.stop(signal.SIGQUIT)
         subprocess.run(["umount", "-l", str(folder)], timeout=PATIENT_S, check=True)
-        folder.rmdir()
+        server.close()
 
 
 def fill(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
@@ -69,29 +86,23 @@ def again(enter: Callable[[], Passage]) -> Passage:
     return passage
 
 
-def test_a_full_disk(postgres: Server, ledger_template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """A credential is answered 503 and kept by nobody; once there is room again, the same one is taken."""
     monkeypatch.setattr(module, "COOL_DOWN_S", 0.0)
-    with small_disk(postgres) as space, postgres.connect() as administrator:
-        administrator.execute(f"CREATE DATABASE on_small TEMPLATE {ledger_template} TABLESPACE {space}")
-        try:
-            with (
-                closing(open_ledger(postgres.url("on_small"))) as ledger,
-                postgres.connect("on_small") as connection,
-            ):
-                gate = flovia.Flovia(ledger=ledger, secret=SECRET).paid_api(provider="mock", price="1.00 USD")
-                (challenge,) = challenges(gate.enter(request()).response)
-                credential = pay(challenge, "ok1")
-                fill(connection)
-                assert refused(gate.enter(request(credential)).response) == (503, False, True)
-                connection.execute("DROP TABLE filler")
-                deliver(gate, again(lambda: gate.enter(request(credential))))
-                assert refused(gate.enter(request(credential)).response)[0] == 402
-                ledger.flush()
-                assert ledger.dropped_events == 0
-        finally:
-            administrator.execute("DROP DATABASE on_small WITH (FORCE)")
-            administrator.execute(f"DROP TABLESPACE {space}")
+    with small_disk() as (server, grow):
+        with server.connect() as administrator:
+            administrator.execute("CREATE DATABASE on_small TABLESPACE small")
+        with closing(open_ledger(server.url("on_small"))) as ledger, server.connect("on_small") as connection:
+            gate = flovia.Flovia(ledger=ledger, secret=SECRET).paid_api(provider="mock", price="1.00 USD")
+            (challenge,) = challenges(gate.enter(request()).response)
+            credential = pay(challenge, "ok1")
+            fill(connection)
+            assert refused(gate.enter(request(credential)).response) == (503, False, True)
+            grow()
+            deliver(gate, again(lambda: gate.enter(request(credential))))
+            assert refused(gate.enter(request(credential)).response)[0] == 402
+            ledger.flush()
+            assert ledger.dropped_events == 0
 
 
 FULL = """
