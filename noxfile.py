@@ -17,7 +17,19 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 ADAPTERS = sorted(path.parent.name for path in ROOT.glob("adapters/*/__init__.py"))
 # The parts that start no server: quick enough to repeat on every Python.
 UNIT = [
-    *("core", "properties", "providers", "signed", "ledger", "insights", "client", "simulator", "vectors"),
+    *(
+        "api",
+        "core",
+        "properties",
+        "providers",
+        "signed",
+        "ledger",
+        "insights",
+        "client",
+        "runtime",
+        "simulator",
+        "vectors",
+    ),
     *(f"hooks/test_{part}.py" for part in ("contract", "corners", "refunds", "webhooks")),
 ]
 # What the unit part is measured on.
