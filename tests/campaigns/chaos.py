@@ -215,9 +215,19 @@ async def _windows(chaos: Chaos, buyers: Buyers, endpoint: Endpoint, faults: dic
             async with trouble:
                 buyers.window = window
                 await asyncio.sleep(chaos.window)
+                if window == SINK:
+                    # On a busy machine the exporter may not have got to it yet.
+                    await _until_hung(endpoint)
             if window != SINK:
                 buyers.window = "after a fault"
                 await asyncio.sleep(chaos.window / 2)
+
+
+async def _until_hung(endpoint: Endpoint) -> None:
+    for _ in range(int(10 * PROGRAM_S)):
+        if endpoint.hung:
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _chaos(chaos: Chaos, server: Server, store: Store) -> tuple[Buyers, Endpoint]:
