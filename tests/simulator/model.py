@@ -158,6 +158,8 @@ class Model:
     def _begin(self, worker: "Worker", account: Account, fence: int, lease_s: float) -> None:
         until = self.world.now + int(lease_s * 1000)
         delivery = Delivery(worker=worker, generation=worker.generation, fence=fence, until=until)
+        if worker.frozen_until > self.world.now:
+            delivery.excuse = "stalled"
         account.deliveries.append(delivery)
 
     def _second(self, key: str, before: Delivery) -> None:
