@@ -23,7 +23,8 @@ from flovia.ledger.sql_migrating import migrate
 from flovia.ledger.sql_schema import META, METADATA
 
 if TYPE_CHECKING:
-    from tests.simulator.world import Worker, World
+    from tests.simulator.workers import Worker
+    from tests.simulator.world import World
 
 COOL_DOWN_MS: Final = 1000
 EVERYTHING: Final = 10_000_000
