@@ -8,7 +8,6 @@ passes every verb on, tells the model what came of it, and lets the call or its 
 import copy
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, StaticPool, Table, create_engine, event
@@ -140,7 +139,6 @@ class Store:
             return self.memory
         found = copy.copy(sql()[1])
         found._clock = worker.clock
-        found._turns = count(1)
         found._outbox = QuietOutbox(found._write_events)
         return found
 
