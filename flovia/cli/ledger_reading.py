@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from rich.text import Text
 
-from flovia.cli.console import complain, console, members, money, safe
+from flovia.cli.console import complain, console, in_line, members, money, safe
 from flovia.cli.ledger_opening import moment, opened, write_json
 from flovia.core.encoding import JsonValue
 from flovia.core.events import Event
@@ -69,7 +69,7 @@ def show(
             event.problem or "",
             event.request_id,
         )
-        out.print(Text("  ".join(safe(part) for part in parts_of_line if part), style=""))
+        out.print(in_line(parts_of_line))
     return 0
 
 
@@ -106,7 +106,7 @@ def undelivered(
                 f"{one.deliveries} deliveries begun",
                 f"redeems until {moment(one.keep_until)}",
             )
-            console().print(Text("  ".join(safe(part) for part in parts if part), style=""))
+            console().print(in_line(parts))
     return 0
 
 

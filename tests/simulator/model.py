@@ -13,7 +13,9 @@ from flovia.core import events as ev
 from tests.simulator.plan import MAX_SKEW_MS
 
 if TYPE_CHECKING:
-    from tests.simulator.world import Exchange, Worker, World
+    from tests.simulator.exchanges import Exchange
+    from tests.simulator.workers import Worker
+    from tests.simulator.world import World
 
 PAID_EVENTS: Final = (ev.PAYMENT_SETTLED, ev.PAYMENT_DELIVERED, ev.PAYMENT_REDELIVERED, ev.PAYMENT_REFUNDED)
 
