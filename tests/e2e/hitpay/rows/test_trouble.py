@@ -4,6 +4,7 @@ import hmac
 import json
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +12,7 @@ import httpx
 
 from flovia.core import events as ev
 from flovia.core.encoding import JsonObject, b64url_encode
+from flovia.ledger.opening import open_ledger
 from tests.e2e.hitpay.conftest import challenge_of, code, ident, token
 from tests.e2e.hitpay.rows.table import plays
 from tests.e2e.hitpay.rows.world import World
@@ -198,10 +200,12 @@ def test_key_rotation_and_a_flood(here: World) -> None:
     assert (200, 1) == (bought(), here.calls("B9"))
     here.control("POST", "keys/rotate")
     assert (200, 2) == (bought(), here.calls("B9"))
-    assert ({(503, "outcome-unknown")}, 2) == (flood(), here.calls("B9"))
+    assert ({(503, "provider-unavailable")}, 2) == (flood(), here.calls("B9"))
     minute()
-    assert {(402, "verification-failed"), (503, "outcome-unknown")} >= flood()
+    assert {(402, "verification-failed"), (503, "provider-unavailable")} >= flood()
     assert (3, 0) == (here.calls("B9"), here.calls("B7"))
+    with closing(open_ledger(here.environment["E2E_OTHER_LEDGER"])) as ledger:
+        assert ev.PAYMENT_UNKNOWN not in [event.type for _, event in ledger.read_events(limit=100_000)]
     assert (200, 3) == (bought(), here.calls("B9"))
     here.control("POST", "keys/rotate")
     challenge = challenge_of(here.get("/later"))
