@@ -126,7 +126,7 @@ def interop(session: nox.Session) -> None:
     session.run(*npm, "--prefix", str(peers), *NODE_PEERS, external=True)
     session.env["FLOVIA_NODE_MODULES"] = str(peers / "node_modules")
     # What needs no Node is in the whole suite.
-    pytest(session, "-m", "node", "tests/interop")
+    pytest(session, "-m", "node", "tests/interop", "tests/e2e/hitpay/rows")
 
 
 @nox.session(python="3.11")

@@ -17,6 +17,7 @@ ALLOWED: Final[dict[str, tuple[frozenset[str], str]]] = {
     "tests/cli/test_pay.py::": (_PAGE, "flovia pay shows the person where to pay"),
     "tests/client/hitpay/": (_PAGE, "the wallet shows the person where to pay, in the terminal or by a callback"),
     "tests/e2e/test_agent_pays_hitpay.py": (_PAGE, "flovia pay shows the person where to pay"),
+    "tests/e2e/hitpay/rows/": (_PAGE, "flovia pay shows the person where to pay"),
     "tests/e2e/browser/": (_PAGE, "the agent that waits for the person shows where to pay"),
     "tests/e2e/test_demo.py::test_the_route_can_be_paid_by_hand": (
         frozenset({"credential"}),

@@ -4,7 +4,8 @@
     python -m tests.tools.requirements --check    only say whether it is out of date
 
 A test names the requirements it shows in its docstring (``S04``, ``S42 to S44``) or in its name
-(``test_c05_…``); a row of the behaviour table names them itself.
+(``test_c05_…``); a row of the behaviour table names them itself. What HitPay documents is a table of its own
+(``tests/e2e/hitpay/rows/table.py``), whose rows tests name with ``@plays``.
 """
 
 import ast
@@ -15,6 +16,8 @@ from itertools import groupby
 
 from tests.adapters.behaviour.rows import ROWS
 from tests.adapters.behaviour.table import Exchange
+from tests.e2e.hitpay.rows.table import ELSEWHERE
+from tests.e2e.hitpay.rows.table import ROWS as HITPAY
 from tests.tree import ROOT
 
 PAGE = ROOT / "docs" / "requirements.md"
@@ -100,6 +103,16 @@ def functions() -> Iterator[tuple[str, str]]:
                 yield from ((one, f"{path.relative_to(ROOT).as_posix()}::{node.name}") for one in ids)
 
 
+def played() -> Iterator[tuple[str, str]]:
+    """Every (row of HitPay's documented behaviour, test function that says it plays it)."""
+    for path in sorted((ROOT / "tests" / "e2e" / "hitpay" / "rows").glob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            for mark in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+                if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "plays":
+                    name = f"{path.relative_to(ROOT).as_posix()}::{getattr(node, 'name', '')}"
+                    yield from ((one.value, name) for one in mark.args if isinstance(one, ast.Constant))
+
+
 def rows() -> Iterator[tuple[str, str]]:
     """Every (requirement, row of the behaviour table)."""
     for row in ROWS:
@@ -126,6 +139,13 @@ def shortened(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in told)
 
 
+def hitpay_line(row: str) -> str:
+    """A row of HitPay's documented behaviour, with its tests."""
+    between = ", ".join(f"`{name.rpartition('/')[2]}`" for one, name in played() if one == row)
+    elsewhere = ", ".join(f"`{name.removeprefix('tests/')}`" for name in ELSEWHERE.get(row, ()))
+    return f"| {row} | {HITPAY[row]} | {between} | {elsewhere} |"
+
+
 def page() -> str:
     """The whole page."""
     in_table, in_tests = list(rows()), sorted(set(functions()))
@@ -146,6 +166,16 @@ def page() -> str:
             tests_here = tests_here or DEFERRED[requirement]
         lines.append(f"| {requirement} | {text} | {rows_here} | {tests_here} |")
     lines += [
+        "",
+        "## HitPay: what is documented, and the tests that play it",
+        "",
+        "Each row is played over real HTTP between processes, in `tests/e2e/hitpay/rows`: one app under gunicorn, one",
+        "`flovia sandbox` whose knobs are set over HTTP, and agents (`flovia pay`, `examples/hitpay_agent.py`, or a",
+        "client that keeps to nothing). Elsewhere is the same with the sandbox in the test's own process, or a part.",
+        "",
+        "| behaviour | must hold | between processes | elsewhere |",
+        "| --- | --- | --- | --- |",
+        *map(hitpay_line, HITPAY),
         "",
         "## Where a framework or a server answers itself",
         "",

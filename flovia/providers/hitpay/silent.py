@@ -11,7 +11,7 @@ from typing import Final
 from flovia.core.challenge import parse_expires
 from flovia.core.effects import Flow, now
 from flovia.core.encoding import JsonValue
-from flovia.core.provider import NotPaid, Paid, Presented, Unknown, Verdict
+from flovia.core.provider import NotPaid, Paid, Presented, Refusal, Unknown, Verdict
 from flovia.providers.hitpay import store, wire
 from flovia.providers.hitpay.amounts import to_hitpay
 from flovia.providers.hitpay.broker import Broker, is_id
@@ -60,7 +60,11 @@ class SilentCharges:
             return Unknown(retry_after_s=down.retry_after_s)
         except KeysUnavailable as error:
             _log.warning("a grant cannot be verified now: %s", error)
-            return Unknown(retry_after_s=error.retry_after_s)
+            if (yield from store.silent_begun(presented.nonce)):
+                return Unknown(retry_after_s=error.retry_after_s)
+            # Certainly nothing was charged. Anybody can make up a grant of a key that nobody has: it must not leave an
+            # outcome that somebody has to look into.
+            raise Refusal("provider-unavailable", retry_after_s=error.retry_after_s, open_outcome=False) from None
 
     def _bound(self, presented: Presented, asked: wire.Asked) -> Flow[str | Verdict]:
         """The grant of the wallet that this challenge had bound, once it is active."""

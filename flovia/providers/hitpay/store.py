@@ -99,6 +99,12 @@ def begin_silent(config: HitPayConfig, nonce: str) -> Flow[bool]:
     return before is not None
 
 
+def silent_begun(key: str) -> Flow[bool]:
+    """Whether a silent charge was asked for under the nonce kept for this key, and no answer put an end to it."""
+    nonce = yield from kept_nonce("silent", key)
+    return nonce is not None and (yield from recall(NAMESPACE, f"silent {nonce}")) is not None
+
+
 def end_silent(nonce: str) -> Flow[None]:
     """Note that a silent charge has certainly not been made."""
     yield from remember(NAMESPACE, f"silent {nonce}", "", ttl_s=0.001)

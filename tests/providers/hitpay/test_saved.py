@@ -2,6 +2,7 @@
 
 import pytest
 
+from flovia.core import events as ev
 from flovia.core.effects import HttpReply
 from flovia.core.encoding import loads_object
 from flovia.core.errors import HttpError, WiringError
@@ -368,11 +369,27 @@ class TestSilentCharge:
         assert (402, "payment-insufficient") == problem(shop.refusal(request(token)))
 
     def test_keys_unreachable(self) -> None:
-        """Nobody can check the grant: 503, and no charge leaves."""
+        """Nobody can check the grant: 503, no charge leaves, and nothing is left that somebody has to look into."""
         shop = world()
         shop.hitpay.given["jwks"] = [reply(500)]
-        assert (503, "outcome-unknown") == self.present(shop, shop.hitpay.grant())
+        token = credential(shop.challenge(), {"saved_method_jws": shop.hitpay.grant()})
+        assert (503, "provider-unavailable") == problem(shop.refusal(request(token)))
         assert [] == shop.hitpay.called("silent")
+        assert ev.PAYMENT_UNKNOWN not in shop.events()
+        shop.hand.clock.advance(12)
+        shop.deliver(shop.enter(request(token)))
+        assert 1 == len(shop.hitpay.debits)
+
+    def test_keys_unreachable_after_a_lost_answer(self) -> None:
+        """The charge may have been made before the keys were gone: unknown, and the same charge again in the end."""
+        shop = world()
+        token = credential(shop.challenge(), {"saved_method_jws": shop.hitpay.grant()})
+        shop.hitpay.given["silent"] = [HttpError("reset", sent=True)]
+        assert (503, "outcome-unknown") == problem(shop.refusal(request(token)))
+        shop.hand.clock.advance(2 * 86400)
+        shop.hitpay.given["jwks"] = [reply(500)]
+        assert (503, "outcome-unknown") == problem(shop.refusal(request(token)))
+        assert 1 == len(shop.hitpay.called("silent"))
 
     def test_another_hash(self) -> None:
         """The request's hash is compared before the grant is looked at."""
