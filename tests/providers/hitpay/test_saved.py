@@ -1,9 +1,11 @@
 """Saved wallets: setting one up, polling until it is active, silent charges under a grant."""
 
+import re
+
 import pytest
 
-from flovia.core.effects import HttpReply
-from flovia.core.encoding import loads_object
+from flovia.core.effects import HttpCall, HttpReply
+from flovia.core.encoding import JsonObject, loads_object
 from flovia.core.errors import HttpError, WiringError
 from flovia.core.http import UNREAD_BODY, Body, BodyMeter, HttpRequest
 from flovia.core.money import Price
@@ -47,6 +49,12 @@ def unread(found: HttpRequest) -> HttpRequest:
     """The request with its body's hash and without its text."""
     found.body = Body(state=found.body.state, sha256=found.body.sha256, size=found.body.size)
     return found
+
+
+def with_members(shop: World, call: HttpCall, members: JsonObject) -> HttpReply:
+    """The broker's answer to a silent charge, with some members otherwise."""
+    (ident,) = re.findall(r"/saved-payment-methods/([^/]+)/charges", call.url)
+    return reply(200, {**loads_object(shop.hitpay.silent(loads_object(call.body), ident).body), **members})
 
 
 class TestSetup:
@@ -409,6 +417,37 @@ class TestSilentCharge:
         shop = world()
         shop.hitpay.claims = claims
         assert (503, "outcome-unknown") == self.present(shop, shop.hitpay.grant())
+
+    @pytest.mark.parametrize(
+        ("claims", "said"),
+        [
+            ({"amount": "9.00"}, {}),
+            ({"currency": "thb"}, {}),
+            ({"amount": "9.00"}, {"amount": "8.00"}),
+            ({"amount": "9.00"}, {"amount": "nine"}),
+            ({"amount": "9.00"}, {"currency": None}),
+        ],
+        ids=str,
+    )
+    def test_a_receipt_that_contradicts_its_answer(self, claims: dict[str, object], said: JsonObject) -> None:
+        """Receipt and answer name two sums: 503, neither is put on record, and the true one lets in."""
+        shop = world()
+        shop.hitpay.given["silent"] = [lambda call: with_members(shop, call, said)]
+        shop.hitpay.claims = claims
+        token = credential(shop.challenge(), {"saved_method_jws": shop.hitpay.grant()})
+        assert (503, "outcome-unknown") == problem(shop.refusal(request(token)))
+        assert [] == list(shop.hand.ledger.find_due(10))
+        shop.hitpay.claims = {}
+        shop.hitpay.debits.clear()
+        assert shop.enter(request(token)).grant is not None
+
+    def test_another_sum_was_charged(self) -> None:
+        """Receipt and answer agree on another sum than was asked for: refused, and that sum is due."""
+        shop = world()
+        shop.hitpay.given["silent"] = [lambda call: with_members(shop, call, {"amount": 9})]
+        shop.hitpay.claims = {"amount": "9.00"}
+        assert (402, "verification-failed") == self.present(shop, shop.hitpay.grant())
+        assert [900] == [due.amount for due in shop.hand.ledger.find_due(10)]
 
     @pytest.mark.parametrize("status", [403, 404, 410])
     def test_refused_after_a_lost_answer(self, status: int) -> None:
