@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -124,7 +125,8 @@ def redeliver(
         rows = [row for row in history.payments if str(row["key"]).count("|") == 1]
         if len(rows) != 1:
             what = "more than one payment" if rows else "no payment whose row is still there"
-            complain(f"{ident!r} is {what}; see what is known: flovia ledger show {ident}")
+            there = "" if ledger is None else " (with the same --ledger)"
+            complain(f"{ident!r} is {what}; see what is known: flovia ledger show {shlex.quote(ident)}{there}")
             return 1
         (row,) = rows
         key, payment_id = str(row["key"]), str(row["payment_id"] or "")

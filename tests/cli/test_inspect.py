@@ -144,6 +144,17 @@ def test_a_parameter_is_decoded() -> None:
     assert [("parameter", {"amount": "100", "currency": "usd"})] == shown(CHALLENGE.request)
 
 
+@pytest.mark.parametrize("token", ["-abc_-x", "--abc", "-5"])
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=str)
+def test_a_token_that_begins_with_a_hyphen(capsys: pytest.CaptureFixture[str], token: str, options: list[str]) -> None:
+    """An id or token that begins with a hyphen, as one in 64 does, is no option: it is read like any other."""
+    found = []
+    for text in (token, "x" + token[1:]):
+        assert 1 == run(["inspect", *options, text])
+        found.append(capsys.readouterr().err.partition(":")[0])
+    assert found[0] == found[1] == "flovia"
+
+
 HITPAY = {
     "amount": "1.00",
     "currency": "sgd",

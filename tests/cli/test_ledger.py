@@ -127,6 +127,17 @@ def test_undelivered_and_redelivered(shop: Shop, capsys: pytest.CaptureFixture[s
     assert [] == list(shop.ledger.find_undelivered(9))
 
 
+@pytest.mark.parametrize(
+    ("ident", "quoted"), [("-hbc", "-hbc"), ("--a-b_c", "--a-b_c"), ("a b", "'a b'"), ("it's", "'it'\"'\"'s'")]
+)
+def test_redeliver_nothing(shop: Shop, capsys: pytest.CaptureFixture[str], ident: str, quoted: str) -> None:
+    """An id that nobody knows, also one that begins with a hyphen; the hint can be pasted as it stands."""
+    assert 1 == run(["ledger", "redeliver", ident])
+    assert capsys.readouterr().err.endswith(f"flovia ledger show {quoted}\n")
+    assert 1 == run(["ledger", "redeliver", ident, "--ledger", shop.url])
+    assert f"flovia ledger show {quoted} (with the same --ledger)" in capsys.readouterr().err
+
+
 def test_redeliver_refused(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     """What was delivered, what is to go back and what nobody knows stay as they are."""
     assert 1 == run(["ledger", "redeliver", shop.delivered])
