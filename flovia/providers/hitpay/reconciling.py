@@ -40,7 +40,7 @@ class Reconciler:
         if asked is None or asked.mode or not same(asked.ident, charge.handle):
             return None
         if self._config.api_key is None:
-            return ChargeUnknown(reason=NO_KEY)
+            return ChargeUnknown(reason=NO_KEY, for_all=True)
         request_id = request_id_of(asked.checkout_url)
         try:
             found = None if request_id is None else (yield from self._api.payment_request(request_id))
