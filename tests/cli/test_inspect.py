@@ -103,7 +103,7 @@ def test_a_credential_is_shown_without_its_proof(text: str) -> None:
     ((kind, members),) = shown(text)
     assert "credential" == kind
     assert "test-challenge-id" == members["challenge"]
-    assert {"proof": f"({len(PROOF)} characters, not shown)", "n": "(1 items, not shown)", "m": "(not shown)"} == (
+    assert {"proof": f"({len(PROOF)} characters, not shown)", "n": "(1 item, not shown)", "m": "(not shown)"} == (
         members["payload"]
     )
     assert PROOF not in repr(members)

@@ -193,7 +193,7 @@ def asked_limits(members: JsonObject, currency: str) -> tuple[str, ...]:
             found.append(f"at most {amount} {words}")
     uses, until = members.get("max_uses"), members.get("valid_until")
     if type(uses) is int and uses > 0:
-        found.append(f"at most {uses} charges")
+        found.append("at most one charge" if uses == 1 else f"at most {uses} charges")
     if isinstance(until, str):
         found.append(f"until {printable(until[:40])}")
     return tuple(found)
