@@ -194,6 +194,9 @@ class Charges:
         if not same(claims.challenge_id, asked.ident) or not same(claims.request_hash, rh):
             _log.error("the receipt of charge %s is for another charge or request", asked_id(asked))
             return Unknown()
+        if (yield from store.is_part_back(asked.ident)):
+            # Heard of before, and a receipt of the broker's says nothing of it: even a cent that went back is one.
+            return PaidBack(reference=asked.ident, amount=None, currency=asked.price.currency)
         if claims.price != asked.price:
             return (yield from self._other_money(asked))
         record = store.PaidRecord(

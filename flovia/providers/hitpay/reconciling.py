@@ -96,7 +96,12 @@ class Reconciler:
     def _keep(
         self, ident: str, found: PaymentRequest, payments: list[Money], known: store.PaidRecord | None
     ) -> Flow[None]:
-        """What a refund needs to find each payment. ``late``: as far as we know it has bought nothing."""
+        """What a refund needs to find each payment. ``late``: as far as we know it has bought nothing.
+
+        A part of the first that went back is remembered too: the broker may go on calling it paid.
+        """
+        if payments and payments[0].partly:
+            yield from store.note_part_back(ident)
         for number, money in enumerate(payments):
             if number or known is None:
                 record = store.PaidRecord(payment_id=money.payment_id, request_id=found.id, late=True)

@@ -318,6 +318,10 @@ class FakeHitPay:
                     return reply(200, refund)
         return reply(422, {"message": "refused", "errors": {"amount": ["already refunded"]}})
 
+    def refund_at_core(self, payment_id: str, amount: str) -> HttpReply:
+        """Somebody gives money back in the dashboard."""
+        return self._refund({"payment_id": payment_id, "amount": amount})
+
     def _refunded(self, body: JsonObject, ident: str) -> HttpReply:
         found = self.refunds.get(ident)
         return reply(404, {}) if found is None else reply(200, found)
