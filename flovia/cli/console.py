@@ -1,7 +1,7 @@
 """Printing for people: no line is wrapped (they are there to be copied), and no value can steer the terminal."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.text import Text
@@ -28,6 +28,11 @@ def complain(message: str) -> None:
 def safe(text: str) -> str:
     """The text with every character that is not printable written as an escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def in_line(parts: Iterable[str], style: str = "") -> Text:
+    """The parts that are not empty, two spaces apart."""
+    return Text("  ".join(safe(part) for part in parts if part), style=style)
 
 
 def money(amount: int | None, currency: str | None) -> str:

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from rich.text import Text
 
-from flovia.cli.console import complain, console, safe
+from flovia.cli.console import complain, console, in_line, safe
 from flovia.cli.events import ledger_of
 from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
@@ -128,7 +128,7 @@ def sinks(
             "" if one.fed else "no exporter at work",
             one.problem,
         ]
-        console().print(Text("  ".join(safe(part) for part in parts if part), style="yellow" if one.problem else ""))
+        console().print(in_line(parts, "yellow" if one.problem else ""))
     if not found:
         complain("no exporter was ever started for this ledger")
     return 0

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from rich.text import Text
 
-from flovia.cli.console import complain, console, members, money, safe
+from flovia.cli.console import complain, console, in_line, members, money, safe
 from flovia.cli.ledger_opening import moment, opened, write_json
 from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
@@ -70,7 +70,7 @@ def show(
             event.problem or "",
             event.request_id,
         )
-        out.print(Text("  ".join(safe(part) for part in parts_of_line if part), style=""))
+        out.print(in_line(parts_of_line))
     return 0
 
 
@@ -107,7 +107,7 @@ def undelivered(
                 f"{counted(one.deliveries, 'delivery', 'deliveries')} begun",
                 f"redeems until {moment(one.keep_until)}",
             )
-            console().print(Text("  ".join(safe(part) for part in parts if part), style=""))
+            console().print(in_line(parts))
     return 0
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from flovia import entropy
 from flovia.api import Flovia
-from flovia.cli.console import complain, console, money, safe
+from flovia.cli.console import complain, console, in_line, money, safe
 from flovia.cli.ledger_opening import moment, opened, parse_moment, write_json
 from flovia.cli.wording import counted
 from flovia.core import events as ev
@@ -97,7 +97,7 @@ def _line(finding: Finding) -> Text:
         else "",
     )
     style = "red" if finding.status in ("unknown", "refunded_in_part") else "yellow"
-    return Text(f"{finding.status:<17}", style=style) + Text("  ".join(safe(part) for part in parts if part), style="")
+    return Text(f"{finding.status:<17}", style=style) + in_line(parts)
 
 
 def redeliver(

@@ -1,19 +1,16 @@
 """``flovia refund`` gives a payment back, ``flovia refunds`` lists what is due."""
 
-import json
-import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import attrs
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
-from rich.text import Text
 
 from flovia.api import Flovia
-from flovia.cli.console import complain, console, money, safe
+from flovia.cli.console import complain, console, in_line, money
 from flovia.cli.events import ledger_of
-from flovia.cli.ledger_opening import opened
+from flovia.cli.ledger_opening import opened, write_json
 from flovia.core.errors import CallerError
 from flovia.core.provider import Provider
 from flovia.ledger.opening import open_ledger
@@ -48,10 +45,10 @@ def refund(
         result = Flovia(provider=_provider_of(found, payment_id, provider), ledger=found).refund(payment_id, amount)
     if as_json:
         shown = {**attrs.asdict(result), "amount": str(result.amount)}
-        sys.stdout.write(json.dumps(shown) + "\n")
+        write_json(shown)
     elif result.status == "refunded":
         parts = ("refunded", money(result.amount, result.currency), result.payment_id, result.refund_id or "")
-        console().print(Text("  ".join(safe(part) for part in parts if part), style="green"))
+        console().print(in_line(parts, "green"))
     if result.status != "refunded":
         complain(f"{result.status}: {result.reason}")
         return 1
@@ -85,11 +82,11 @@ def refunds(
                 "currency": due.currency,
                 "ordered": None if due.ordered is None else str(due.ordered),
             }
-            sys.stdout.write(json.dumps(shown) + "\n")
+            write_json(shown)
         else:
             begun = "" if due.ordered is None else f"refund of {money(due.ordered, due.currency)} begun"
             parts = (due.method, due.payment_id, money(due.amount, due.currency), begun)
-            console().print(Text("  ".join(safe(part) for part in parts if part), style=""))
+            console().print(in_line(parts))
     return 0
 
 

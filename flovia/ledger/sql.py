@@ -8,7 +8,6 @@ into the same transaction as the step they report.
 import atexit
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import count
 from typing import Final, NamedTuple
 
 from sqlalchemy import (
@@ -41,6 +40,7 @@ from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, TEXTS
 from flovia.ledger.sql_sinks import SqlSinkVerbs
 
 PRUNE_EVERY: Final = 256
+"""Rows written between two batches of pruning; a batch takes up to twice as many away."""
 
 
 class _Row(NamedTuple):
@@ -141,7 +141,7 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
         self._retention = retention or FOR_EVER
         self._hide = hide
         self._clock = database.clock if clock is None else clock
-        self._turns = count(1)
+        self._unpruned = 0
         self._outbox = Outbox(self._write_events)
         upsert = database.upsert
         claims = upsert(PAYMENTS).values(fences.FIRST_VALUES)
@@ -204,7 +204,7 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
                     }
                     result = ClaimResult("redeem", fence, held.record or "", held.payment_id or "", deliveries)
                 _take(connection, verdict, key, held.fence, changes)
-        self._take_turn()
+        self._take_turn(1)
         return result
 
     def _claim_first(
@@ -277,6 +277,7 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
                 return "proof_used"
             _take(connection, "settle", key, fence, settled)
             self._insert_events(connection, events)
+        self._count_events(len(events))
         return "settled"
 
     def release(self, key: str, fence: int, park: bool, events: tuple[EventRow, ...]) -> bool:
@@ -305,6 +306,7 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
             if answer is not None:
                 keep_answer(connection, key, answer)
             self._insert_events(connection, events)
+        self._count_events(len(events))
         return True
 
     @retried
@@ -372,6 +374,7 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
         with self._database.write() as connection:
             self._database.before_events(connection)
             connection.execute(self._add_event, values)
+        self._count_events(len(values))
 
     def _insert_events(self, connection: Connection, events: Sequence[EventRow]) -> None:
         if events:
@@ -392,7 +395,7 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
                     stands = connection.scalar(_RECALL, {"of_namespace": namespace, "of_key": key, "now": now})
             else:
                 stands = connection.scalar(self._replace_text, values)
-        self._take_turn()
+        self._take_turn(1)
         return str(stands)
 
     def recall(self, namespace: str, key: str) -> str | None:
@@ -402,11 +405,18 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
 
     # --- keeping house -----------------------------------------------------------------------------------
 
-    def _take_turn(self) -> None:
-        if next(self._turns) % PRUNE_EVERY == 0:
+    def _take_turn(self, rows: int) -> None:
+        # Two threads at once may lose some rows here: pruning takes twice as many as come, so it catches up.
+        self._unpruned += rows
+        while self._unpruned >= PRUNE_EVERY:
+            self._unpruned -= PRUNE_EVERY
             # The caller's own write is done; a store that fails now will say so to the next one.
             with suppress(LedgerError):
                 self.prune()
+
+    def _count_events(self, events: int) -> None:
+        if not self._retention.for_ever:
+            self._take_turn(events)
 
     def close(self) -> None:
         """See :meth:`flovia.ledger.base.Ledger.close`."""

@@ -1,14 +1,15 @@
 """What stands in a ledger, read past flovia by plain SQL, and what must be true of it."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import attrs
 from sqlalchemy import NullPool, create_engine, text
 
 from tests.campaigns.buying import Purchase
-from tests.campaigns.serving import Told
+from tests.campaigns.serving import Server, Told
+from tests.campaigns.shop import REALM
 
 DRIVERS: Final = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg", "sqlite": "sqlite"}
 
@@ -100,4 +101,18 @@ def check(url: str, told: Told, purchases: Iterable[Purchase], realm: str, dead:
         if seconds:
             reasons = explained(told, key, dead)
             assert seconds <= reasons, f"{one.proof}: delivered {one.delivered} times, {reasons} deaths explain it"
+    return found
+
+
+def close_books(url: str, server: Server, purchases: Collection[Purchase]) -> Counter[str]:
+    """End a server under which nobody died, and :func:`check`.
+
+    Raises:
+        AssertionError: a purchase has no end, something was delivered twice, or the server complained.
+    """
+    server.terminate()
+    found = check(url, server.told, purchases, REALM, ())
+    assert found["paid"] == len(purchases), "a purchase has no end"
+    assert found["second deliveries"] == 0, "delivered twice, and nobody died"
+    assert not server.errors(), "\n".join(server.errors())
     return found

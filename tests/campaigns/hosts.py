@@ -9,7 +9,6 @@ other for each request, as behind a load balancer; every credential is presented
 is well and windows in which one host cannot reach the store, or the other, or none, take turns.
 """
 
-import argparse
 import asyncio
 import os
 import random
@@ -29,7 +28,7 @@ from tests.campaigns.accounts import check
 from tests.campaigns.buying import Purchase
 from tests.campaigns.chaos import QUIET, Buyers
 from tests.campaigns.network import Host, hosts, inside, why_not
-from tests.campaigns.program import conclude
+from tests.campaigns.program import Steady, conclude, steady_parser
 from tests.campaigns.serving import Server
 from tests.campaigns.shop import REALM
 from tests.campaigns.traffic import shown, steadily
@@ -41,15 +40,10 @@ PORT = 8402
 
 
 @attrs.frozen(kw_only=True)
-class Hosts:
+class Hosts(Steady):
     """``rate``: purchases a second are a quarter of it, for each asks twice at least. ``window``: seconds."""
 
-    seconds: float
-    rate: float
     window: float = 5.0
-    seed: int = 1
-    processes: int = 2
-    server: str = "gunicorn"
 
 
 class Both(Client):
@@ -194,13 +188,8 @@ def _serve(campaign: Hosts, places: list[Host], url: str, folder: Path, stack: E
 
 def main() -> int:
     """Run it; the last line is ``ok`` or ``FAILED``."""
-    parser = argparse.ArgumentParser(description="two hosts, one of them cut off from the store")
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--rate", type=float, default=40.0, help="requests a second")
+    parser = steady_parser("two hosts, one of them cut off from the store", minutes=5.0, rate=40.0, ledger=None)
     parser.add_argument("--window", type=float, default=5.0, help="seconds of quiet and of each cut")
-    parser.add_argument("--processes", type=int, default=2, help="on each host")
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--server", choices=("gunicorn", "uvicorn"), default="gunicorn")
     options = vars(parser.parse_args())
     if INSIDE not in os.environ:
         if reason := why_not():

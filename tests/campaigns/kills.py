@@ -28,7 +28,7 @@ import attrs
 from tests.campaigns.accounts import Accounts, check
 from tests.campaigns.buying import Crowd, Purchase
 from tests.campaigns.points import DIE
-from tests.campaigns.program import conclude
+from tests.campaigns.program import add_server, conclude
 from tests.campaigns.serving import Server, is_dead, serving
 from tests.campaigns.shop import REALM
 from tests.campaigns.stores import opened
@@ -325,10 +325,7 @@ def main() -> int:
     parser.add_argument("--random", type=int, default=0, help="SIGKILLs at random instants")
     parser.add_argument("--terms", type=int, default=0, help="SIGTERMs at random instants")
     parser.add_argument("--full-disk", type=int, default=0, help="times that the disk is full for a moment (SQLite)")
-    parser.add_argument("--processes", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--server", choices=("gunicorn", "uvicorn"), default="gunicorn")
-    parser.add_argument("--ledger", default="sqlite", help="sqlite, postgresql (one of our own), or a URL")
+    add_server(parser, processes=4)
     options = vars(parser.parse_args())
     ledger = options.pop("ledger")
     kills = Kills(**{**options, "points": tuple(options["points"])})

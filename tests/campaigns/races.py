@@ -18,7 +18,7 @@ import attrs
 
 from tests.campaigns.accounts import Accounts
 from tests.campaigns.buying import LEASES_S, TRIES, Crowd, Purchase
-from tests.campaigns.program import conclude
+from tests.campaigns.program import add_server, conclude
 from tests.campaigns.serving import Server, serving
 from tests.campaigns.stores import Store, opened
 from tests.campaigns.traffic import shown
@@ -128,12 +128,9 @@ def main() -> int:
     """Run it; the last line is ``ok`` or ``FAILED``."""
     parser = argparse.ArgumentParser(description="one credential at once in many processes")
     parser.add_argument("--rounds", type=int, default=500)
-    parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--requests", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--server", choices=("gunicorn", "uvicorn"), default="gunicorn")
     parser.add_argument("--restart-store", action="store_true", help="restart the database in every round")
-    parser.add_argument("--ledger", default="sqlite", help="sqlite, postgresql (one of our own), or a URL")
+    add_server(parser, processes=8)
     options = vars(parser.parse_args())
     ledger = options.pop("ledger")
     races = Races(**options)

@@ -8,7 +8,6 @@
 One request in ten brings a credential that is none, one in a hundred a used one; the rest order and pay.
 """
 
-import argparse
 import asyncio
 import base64
 import json
@@ -22,11 +21,10 @@ from tempfile import TemporaryDirectory
 
 import attrs
 
-from tests.campaigns.accounts import check
+from tests.campaigns.accounts import close_books
 from tests.campaigns.buying import Crowd, Purchase
-from tests.campaigns.program import conclude
+from tests.campaigns.program import Steady, conclude, steady_parser
 from tests.campaigns.serving import Server, serving
-from tests.campaigns.shop import REALM
 from tests.campaigns.stores import opened
 from tests.campaigns.traffic import Latencies, Watch, shown, steadily
 from tests.campaigns.wire import Client, Reply
@@ -37,14 +35,9 @@ GROWN_MIB = 2.0
 
 
 @attrs.frozen(kw_only=True)
-class Soak:
-    """``rate``: requests a second. ``patient``: 503 is no error, for a machine that is busy with other things."""
+class Soak(Steady):
+    """``patient``: 503 is no error, for a machine that is busy with other things."""
 
-    seconds: float
-    rate: float
-    seed: int = 1
-    processes: int = 2
-    server: str = "gunicorn"
     patient: bool = False
 
 
@@ -155,11 +148,7 @@ def run(soak: Soak, ledger: str, folder: Path) -> list[str]:
         customers, watch, number = asyncio.run(_soak(soak, server))
         assert set(server.pids()) == pids, "a worker died"
         assert customers.statuses["broken"] == 0, f"{customers.statuses['broken']} connections broke"
-        server.terminate()
-        found = check(store.url, server.told, customers.purchases, REALM, ())
-        assert found["paid"] == len(customers.purchases), "a purchase has no end"
-        assert found["second deliveries"] == 0, "delivered twice, and nobody died"
-        assert not server.errors(), "\n".join(server.errors())
+        close_books(store.url, server, customers.purchases)
         watch.check(grown_mib=GROWN_MIB, connections=CONNECTIONS)
     return [
         f"{number} requests: {shown(customers.asked)}; answers: {shown(customers.statuses)}",
@@ -170,14 +159,7 @@ def run(soak: Soak, ledger: str, folder: Path) -> list[str]:
 
 def main() -> int:
     """Run it; the last line is ``ok`` or ``FAILED``."""
-    parser = argparse.ArgumentParser(description="long steady traffic")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--rate", type=float, default=200.0, help="requests a second")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--server", choices=("gunicorn", "uvicorn"), default="gunicorn")
-    parser.add_argument("--ledger", default="sqlite", help="sqlite, postgresql (one of our own), or a URL")
-    options = vars(parser.parse_args())
+    options = vars(steady_parser("long steady traffic", minutes=10.0, rate=200.0).parse_args())
     ledger = options.pop("ledger")
     soak = Soak(seconds=60 * options.pop("minutes"), **options)
     print(f"soak: {soak.seconds:.0f} s at {soak.rate:g} requests a second, seed {soak.seed}")

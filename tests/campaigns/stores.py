@@ -20,6 +20,10 @@ class Store(Protocol):
         """End it and start it again."""
         ...
 
+    def another(self, folder: Path) -> str:
+        """The URL of a new, empty database of the same kind."""
+        ...
+
 
 class File:
     """A SQLite file, or a database that somebody else minds: nothing to restart."""
@@ -30,6 +34,11 @@ class File:
     def restart(self) -> None:
         """There is no server."""
         raise AssertionError("this needs --ledger postgresql: a database server of the campaign's own")
+
+    def another(self, folder: Path) -> str:
+        """A file in ``folder``."""
+        assert self.url.startswith("sqlite:"), "this needs --ledger postgresql, or a SQLite file"
+        return f"sqlite:///{folder}/another.db"
 
 
 class Postgres:
@@ -43,6 +52,10 @@ class Postgres:
     def restart(self) -> None:
         """End it and start it again."""
         self.server.restart(next(self._ways))
+
+    def another(self, folder: Path) -> str:
+        """A database of the same server."""
+        return self.server.url(self.server.database())
 
 
 @contextmanager

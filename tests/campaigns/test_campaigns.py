@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.campaigns import kills, races, soak, years
+from tests.campaigns import chaos, kills, races, soak, years
 from tests.postgres.server import Server
 
 CI = bool(os.environ.get("CI"))
@@ -50,6 +50,15 @@ def test_killed_at_some_points(tmp_path: Path) -> None:
     died, found = kills.run(kills.Kills(each=1, points=points, processes=2), "sqlite", tmp_path)
     assert dict.fromkeys(points, 1) == died
     assert found["dead processes"] == 5
+
+
+@pytest.mark.skipif(not CI, reason="takes a minute; what each fault does to a ledger is in tests/ledger")
+@pytest.mark.parametrize("ledger", ["sqlite", "postgresql"])
+def test_a_database_and_a_sink_that_fail(ledger: str, tmp_path: Path) -> None:
+    """Faults of a database and a sink that hangs, in turns: each buyer has one delivery, each event comes out."""
+    short = chaos.Chaos(seconds=24, rate=10, window=1.0)
+    lines = chaos.run(short, ledger, tmp_path)
+    assert any(line.startswith("paid, sink blocked") for line in lines)
 
 
 def test_steady_traffic(tmp_path: Path) -> None:

@@ -20,12 +20,6 @@ RECEIPT = format_receipt(Receipt(method="mock", timestamp="2030-01-01T00:00:00Z"
 
 
 @pytest.fixture
-def shop() -> Shop:
-    """A shop of its own for every test."""
-    return Shop()
-
-
-@pytest.fixture
 def seen(shop: Shop) -> flovia.PaidApi:
     """An observer: the line without a price."""
     return shop.flovia.paid_api(provider="hitpay", rail="mpp")

@@ -1,11 +1,12 @@
 """A gate to drive by hand: a clock that stands still, numbered tokens, and an agent that pays what it is asked."""
 
+import json
 from collections.abc import Mapping
 
 import flovia
 from flovia.core.challenge import Challenge, parse_challenges
 from flovia.core.credential import Credential, format_credential
-from flovia.core.encoding import JsonValue
+from flovia.core.encoding import JsonValue, b64url_decode, b64url_encode
 from flovia.ledger.base import Ledger
 from flovia.ledger.memory import MemoryLedger
 
@@ -95,10 +96,19 @@ def pay(challenge: Challenge, proof: str = "ok1", source: str | None = None, **m
     return format_credential(Credential(challenge=challenge, payload={"proof": proof, **more}, source=source))
 
 
+def decode(credential: str) -> bytes:
+    """The JSON of an Authorization value, as it was sent."""
+    return b64url_decode(credential.removeprefix("Payment "))
+
+
+def encode(members: object, spaces: bool = False) -> str:
+    """An Authorization value of any members at all."""
+    separators = (", ", ": ") if spaces else (",", ":")
+    return "Payment " + b64url_encode(json.dumps(members, separators=separators).encode())
+
+
 def problem(response: flovia.HttpResponse | None) -> str:
     """The code of the response's problem type."""
-    import json
-
     assert response is not None
     return str(json.loads(response.body)["type"]).rsplit("/", 1)[-1].rsplit(":", 1)[-1]
 

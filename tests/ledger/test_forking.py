@@ -13,7 +13,6 @@ from flovia.ledger.opening import open_ledger
 from flovia.ledger.sqlite import SqliteDatabase
 from flovia.testing.ledger_steps import KEY, ManualClock, claim, settle
 from tests.patience import PROGRAM_S
-from tests.postgres.server import Server
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -62,15 +61,6 @@ assert seen == ["of child 0", "of child 1", "of child 2", "of child 3", "of the 
 ledger.close()
 print("ok")
 """
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty ledger that processes can share."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.db"
-    server: Server = request.getfixturevalue("postgres")
-    return server.url(server.database(request.getfixturevalue("ledger_template")))
 
 
 def test_workers_of_a_preloaded_app(url: str) -> None:

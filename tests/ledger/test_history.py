@@ -20,18 +20,8 @@ from flovia.ledger.sql import SqlLedger
 from flovia.ledger.sql_parts import challenge_part, last_part, reference_part
 from flovia.testing.ledger_steps import DAY_S, ManualClock, claim, event_row, settle
 from tests.ledger.test_migrating import DUMP
-from tests.postgres.server import Server
 
 Statement = Select[*tuple[object, ...]]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty ledger."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/shop.db"
-    server: Server = request.getfixturevalue("postgres")
-    return server.url(server.database(request.getfixturevalue("ledger_template")))
 
 
 @pytest.fixture

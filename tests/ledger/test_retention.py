@@ -15,7 +15,7 @@ from flovia.core.events import Event
 from flovia.core.exchange import DELIVERED, PARKED, REFUNDED, SETTLED
 from flovia.core.hiding import hider
 from flovia.core.retention import Retention
-from flovia.ledger import forgetting, sql
+from flovia.ledger import forgetting, sql, sql_keeping
 from flovia.ledger.forgetting import Forgotten, forget
 from flovia.ledger.history import look_up
 from flovia.ledger.opening import open_ledger
@@ -27,19 +27,9 @@ from flovia.ledger.verifying import verify
 from flovia.testing.ledger_answers import answer
 from flovia.testing.ledger_steps import ManualClock
 from tests.core.world import SECRET, challenges, deliver, pay, request
-from tests.postgres.server import Server
 
 DAY_S = 86400.0
 BOB = "did:example:bob"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty ledger, in a file and in PostgreSQL."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/shop.db"
-    server: Server = request.getfixturevalue("postgres")
-    return server.url(server.database(request.getfixturevalue("ledger_template")))
 
 
 @attrs.define
@@ -224,6 +214,25 @@ def test_in_the_background(shops: object, monkeypatch: pytest.MonkeyPatch) -> No
     shop.clock.advance(3 * DAY_S)
     shop.sell("ok1")
     assert {shop.clock()} == {event.at for event in shop.events()}
+
+
+@pytest.mark.parametrize("paid", [True, False], ids=["paid", "probes"])
+def test_keeps_up(shops: object, monkeypatch: pytest.MonkeyPatch, paid: bool) -> None:
+    """As much is forgotten as comes, however many events a request has, and where nobody ever pays, too."""
+    monkeypatch.setattr(sql, "PRUNE_EVERY", 8)
+    monkeypatch.setattr(sql_keeping, "PRUNE_BATCH", 16)
+    shop: Shop = shops(Retention(events_days=2))  # type: ignore[operator]  # a function
+    before = 0
+    for number in range(60):
+        if number == 15:
+            before = len(shop.events())
+        if paid:
+            shop.sell(f"ok{number}")
+        shop.unpaid()
+        shop.ledger.flush()
+        shop.clock.advance(DAY_S / 4)
+    # As many as after four days, and what may wait for its turn.
+    assert len(shop.events()) <= before + 16
 
 
 @pytest.mark.parametrize("events_days", [1, -1, 2.5, True])

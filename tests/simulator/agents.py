@@ -11,9 +11,12 @@ from flovia.core.credential import Credential, format_credential
 from flovia.core.encoding import decode_param, encode_param
 from flovia.core.http import NO_BODY, BodyMeter
 from tests.simulator.bank import Money
+from tests.simulator.exchanges import REALM, Answer, Ask, Exchange, Flow
 from tests.simulator.hitpay import WALLET, HitPayWorld
 from tests.simulator.plan import AgentKind
-from tests.simulator.world import REALM, ROUTES, Answer, Ask, Exchange, Flow, Wait, World
+from tests.simulator.scheduler import Wait
+from tests.simulator.workers import ROUTES
+from tests.simulator.world import World
 
 PAYERS: Final = (*("pays",) * 8, "pays less", "pays late", "pays twice", "never")
 MOCK_PROOFS: Final = (*("ok",) * 8, "pending", "declined", "unknown", "slow")

@@ -13,8 +13,11 @@ from flovia.core.http import Headers
 from flovia.core.listening import hear
 from flovia.providers.hitpay import HitPayConfig, HitPayProvider, SavedMethods, customer_from_header
 from flovia.sandbox import Advance, Answered, Call, Post, Reply, handle, initial
+from tests.simulator.exchanges import REALM, Flow
 from tests.simulator.plan import Plan
-from tests.simulator.world import REALM, START_MS, Flow, Seat, World
+from tests.simulator.scheduler import START_MS
+from tests.simulator.workers import Seat
+from tests.simulator.world import World
 
 KEY: Final = "test_key_of_the_world"
 SALT: Final = "test_salt_of_the_world"

@@ -13,7 +13,9 @@ from flovia.core import events as ev
 from tests.simulator.plan import MAX_SKEW_MS
 
 if TYPE_CHECKING:
-    from tests.simulator.world import Exchange, Worker, World
+    from tests.simulator.exchanges import Exchange
+    from tests.simulator.workers import Worker
+    from tests.simulator.world import World
 
 PAID_EVENTS: Final = (ev.PAYMENT_SETTLED, ev.PAYMENT_DELIVERED, ev.PAYMENT_REDELIVERED, ev.PAYMENT_REFUNDED)
 
@@ -42,7 +44,8 @@ class Account:
     fence: int = 0
     claimed_until: int | None = None
     settled: int = 0
-    settled_at: int = 0
+    claimed_at: int = 0
+    redeemable_until: int = 0
     proof: str = ""
     payment_id: str = ""
     amount: int = 0
@@ -125,7 +128,7 @@ class Model:
                 raise self.broken(f"{key}: claimed for a verification, and settled long ago")
             if account.claimed_until is not None and account.claimed_until - slack > now:
                 raise self.broken(f"{key}: claimed twice at once")
-            account.claimed_until = now + int(args[3] * 1000)
+            account.claimed_at, account.claimed_until = now, now + int(args[3] * 1000)
             if first:
                 account.forget_at = args[5]
             return
@@ -144,8 +147,7 @@ class Model:
 
     def lapsed(self, account: Account) -> bool:
         """Whether what was paid can be redeemed no more: it was paid too long ago."""
-        until = account.settled_at + int(self.world.plan.redeem_for_s * 1000)
-        return account.settled > 0 and self.world.now + 3 * MAX_SKEW_MS >= until
+        return account.settled > 0 and self.world.now + 3 * MAX_SKEW_MS >= account.redeemable_until
 
     def _forgotten(self, account: Account) -> bool:
         """Whether a ledger may have let go of a claim that was given back, or of a payment: then it begins anew."""
@@ -158,6 +160,8 @@ class Model:
     def _begin(self, worker: "Worker", account: Account, fence: int, lease_s: float) -> None:
         until = self.world.now + int(lease_s * 1000)
         delivery = Delivery(worker=worker, generation=worker.generation, fence=fence, until=until)
+        if worker.frozen_until > self.world.now:
+            delivery.excuse = "stalled"
         account.deliveries.append(delivery)
 
     def _second(self, key: str, before: Delivery) -> None:
@@ -172,7 +176,7 @@ class Model:
             raise self.broken(f"{key}: delivered, and redeemed again without a reason")
 
     def _settle(self, worker: "Worker", args: tuple[Any, ...], result: Any) -> None:
-        key, fence, proof, payment_id, amount, _, _, deliver_s, _, refund_due, events = args
+        key, fence, proof, payment_id, amount, _, _, deliver_s, keep_until, refund_due, events = args
         account = self.account(key)
         account.paid_verdict = True
         if result != "settled":
@@ -188,7 +192,10 @@ class Model:
         if ev.PAYMENT_SETTLED not in {row[0] for row in events}:
             raise self.broken(f"{key}: settled without its event")
         account.settled, account.proof, account.payment_id, account.amount = 1, proof, payment_id, amount
-        account.settled_at = self.world.now
+        # Counted from the verdict: a worker may stand still before it can write it down.
+        account.redeemable_until = int(keep_until * 1000)
+        if account.redeemable_until + MAX_SKEW_MS < account.claimed_at + int(self.world.plan.redeem_for_s * 1000):
+            raise self.broken(f"{key}: settled, and redeemable for less than it should be")
         account.refund_due, account.claimed_until = refund_due, None
         if not refund_due:
             self._begin(worker, account, fence, deliver_s)

@@ -8,7 +8,6 @@ passes every verb on, tells the model what came of it, and lets the call or its 
 import copy
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, StaticPool, Table, create_engine, event
@@ -23,7 +22,8 @@ from flovia.ledger.sql_migrating import migrate
 from flovia.ledger.sql_schema import META, METADATA
 
 if TYPE_CHECKING:
-    from tests.simulator.world import Worker, World
+    from tests.simulator.workers import Worker
+    from tests.simulator.world import World
 
 COOL_DOWN_MS: Final = 1000
 EVERYTHING: Final = 10_000_000
@@ -139,7 +139,6 @@ class Store:
             return self.memory
         found = copy.copy(sql()[1])
         found._clock = worker.clock
-        found._turns = count(1)
         found._outbox = QuietOutbox(found._write_events)
         return found
 

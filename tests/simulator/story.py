@@ -5,7 +5,8 @@ from flovia.core.effects import Flow
 from tests.simulator.agents import Agent, Purchase
 from tests.simulator.hitpay import HitPayWorld
 from tests.simulator.plan import Plan
-from tests.simulator.world import Odds, Wait, World
+from tests.simulator.scheduler import Wait
+from tests.simulator.world import Odds, World
 
 PAUSES_MS = (300, 3_000, 20_000, 90_000)
 
