@@ -15,6 +15,7 @@ from cyclopts.types import PositiveInt
 from rich.text import Text
 
 from flovia.cli.console import complain, console, members, money, safe
+from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import WiringError
 from flovia.core.events import Event
@@ -70,7 +71,7 @@ def events(
         complain(f"no events in {shown(url)} yet")
     elif not found:
         complain(
-            f"no paid call among the newest {len(newest)} events of {shown(url)};"
+            f"no paid call among the newest {counted(len(newest), 'event')} of {shown(url)};"
             f" --limit {limit * 10} looks further back"
         )
     return 0 if found else 1

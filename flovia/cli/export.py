@@ -17,6 +17,7 @@ from rich.text import Text
 
 from flovia.cli.console import complain, console, in_line, safe
 from flovia.cli.events import ledger_of
+from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import WiringError
 from flovia.export.envelope import DEFAULT_SOURCE
@@ -77,7 +78,7 @@ def export(
             wait=wait,
         )
         if once:
-            console().print(f"{exporter.drain()} events sent")
+            console().print(f"{counted(exporter.drain(), 'event')} sent")
             if opened.find_dead(called, 0, 1):
                 complain(f"events were refused for good; see: flovia events dead-letters --name {safe(called)}")
                 return DEAD_LETTERS
@@ -155,7 +156,7 @@ def dead_letters(
     called = _given(name, "FLOVIA_EXPORT_NAME", "say which sink: --name warehouse")
     with closing(_opened(ledger)) as opened:
         if again:
-            console().print(f"{opened.revive_dead(called, number or None)} events will be sent again")
+            console().print(f"{counted(opened.revive_dead(called, number or None), 'event')} will be sent again")
             return 0
         found = opened.find_dead(called, 0, limit)
     for letter in found:
@@ -171,7 +172,7 @@ def dead_letters(
             }
             sys.stdout.write(json.dumps(shown) + "\n")
         else:
-            state = "to be sent again" if letter.again else f"refused {letter.tries} times"
+            state = "to be sent again" if letter.again else f"refused {counted(letter.tries, 'time')}"
             console().print(Text(safe(f"{letter.number}  {letter.event_id}  {state}: {letter.reason}"), style=""))
     return 0
 

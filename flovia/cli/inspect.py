@@ -47,7 +47,7 @@ class Finding:
 
 
 def inspect(
-    value: str | None = None,
+    value: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,  # base64url may begin so
     /,
     *,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,

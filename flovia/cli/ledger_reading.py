@@ -10,6 +10,7 @@ from rich.text import Text
 
 from flovia.cli.console import complain, console, in_line, members, money, safe
 from flovia.cli.ledger_opening import moment, opened, write_json
+from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
 from flovia.core.events import Event
 
@@ -103,7 +104,7 @@ def undelivered(
                 one.payment_id,
                 money(one.amount, one.currency),
                 one.state,
-                f"{one.deliveries} deliveries begun",
+                f"{counted(one.deliveries, 'delivery', 'deliveries')} begun",
                 f"redeems until {moment(one.keep_until)}",
             )
             console().print(in_line(parts))
@@ -140,9 +141,10 @@ def verify(
             else:
                 line = Text(f"{finding.invariant:<{WIDTH}}", style="red")
                 out.print(line + Text(f"{safe(finding.subject)}: {safe(finding.text)}", style=""))
-    looked = f"{counts.payments} payments, {counts.proofs} proofs, {counts.refunds} refunds, {counts.events} events"
+    seen = {"payment": counts.payments, "proof": counts.proofs, "refund": counts.refunds, "event": counts.events}
+    looked = ", ".join(counted(count, one) for one, count in seen.items())
     if wrong:
-        complain(f"{wrong} findings in {looked}; show each with: flovia ledger show ID")
+        complain(f"{counted(wrong, 'finding')} in {looked}; show each with: flovia ledger show ID")
         return 1
     if not as_json:
         out.print(Text(f"nothing is wrong: {looked}", style="green"))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from flovia import entropy
 from flovia.api import Flovia
 from flovia.cli.console import complain, console, in_line, money, safe
 from flovia.cli.ledger_opening import moment, opened, parse_moment, write_json
+from flovia.cli.wording import counted
 from flovia.core import events as ev
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import CallerError
@@ -71,7 +73,8 @@ def reconcile(
         else:
             console().print(Text("dry run  " if dry_run else "", style="dim") + _line(finding))
     if not as_json:
-        counts = f"{run.asked} charges asked about, {run.in_order} in order, {len(run.findings)} findings"
+        asked, findings = counted(run.asked, "charge"), counted(len(run.findings), "finding")
+        counts = f"{asked} asked about, {run.in_order} in order, {findings}"
         console().print(f"dry run, nothing was written: {counts}" if dry_run else counts)
         if not run.asked and not run.findings and not everything:
             console().print("none is due a look; --all asks about every charge that is still known")
@@ -124,7 +127,8 @@ def redeliver(
         rows = [row for row in history.payments if str(row["key"]).count("|") == 1]
         if len(rows) != 1:
             what = "more than one payment" if rows else "no payment whose row is still there"
-            complain(f"{ident!r} is {what}; see what is known: flovia ledger show {ident}")
+            there = "" if ledger is None else " (with the same --ledger)"
+            complain(f"{ident!r} is {what}; see what is known: flovia ledger show {shlex.quote(ident)}{there}")
             return 1
         (row,) = rows
         key, payment_id = str(row["key"]), str(row["payment_id"] or "")
@@ -201,10 +205,11 @@ def prune(
             rows += done
             time.sleep(PRUNE_PAUSE_S)
     if dry_run:
-        kinds = [f"{count} {kind}" for kind, count in would_go.items()]
-        console().print(f"dry run: {', '.join([f'{gone} events', *kinds])} would be pruned")
+        kinds = [counted(count, kind.removesuffix("s")) for kind, count in would_go.items()]
+        console().print(f"dry run: {', '.join([counted(gone, 'event'), *kinds])} would be pruned")
     else:
-        console().print(f"{gone} events were pruned" + (f", and {rows} rows" if rows else ""))
+        pruned = counted(gone, "event was", "events were")
+        console().print(f"{pruned} pruned" + (f", and {counted(rows, 'row')}" if rows else ""))
     return 0
 
 
@@ -243,7 +248,10 @@ def forget(
         write_json(shown)
     else:
         done = {"answers": "deleted"}
-        told = (f"{count} {name.replace('_', ' ')} {done.get(name, 'changed')}" for name, count in shown.items())
+        told = (
+            f"{counted(count, name.replace('_', ' ').removesuffix('s'))} {done.get(name, 'changed')}"
+            for name, count in attrs.asdict(result).items()
+        )
         console().print(", ".join(told))
     return 0
 

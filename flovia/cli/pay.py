@@ -87,7 +87,7 @@ def pay(
     """Fetch a URL and pay what it asks, within a budget. The answer's body goes to standard output, the rest does not.
 
     Exit status: 0 an answer below 400 (with --dry-run: it could be paid); 1 no answer, or settings that cannot work;
-    2 misused; 3 nobody knows whether it was paid, resume it; 4 budget or policy do not allow it, nothing was paid;
+    2 misused; 3 not over, resume it; 4 budget or policy do not allow it, nothing was paid;
     5 it was not paid; 6 it was paid, and the server's answer to that is wrong; 7 the server's own error;
     130 Ctrl-C.
 
@@ -203,7 +203,9 @@ class _Run:
         except OutcomeUnknown as error:
             if error.problem in OVER:
                 # The server has said what becomes of the money: the same credential fetches nothing more.
-                self.printer.failed(PAID_BUT, in_commands(str(error), error.reference), reference=None)
+                self.printer.failed(
+                    PAID_BUT, in_commands(str(error), error.reference, self.printer.state), reference=None
+                )
                 return PAID_BUT
             return self._failed(UNKNOWN, error)
         except (PolicyViolation, BudgetExceeded) as error:
@@ -218,7 +220,7 @@ class _Run:
             return OK if probe.found.payable else NOT_PAID
         except ReceiptRejected as error:
             answer = error.answer
-            text = in_commands(str(error), error.reference)
+            text = in_commands(str(error), error.reference, self.printer.state)
             self.printer.answered(Outcome(status=answer.status, body=answer.body, payment=answer.payment, error=text))
             return PAID_BUT
         except CannotResume as error:
@@ -248,7 +250,9 @@ class _Run:
             hint = ". Perhaps another --wallet can"
         elif _unusable(error):
             hint = ". To see all of it: curl -si URL | flovia inspect"
-        self.printer.failed(status, in_commands(str(error), error.reference) + hint, reference=error.reference)
+        self.printer.failed(
+            status, in_commands(str(error), error.reference, self.printer.state) + hint, reference=error.reference
+        )
         return status
 
 

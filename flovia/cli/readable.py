@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Final
 
+from flovia.cli.wording import counted
 from flovia.core.challenge import Challenge, parse_expires
 from flovia.core.credential import Credential
 from flovia.core.encoding import JsonObject, JsonValue, b64url_decode, decode_param, loads_object
@@ -114,9 +115,9 @@ def readable_signed(token: str) -> dict[str, JsonValue]:
 def hidden(value: JsonValue) -> JsonValue:
     """The shape of a value without what it says."""
     if isinstance(value, str):
-        return f"({len(value)} characters, not shown)"
+        return f"({counted(len(value), 'character')}, not shown)"
     if isinstance(value, Mapping):
         return {name: hidden(item) for name, item in value.items()}
     if isinstance(value, Sequence):
-        return f"({len(value)} items, not shown)"
+        return f"({counted(len(value), 'item')}, not shown)"
     return "(not shown)"

@@ -1,6 +1,8 @@
 """What the library says, for somebody at a terminal: its errors name Python calls, here they name commands."""
 
 import re
+import shlex
+from pathlib import Path
 from typing import Final
 
 _RESUME: Final = re.compile(r"resume\(reference(, content=…)?\)")
@@ -19,12 +21,27 @@ _PHRASES: Final = (
 )
 
 
-def in_commands(text: str, reference: str | None) -> str:
-    """The text of an error of :mod:`flovia.client`. ``reference``: the credential's, if one is kept."""
+def counted(count: int, one: str, many: str | None = None, *, or_more: bool = False) -> str:
+    """A number of things: ``1 payment``, ``2 payments``, ``0 payments``; with ``or_more`` ``1000 or more payments``."""
+    number = f"{count} or more" if or_more else str(count)
+    return f"{number} {one if count == 1 and not or_more else many or one + 's'}"
+
+
+def resuming(reference: str | None, state: Path | None) -> str:
+    """The command that presents a kept credential again. ``state``: the folder it is in, if that was named."""
+    named = "" if state is None else f" --state {shlex.quote(str(state))}"
+    return f"flovia pay --resume {reference or 'REFERENCE'}{named}"
+
+
+def in_commands(text: str, reference: str | None, state: Path | None = None) -> str:
+    """The text of an error of :mod:`flovia.client`.
+
+    ``reference``: the credential's, if one is kept; ``state``: as :func:`resuming`.
+    """
     for python, words in _PHRASES:
         text = text.replace(python, words)
 
     def command(found: re.Match[str]) -> str:
-        return f"flovia pay --resume {reference or 'REFERENCE'}{' --data @FILE' if found[1] else ''}"
+        return f"{resuming(reference, state)}{' --data @FILE' if found[1] else ''}"
 
     return _RESUME.sub(command, text)

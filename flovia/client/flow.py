@@ -424,8 +424,12 @@ def _present(
         if wait is None:
             raise _unknown(ask, reference, f"answered the paid request with {status}", status, problem)
         if _impatient(policy, tries, now + wait - started):
-            raise _unknown(ask, reference, f"still answers {status}, 'later', after {tries} tries", status, problem)
+            raise _unknown(ask, reference, f"still answers {status}, 'later', after {_tries(tries)}", status, problem)
         yield Sleep(wait)
+
+
+def _tries(number: int) -> str:
+    return "one try" if number == 1 else f"{number} tries"
 
 
 def _impatient(policy: Policy, tries: int, waited_s: float) -> bool:

@@ -8,6 +8,7 @@ Adapters build an :class:`HttpRequest` from what their framework received and tu
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from hashlib import sha256
+from typing import Final
 
 import attrs
 
@@ -158,13 +159,22 @@ class BodyState(Enum):
     """The route does not bind bodies (``digest=False``), so nobody read it."""
 
 
+SMALL_BODY: Final = 4096
+"""Bytes of a body that are kept beside its hash. A body that arrives whole anyway costs nothing more for it."""
+
+
 @attrs.frozen(kw_only=True)
 class Body:
-    """The request's body, as far as the protocol cares: its SHA-256 and size in bytes."""
+    """The request's body, as far as the protocol cares: its SHA-256 and size in bytes.
+
+    ``small`` is the body itself where somebody read it and it has at most :data:`SMALL_BODY` bytes, for a provider
+    that finds a wish of the agent's in it; else None. Nothing may depend on it that the hash does not bind.
+    """
 
     state: BodyState
     sha256: bytes = b""
     size: int = 0
+    small: bytes | None = attrs.field(default=None, repr=False)
 
 
 NO_BODY = Body(state=BodyState.EMPTY)
@@ -176,11 +186,12 @@ BODY_UNTERMINATED = Body(state=BodyState.UNTERMINATED)
 class BodyMeter:
     """SHA-256 and size of a body that arrives in pieces, with a limit in bytes."""
 
-    __slots__ = ("_hash", "_limit", "_size")
+    __slots__ = ("_hash", "_limit", "_size", "_small")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
+        self._small = b""
         self._hash = sha256()
 
     def feed(self, chunk: bytes) -> bool:
@@ -189,6 +200,8 @@ class BodyMeter:
         if self._size > self._limit:
             return False
         self._hash.update(chunk)
+        if self._size <= SMALL_BODY:
+            self._small += chunk
         return True
 
     @property
@@ -198,7 +211,8 @@ class BodyMeter:
             return BODY_TOO_LARGE
         if not self._size:
             return NO_BODY
-        return Body(state=BodyState.READ, sha256=self._hash.digest(), size=self._size)
+        small = self._small if self._size <= SMALL_BODY else None
+        return Body(state=BodyState.READ, sha256=self._hash.digest(), size=self._size, small=small)
 
 
 @attrs.define

@@ -55,9 +55,13 @@ class ChargeState:
 
 @attrs.frozen(kw_only=True)
 class ChargeUnknown:
-    """Nobody can say now; it is asked again. ``reason``: a fixed text for people, no secret in it."""
+    """Nobody can say now; it is asked again. ``reason``: a fixed text for people, no secret in it.
+
+    ``for_all``: the same goes for every charge of this provider, as without a key. Then a run asks it about no other.
+    """
 
     reason: str
+    for_all: bool = False
 
 
 @runtime_checkable

@@ -69,7 +69,7 @@ class Finding:
     * ``refunded_in_part``: a part went back elsewhere, and the backend does not say how much; look there.
     * ``waiting``: paid, and its agent can still come for it.
     * ``busy``: a request is about to redeem it at this moment.
-    * ``unknown``: nobody can say; ``reason`` says why.
+    * ``unknown``: nobody can say; ``reason`` says why. Without a charge: it goes for all of this provider's.
 
     ``amount`` in base units of ``currency``. On a dry run: what would be written.
     """
@@ -111,6 +111,8 @@ class Run:
     in_order: int = 0
     silent: int = 0
     written: int = 0
+    closed: set[str] = attrs.field(factory=set[str])
+    """Methods about which nobody can be asked anything."""
 
     def event(self, type_: str, name: str, charge: Charge, moved: Moved, reason: str | None = None) -> ev.EventRow:
         """The event of something that this run found."""
@@ -171,9 +173,12 @@ def reconcile(
         if run.asked >= limit or run.silent >= DOWN_AFTER:
             complete = False
             break
-        yield from _look(run, by_method[awaited.method], awaited, since)
+        if awaited.method not in run.closed:
+            yield from _look(run, by_method[awaited.method], awaited, since)
+    complete = complete and not run.closed
     told = {finding.challenge_id for finding in run.findings}
-    for challenge_id, key in unresolved.items():
+    untold = {} if run.closed else unresolved  # that nobody can be asked has been said, for all of them
+    for challenge_id, key in untold.items():
         found = cast("PaymentView | None", (yield Find(key)))
         if challenge_id not in told and found is not None and found.state in (PARKED, CLAIMED):
             reason = "no backend can be asked about it" if complete else "the run ended before its turn"
@@ -265,7 +270,13 @@ def _look(run: Run, provider: ReconcilingProvider, awaited: Awaited, since: floa
     before = len(run.findings)
     state = yield from ask_charge(provider, charge, keep=not run.dry)
     again: float | None = None
-    if isinstance(state, ChargeUnknown):
+    if isinstance(state, ChargeUnknown) and state.for_all:
+        # Said once, and nothing is put off: what was due is due as soon as somebody can be asked.
+        run.asked -= 1
+        run.closed.add(charge.method)
+        run.findings.append(Finding(status="unknown", challenge_id="", method=charge.method, reason=state.reason))
+        again = awaited.due
+    elif isinstance(state, ChargeUnknown):
         run.silent += 1
         run.tell("unknown", charge, reason=state.reason)
         again = run.at + AGAIN_S

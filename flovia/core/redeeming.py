@@ -238,6 +238,9 @@ class Redeemer(Issuer):
         if problem is not None:
             yield from self._owe(trace, candidate, verdict, problem)
             yield from self._release(trace, key, fence, park=False)
+            # Told of before, and on its way back since, or there: nobody is asked in silence to pay once more.
+            if refused := (yield from refusal_of(f"{echo.method}|{verdict.reference}", key, ledger)):
+                return self._refuse(request, trace, refused)
             return (yield from self._challenge(request, trace, problem))
 
         now = self._clock()

@@ -6,6 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final, cast
 
 from flovia import entropy
+from flovia.cli.wording import counted
 from flovia.core.awaited import AWAITED, WAITING
 from flovia.core.errors import FloviaError
 from flovia.core.exchange import DELIVERING
@@ -133,35 +134,38 @@ def _payments(ledger: "SqlLedger") -> Iterator[Finding]:
     yield _count(
         "payments",
         len(unresolved),
-        "have an outcome that nobody knows",
+        ("has an outcome that nobody knows", "have an outcome that nobody knows"),
         "flovia ledger reconcile finds it out; what no backend can be asked about shows in flovia ledger show.",
     )
     undelivered = ledger.find_undelivered(MOST)
     yield _count(
         "payments",
         len(undelivered),
-        "are paid and not delivered",
+        ("is paid and not delivered", "are paid and not delivered"),
         "Their agents can still come for them. List them: flovia ledger undelivered; see to why the handler fails.",
     )
     over = [one for one in undelivered if one.keep_until <= now]
     yield _count(
         "payments",
         len(over),
-        "are paid, not delivered, and cannot be redeemed any more",
+        (
+            "is paid, not delivered, and cannot be redeemed any more",
+            "are paid, not delivered, and cannot be redeemed any more",
+        ),
         "flovia ledger redeliver ID lets the agent in again, flovia refund gives the money back.",
     )
     stuck = [one for one in undelivered if one.state == DELIVERING]
     yield _count(
         "payments",
         len(stuck),
-        "have a delivery whose lease has run out",
+        ("has a delivery whose lease has run out", "have a delivery whose lease has run out"),
         "A worker died meanwhile. Nothing has to be done: their credentials redeem again.",
         level="note",
     )
     yield _count(
         "payments",
         len(ledger.find_due(MOST)),
-        "have a refund that is due",
+        ("has a refund that is due", "have a refund that is due"),
         "flovia refunds lists them, flovia refund gives each back.",
     )
 
@@ -173,17 +177,17 @@ def _awaited(ledger: "SqlLedger") -> Iterator[Finding]:
     yield _count(
         "reconciling",
         len(late),
-        "were to be looked at more than an hour ago",
+        ("was to be looked at more than an hour ago", "were to be looked at more than an hour ago"),
         "Run flovia ledger reconcile every few minutes, from cron or a timer: nothing else finds lost payments.",
-        what="charges",
+        what="charge",
     )
     waiting = ledger.list_texts(WAITING, "", MOST)
     yield _count(
         "reconciling",
         len(waiting),
-        "are paid, and their agents have not come yet",
+        ("is paid, and its agent has not come yet", "are paid, and their agents have not come yet"),
         "Nothing has to be done: after their time they are among the refunds that are due.",
-        what="charges",
+        what="charge",
         level="note",
     )
 
@@ -197,7 +201,8 @@ def _backlog(ledger: "SqlLedger") -> Iterator[Finding]:
         yield Finding(check="exporters", level="ok", text="no exporter reads the events")
     for one in found:
         age = one.age_s(now)
-        text = f"{one.name}: {one.events} events wait, the oldest for {age:.0f} s; {one.dead} dead letters"
+        waiting = counted(one.events, "event waits", "events wait")
+        text = f"{one.name}: {waiting}, the oldest for {age:.0f} s; {counted(one.dead, 'dead letter')}"
         bad = bool(one.problem) or one.dead > 0 or age > OLD_BACKLOG_S
         yield Finding(
             check="exporters",
@@ -206,13 +211,16 @@ def _backlog(ledger: "SqlLedger") -> Iterator[Finding]:
             remedy="Is its exporter running, and does the sink take what it is sent?" if bad else "",
         )
     if ledger.dropped_events:
-        yield Finding(check="exporters", level="warning", text=f"{ledger.dropped_events} events were dropped")
+        dropped = counted(ledger.dropped_events, "event was", "events were")
+        yield Finding(check="exporters", level="warning", text=f"{dropped} dropped")
 
 
-def _count(check: str, count: int, text: str, remedy: str, what: str = "payments", level: str = "warning") -> Finding:
+def _count(
+    check: str, count: int, texts: tuple[str, str], remedy: str, what: str = "payment", level: str = "warning"
+) -> Finding:
+    """So many of a kind; ``texts``: what one of them does, and what several do."""
+    one, many = texts
     if not count:
-        return Finding(check=check, level="ok", text=f"no {what} {text}")
-    shown_count = f"{count} or more" if count >= MOST else str(count)
-    return Finding(
-        check=check, level="note" if level == "note" else "warning", text=f"{shown_count} {what} {text}", remedy=remedy
-    )
+        return Finding(check=check, level="ok", text=f"no {what}s {many}")
+    text = counted(count, f"{what} {one}", f"{what}s {many}", or_more=count >= MOST)
+    return Finding(check=check, level="note" if level == "note" else "warning", text=text, remedy=remedy)

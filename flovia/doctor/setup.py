@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from flovia.cli.wording import counted
 from flovia.core.binding import Keyring
 from flovia.core.errors import FloviaError, WiringError
 from flovia.core.limiter import Limit
@@ -60,7 +61,7 @@ def _variable(name: str, value: str | None) -> Finding:
     if not SECRET_NAMES.search(name):
         return _plain(name, value.strip())
     parts = [len(part.strip()) for part in value.split(",")]
-    lengths = " and ".join(f"{length} characters" for length in parts)
+    lengths = " and ".join(counted(length, "character") for length in parts)
     if value != value.strip() or any(part != part.strip("\"' ") for part in value.split(",")):
         return Finding(
             check=CHECK,
@@ -73,11 +74,12 @@ def _variable(name: str, value: str | None) -> Finding:
 
 def _plain(name: str, value: str) -> Finding:
     """One that is no secret; but somebody may have set it to one."""
+    long = counted(len(value), "character")
     if name in _FORMS and value and not _is_read(name, value):
         return Finding(
             check=CHECK,
             level="error",
-            text=f"{name} from the environment: a text of {len(value)} characters that is not {_FORMS[name][0]}",
+            text=f"{name} from the environment: a text of {long} that is not {_FORMS[name][0]}",
             remedy="Put that right: the app would not start like this.",
         )
     told = value
@@ -85,7 +87,7 @@ def _plain(name: str, value: str) -> Finding:
         told = shown(value)
     elif name.endswith(("_ORIGIN", "_ENDPOINT")):
         address = _ADDRESS.fullmatch(value)
-        told = address[1] if address else f"a text of {len(value)} characters that is no origin"
+        told = address[1] if address else f"a text of {long} that is no origin"
     return Finding(check=CHECK, level="ok", text=f"{name} from the environment: {told}")
 
 

@@ -66,9 +66,9 @@ def observed(provider: str | Provider) -> tuple[str, str, Reading | None]:
         name, field = provider.name, provider.receipt_header
     if name != "hitpay":
         return name, field, None
-    from flovia.providers.hitpay import observed as reading
+    from flovia.providers.hitpay.observed import DEFAULT_READING
 
-    return name, field, reading
+    return name, field, cast("Reading", getattr(provider, "reading", DEFAULT_READING))
 
 
 class Roster:

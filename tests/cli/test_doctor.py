@@ -129,14 +129,14 @@ def test_what_waits(env: dict[str, str]) -> None:
         "2 payments have an outcome that nobody knows",
         "2 payments are paid and not delivered",
         "2 payments are paid, not delivered, and cannot be redeemed any more",
-        "1 payments have a refund that is due",
-        "1 charges were to be looked at more than an hour ago",
+        "1 payment has a refund that is due",
+        "1 charge was to be looked at more than an hour ago",
         "warehouse: ",
     ):
         assert any(text.startswith(beginning) for text in texts), (beginning, texts)
     notes = {finding.text for finding in found.findings if finding.level == "note"}
-    assert "1 payments have a delivery whose lease has run out" in notes
-    assert "1 charges are paid, and their agents have not come yet" in notes
+    assert "1 payment has a delivery whose lease has run out" in notes
+    assert "1 charge is paid, and its agent has not come yet" in notes
     assert 1 == found.status
 
 

@@ -103,7 +103,7 @@ def test_a_credential_is_shown_without_its_proof(text: str) -> None:
     ((kind, members),) = shown(text)
     assert "credential" == kind
     assert "test-challenge-id" == members["challenge"]
-    assert {"proof": f"({len(PROOF)} characters, not shown)", "n": "(1 items, not shown)", "m": "(not shown)"} == (
+    assert {"proof": f"({len(PROOF)} characters, not shown)", "n": "(1 item, not shown)", "m": "(not shown)"} == (
         members["payload"]
     )
     assert PROOF not in repr(members)
@@ -142,6 +142,17 @@ def test_people_get_one_line_per_member(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_parameter_is_decoded() -> None:
     """A bare base64url object that is neither credential nor receipt is shown as it is."""
     assert [("parameter", {"amount": "100", "currency": "usd"})] == shown(CHALLENGE.request)
+
+
+@pytest.mark.parametrize("token", ["-abc_-x", "--abc", "-5"])
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=str)
+def test_a_token_that_begins_with_a_hyphen(capsys: pytest.CaptureFixture[str], token: str, options: list[str]) -> None:
+    """An id or token that begins with a hyphen, as one in 64 does, is no option: it is read like any other."""
+    found = []
+    for text in (token, "x" + token[1:]):
+        assert 1 == run(["inspect", *options, text])
+        found.append(capsys.readouterr().err.partition(":")[0])
+    assert found[0] == found[1] == "flovia"
 
 
 HITPAY = {

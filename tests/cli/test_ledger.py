@@ -10,11 +10,20 @@ import pytest
 import flovia
 from flovia.cli.app import run
 from flovia.core import events as ev
+from flovia.core.awaited import Awaited, keep_awaited
+from flovia.core.binding import Keyring, issue
+from flovia.core.challenge import format_challenge
+from flovia.core.encoding import encode_param
+from flovia.core.issued import keep_issued
+from flovia.core.money import Price
+from flovia.core.provider import charge_request
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
+from flovia.runtime import World
+from flovia.runtime import run as drive
 from flovia.testing.ledger_refunds import record_late
 from flovia.testing.ledger_steps import ManualClock
-from tests.core.world import SECRET, buy, challenges, deliver, pay, request
+from tests.core.world import REALM, SECRET, buy, challenges, deliver, pay, request
 
 BOB = "did:example:bob"
 
@@ -101,7 +110,7 @@ def test_show_nothing(shop: Shop, capsys: pytest.CaptureFixture[str], ident: str
 def test_undelivered_and_redelivered(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     """What is paid and not delivered is listed, and is redeemable again once somebody says so, on record."""
     assert 0 == run(["ledger", "undelivered"])
-    assert f"{shop.challenge}  {shop.failed}  1.00 USD  settled  1 deliveries begun" in capsys.readouterr().out
+    assert f"{shop.challenge}  {shop.failed}  1.00 USD  settled  1 delivery begun" in capsys.readouterr().out
     assert 0 == run(["ledger", "undelivered", "--json"])
     (one,) = shown(capsys)
     assert ("100", shop.failed, 1) == (one["amount"], one["payment_id"], one["deliveries"])
@@ -125,6 +134,17 @@ def test_undelivered_and_redelivered(shop: Shop, capsys: pytest.CaptureFixture[s
     again = shop.gate.enter(request(shop.credential))
     deliver(shop.gate, again)
     assert [] == list(shop.ledger.find_undelivered(9))
+
+
+@pytest.mark.parametrize(
+    ("ident", "quoted"), [("-hbc", "-hbc"), ("--a-b_c", "--a-b_c"), ("a b", "'a b'"), ("it's", "'it'\"'\"'s'")]
+)
+def test_redeliver_nothing(shop: Shop, capsys: pytest.CaptureFixture[str], ident: str, quoted: str) -> None:
+    """An id that nobody knows, also one that begins with a hyphen; the hint can be pasted as it stands."""
+    assert 1 == run(["ledger", "redeliver", ident])
+    assert capsys.readouterr().err.endswith(f"flovia ledger show {quoted}\n")
+    assert 1 == run(["ledger", "redeliver", ident, "--ledger", shop.url])
+    assert f"flovia ledger show {quoted} (with the same --ledger)" in capsys.readouterr().err
 
 
 def test_redeliver_refused(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +212,7 @@ def test_prune_says_what_rows_would_go(shop: Shop, capsys: pytest.CaptureFixture
         connection.execute(text("UPDATE flovia_payments SET keep_until = 1, updated_at = 1"))
     for _ in range(2):
         assert 0 == run(["ledger", "prune", "--dry-run"])
-        told = "dry run: 0 events, 1 payments, 1 short texts, 0 stored answers would be pruned\n"
+        told = "dry run: 0 events, 1 payment, 1 short text, 0 stored answers would be pruned\n"
         assert told == capsys.readouterr().out
     assert 0 == run(["ledger", "prune"])
     assert "0 events were pruned, and 2 rows\n" == capsys.readouterr().out
@@ -233,3 +253,27 @@ def test_reconcile(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown" == shown(capsys)[0]["status"]
     assert 1 == run(["ledger", "reconcile", "--since", "yesterday"])
     assert "is no time" in capsys.readouterr().err
+
+
+def test_reconcile_without_a_key(
+    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody can be asked about for want of a key is said once, whatever is due, with exit status 1."""
+    monkeypatch.delenv("HITPAY_API_KEY", raising=False)
+    for number in range(5):
+        handle = f"mpp_ch_{number}"
+        details = {"amount_decimal": "1.00", "challenge_id": handle}
+        asked = charge_request(Price(amount=100, currency="sgd"), method_details=details)
+        times = {"expires": "2026-01-31T12:00:00Z", "realm": REALM}
+        challenge = issue(Keyring([SECRET]), method="hitpay", intent="charge", request=encode_param(asked), **times)
+        kept = keep_issued("hitpay", handle, format_challenge(challenge), 1e6)
+        for flow in (kept, keep_awaited(Awaited(method="hitpay", handle=handle, challenge_id=challenge.id, due=1.0))):
+            drive(flow, World(ledger=shop.ledger))
+    for _ in range(2):
+        assert 1 == run(["ledger", "reconcile"])
+        done = capsys.readouterr()
+        assert 1 == (done.out + done.err).count("HITPAY_API_KEY")
+        assert "0 charges asked about, 0 in order, 1 finding" in done.out
+    assert 1 == run(["ledger", "reconcile", "--json"])
+    (told,) = shown(capsys)
+    assert ("unknown", "hitpay", "") == (told["status"], told["method"], told["charge"])

@@ -113,6 +113,21 @@ def test_nobody_pays_in_time_and_resume_fetches_it_later(cli: Cli, street: Stree
     assert 1 == cli("--resume", reference).status
 
 
+def test_json_says_how_to_resume_with_the_folder(cli: Cli, street: Street) -> None:
+    """The error's text and the member ``resume`` name the same command, with --state, as the line for people does."""
+    cli.state = cli.state.parent / "kept here"
+    cli.pending = PendingFiles(cli.state)
+    done = cli(street.server.url, *SGD, "--timeout", "3", "--json")
+    (reference,) = cli.pending.references()
+    again = f"flovia pay --resume {reference} --state '{cli.state}'"
+    found = json.loads(done.out)
+    assert (3, reference, again) == (found["exit"], found["reference"], found["resume"])
+    assert again in found["error"]
+    assert f"resume it with: {again}" in done.err
+    refused = json.loads(cli(street.server.url, "--budget", "0.99 SGD", "--json").out)
+    assert (4, None, None) == (refused["exit"], refused["reference"], refused["resume"])
+
+
 def test_expired_is_not_paid(cli: Cli, street: Street) -> None:
     """Exit 5, also when it expires between two runs."""
     cli(street.server.url, *SGD, "--timeout", "3")
@@ -262,9 +277,10 @@ def test_errors_speak_of_commands(cli: Cli) -> None:
         send = ("-d", f"@{body}", "-H", "Content-Type: text/plain", "-H", "X-Api-Key: test-key")
         done = cli(server.url, "--budget", "5.00 SGD", "--wallet", "mock", *send)
         (reference,) = cli.pending.references()
-        assert (3, True) == (done.status, f"flovia pay --resume {reference} sends the same one" in done.err)
+        again = f"flovia pay --resume {reference} --state {cli.state}"
+        assert (3, True) == (done.status, f"{again} sends the same one" in done.err)
         done = cli("--resume", reference, "--wallet", "mock")
-        assert (1, True) == (done.status, f"flovia pay --resume {reference} --data @FILE" in done.err)
+        assert (1, True) == (done.status, f"{again} --data @FILE" in done.err)
         done = cli("--resume", reference, "--wallet", "mock", "-d", f"@{body}", "-H", "X-Api-Key: test-key")
         assert 3 == done.status
         done = cli("--resume", reference, "--wallet", "mock", "-d", f"@{body}", "-H", "X-Api-Key: test-key")

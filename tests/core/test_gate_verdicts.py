@@ -111,6 +111,35 @@ def test_events_of_a_fresh_challenge_name_no_old_payment(shop: Shop, paid: flovi
     assert (None, None) == (last.payment_id, last.payer)
 
 
+@pytest.mark.parametrize("back", ["1.00 USD", "0.40 USD"])
+@pytest.mark.parametrize("claimed", ["150", "100"])
+def test_wrong_money_that_went_back(paid: flovia.PaidApi, shop: Shop, claimed: str, back: str) -> None:
+    """Once a wrong payment has gone back, or a part of it, its credential gets 403 like any other; no challenge."""
+    (challenge,) = challenges(paid.enter(request()).response)
+    wrong = {"paid_amount": claimed} if claimed != "100" else {"paid_currency": "eur"}
+    back = back if claimed != "100" else back.replace("USD", "EUR")
+    credential = pay(challenge, "ok1", **wrong)
+    assert 402 == paid.enter(request(credential)).response.status
+    (due,) = shop.flovia.refunds_due()
+    assert "refunded" == shop.flovia.refund(due.payment_id, back).status
+    for _ in range(2):
+        response = paid.enter(request(credential)).response
+        assert (403, "payment-refunded", []) == (response.status, problem(response), challenges(response))
+    assert 1 == shop.events().count("payment.unmatched")
+    assert 402 == paid.enter(request()).response.status
+
+
+def test_wrong_money_on_its_way_back(paid: flovia.PaidApi, shop: Shop) -> None:
+    """While somebody gives a wrong payment back nobody is asked to pay once more: 500 refund-due."""
+    (challenge,) = challenges(paid.enter(request()).response)
+    credential = pay(challenge, "ok1", paid_amount="99")
+    assert 402 == paid.enter(request(credential)).response.status
+    (due,) = shop.flovia.refunds_due()
+    shop.ledger.open_refund(f"{due.method}|{due.payment_id}", None, None, "test-nonce", 60.0)
+    response = paid.enter(request(credential)).response
+    assert (500, "refund-due", []) == (response.status, problem(response), challenges(response))
+
+
 def test_recipient_is_compared(shop: Shop) -> None:
     """A payment to somebody else is not a payment (H04)."""
 

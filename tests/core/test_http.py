@@ -1,11 +1,13 @@
 """Headers from three worlds, and bodies in pieces."""
 
+from hashlib import sha256
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import flovia
-from flovia.core.http import BodyState, FieldSet, Headers
+from flovia.core.http import SMALL_BODY, BodyState, FieldSet, Headers
 
 PAIRS = [("Authorization", "a"), ("X-Two", "1"), ("x-two", "2"), ("Content-Type", "text/plain")]
 
@@ -76,3 +78,20 @@ def test_a_metered_body() -> None:
     assert (BodyState.READ, 4) == (meter.body.state, meter.body.size)
     assert not meter.feed(b"e")
     assert flovia.BODY_TOO_LARGE == meter.body
+
+
+@pytest.mark.parametrize(("size", "kept"), [(SMALL_BODY, True), (SMALL_BODY + 1, False)])
+def test_a_small_body_is_kept(size: int, kept: bool) -> None:
+    """A body of at most 4096 bytes is there beside its hash, however many pieces it came in; a larger one is not."""
+    meter = flovia.BodyMeter(1 << 20)
+    for _ in range(size):
+        assert meter.feed(b"x")
+    assert (b"x" * size if kept else None) == meter.body.small
+    assert sha256(b"x" * size).digest() == meter.body.sha256
+
+
+def test_s37_a_small_body_is_not_in_the_repr() -> None:
+    """What a client sent is in no repr: it may be a secret (S37)."""
+    meter = flovia.BodyMeter(100)
+    meter.feed(b"test-secret")
+    assert "test-secret" not in repr(meter.body)

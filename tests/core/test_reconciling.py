@@ -358,6 +358,23 @@ def test_no_answer(shop: Shop, answer: object) -> None:
     assert [] == [status for status, _ in shop.after(0.0, limit=0)]
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_no_answer_about_any(shop: Shop, dry_run: bool) -> None:
+    """A provider that cannot be asked at all says so once; no charge is put off for that, and no payment is named."""
+    _, _, key = shop.parked()
+    handles = [shop.challenge()[0] for _ in range(4)]
+    shop.till.charges.update(dict.fromkeys(shop.till.charges, ChargeUnknown(reason="no key", for_all=True)))
+    shop.clock.advance(LIFE_S + CHECKS_S[0])
+    run = shop.flo.reconcile(dry_run=dry_run)
+    assert [("unknown", "till", "", "", "no key")] == [
+        (one.status, one.method, one.charge, one.challenge_id, one.reason) for one in run.findings
+    ]
+    assert (0, 0, False, 1) == (run.asked, run.in_order, run.complete, len(shop.till.kept))
+    assert (5, PARKED) == (len(shop.index()), shop.state_of(key))
+    shop.till.charges.update({handle: state(moved(handle)) for handle in ["charge-0", *handles]})
+    assert ["resolved", *["waiting"] * 4] == sorted(status for status, _ in shop.after(0.0))
+
+
 def test_too_slow(shop: Shop) -> None:
     """A provider that exceeds its deadline has said nothing."""
     handle, _ = shop.challenge()

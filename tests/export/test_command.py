@@ -87,16 +87,16 @@ def test_dead_letters(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         assert "refused for good; see: flovia events dead-letters --name hook" in err
         assert 0 == run(["events", "dead-letters"])
         first, second = capsys.readouterr().out.splitlines()
-        assert first.endswith(f"{all_ids()[0]}  refused 1 times: the endpoint answered 422")
+        assert first.endswith(f"{all_ids()[0]}  refused 1 time: the endpoint answered 422")
         assert 0 == run(["events", "dead-letters", "--json", "--limit", "1"])
         letter = parsed(capsys.readouterr().out)
         assert (all_ids()[0], 1, False) == (letter["event"]["id"], letter["tries"], letter["again"])
         assert 0 == run(["events", "dead-letters", "--again", "--number", str(letter["number"])])
-        assert "1 events will be sent again\n" == capsys.readouterr().out
+        assert "1 event will be sent again\n" == capsys.readouterr().out
         run(["events", "dead-letters"])
         assert "to be sent again" in capsys.readouterr().out
         assert 3 == run(["events", "export", "--once"])
-        assert "1 events sent\n" == capsys.readouterr().out
+        assert "1 event sent\n" == capsys.readouterr().out
         run(["events", "sinks"])
         assert "hook  up to date  1 dead  no exporter at work\n" == capsys.readouterr().out
         assert second.split()[1] == all_ids()[1]

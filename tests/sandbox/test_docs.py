@@ -4,7 +4,7 @@ import json
 import re
 from typing import Final
 
-from flovia.sandbox import ENDPOINTS, KNOBS
+from flovia.sandbox import ENDPOINTS, KNOBS, serving
 from flovia.sandbox.faults import Fault, read_fault
 from tests.sandbox.local import Local
 from tests.tree import ROOT
@@ -66,3 +66,14 @@ def test_every_call_on_the_page_works() -> None:
             if path == "faults":
                 body = {"knob": "qr", "value": "string"}
             local.control(f"{verb} {path}", body if verb != "GET" else None)
+
+
+def test_the_guide_shows_what_the_sandbox_prints() -> None:
+    """With the seed of the guide: the same key and salts, and the ports that are listened on by default."""
+    guide = (ROOT / "docs" / "guides" / "hitpay.md").read_text()
+    with serving(seed=1) as running:
+        printed = running.environment
+    printed |= {"HITPAY_MPP_ENDPOINT": "http://127.0.0.1:4010", "HITPAY_API_ENDPOINT": "http://127.0.0.1:4011"}
+    lines = "\n".join(f"export {name}={value}" for name, value in printed.items())
+    assert "flovia sandbox --seed 1 " in guide
+    assert f"```sh\n{lines}\nexport FLOVIA_SECRET=" in guide

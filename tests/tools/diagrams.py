@@ -15,6 +15,7 @@ from typing import Final
 import attrs
 
 from flovia import settings
+from flovia.client.hitpay import WalletNames
 from flovia.core.delivery import DECISIONS, FAILURES
 from flovia.core.events import EVENT_TYPES, Event
 from flovia.core.exchange import EXCHANGE, PAYMENT, diagram
@@ -131,6 +132,11 @@ def claim_names() -> str:
     return _names(ClaimNames)
 
 
+def wallet_names() -> str:
+    """The names of members that the agent's wallets write and read."""
+    return _names(WalletNames)
+
+
 def _names(record: type[attrs.AttrsInstance]) -> str:
     rows = [
         f"| `{field.name}` | {_default(field.default)} | {field.metadata['why']} |" for field in attrs.fields(record)
@@ -201,6 +207,7 @@ DRAWN: Final[Mapping[str, Callable[[], str]]] = {
     "problems": problems,
     "third-party-provider": third_party_provider,
     "variables": variables,
+    "wallet-names": wallet_names,
 }
 
 

@@ -11,6 +11,7 @@ Receipts are verified against the broker's keys, and links come with a QR code: 
 """
 
 from flovia.client.hitpay.grants import GrantFiles, GrantInfo
+from flovia.client.hitpay.names import WalletNames
 from flovia.client.hitpay.pins import BROKER, Checkout, Pins
 from flovia.client.hitpay.saved import SavedMethodWallet
 from flovia.client.hitpay.terminal import qr_text, show_in_terminal
@@ -24,6 +25,7 @@ __all__ = [
     "HitPayWallet",
     "Pins",
     "SavedMethodWallet",
+    "WalletNames",
     "qr_text",
     "show_in_terminal",
 ]

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
+from flovia.client.hitpay.names import DEFAULT_WALLET_NAMES, WalletNames
 from flovia.client.wallet import PaymentContext
 from flovia.core.challenge import Challenge
 from flovia.core.encoding import JsonObject
@@ -193,13 +194,15 @@ def asked_limits(members: JsonObject, currency: str) -> tuple[str, ...]:
             found.append(f"at most {amount} {words}")
     uses, until = members.get("max_uses"), members.get("valid_until")
     if type(uses) is int and uses > 0:
-        found.append(f"at most {uses} charges")
+        found.append("at most one charge" if uses == 1 else f"at most {uses} charges")
     if isinstance(until, str):
         found.append(f"until {printable(until[:40])}")
     return tuple(found)
 
 
-def charge_terms(challenge: Challenge, server: str, pins: Pins, price: Price) -> ChargeTerms:
+def charge_terms(
+    challenge: Challenge, server: str, pins: Pins, price: Price, names: WalletNames = DEFAULT_WALLET_NAMES
+) -> ChargeTerms:
     """The one-time charge of a challenge for ``price`` by ``server`` (its origin).
 
     Raises:
@@ -209,7 +212,7 @@ def charge_terms(challenge: Challenge, server: str, pins: Pins, price: Price) ->
         raise Unpayable("the challenge is for a saved wallet: use SavedMethodWallet")
     check_money(challenge, price)
     members = details(challenge)
-    charge_id = identifier(members, "challenge_id")
+    charge_id = identifier(members, names.asked_charge)
     polling_url, issuer = pins.polling(members.get("polling_url"), server, charge_id, "/v1/charges")
     checkout_url = pins.checkout(members.get("checkout_url"), server)
     return ChargeTerms(charge_id=charge_id, checkout_url=checkout_url, polling_url=polling_url, issuer=issuer)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import attrs
 
 from flovia.client.hitpay.grants import Grant, GrantFiles, GrantInfo
+from flovia.client.hitpay.names import DEFAULT_WALLET_NAMES, WalletNames
 from flovia.client.hitpay.pins import (
     Checkout,
     Pins,
@@ -67,6 +68,7 @@ class SavedMethodWallet:
         timeout_s: how long to wait for the approval. No money moves by it, so giving up is a plain refusal.
         poll_s: seconds between two questions to the broker.
         limits: of grants, receipts and keys.
+        names: of members that HitPay has not published; ``once`` has its own.
     """
 
     grants: GrantFiles
@@ -78,6 +80,7 @@ class SavedMethodWallet:
     timeout_s: float = 300.0
     poll_s: float = 2.0
     limits: SignedLimits = DEFAULT_LIMITS
+    names: WalletNames = DEFAULT_WALLET_NAMES
 
     def __attrs_post_init__(self) -> None:
         require_joserfc()
@@ -119,15 +122,15 @@ class SavedMethodWallet:
             kept = made
         # Counted before it is sent: the other order could go over a cap.
         self.grants.spend(name, context.price)
-        return Payment(payload={"saved_method_jws": kept.jws})
+        return Payment(payload={self.names.payload_grant: kept.jws})
 
     def verify_receipt(self, answer: PaidAnswer) -> Flow[ReceiptVerdict]:
         """Whether the answer's receipt is that of a charge of this saved wallet, by who signed its grant."""
-        if "saved_method_jws" not in answer.payload and self.once is not None:
+        if self.names.payload_grant not in answer.payload and self.once is not None:
             return (yield from self.once.verify_receipt(answer))
         name = GrantFiles.name_of(answer.origin, answer.challenge.realm, answer.price.currency)
         kept = self.grants.load(name)
-        if kept is None or answer.payload.get("saved_method_jws") != kept.jws:
+        if kept is None or answer.payload.get(self.names.payload_grant) != kept.jws:
             return ReceiptUnverified(reason="the grant of this payment is not kept any more")
         issuer = Jwks(origin=kept.info.issuer, limits=self.limits)
         return (yield from verify(answer, issuer, saved_method_id=kept.info.saved_method_id))
@@ -162,7 +165,7 @@ class SavedMethodWallet:
             raise Unpayable("the challenge offers no setup")
         polling = members.get("polling_url")
         tail = polling.rpartition("/")[2] if isinstance(polling, str) else ""
-        saved_id = identifier({"saved_method_id": tail, **members}, "saved_method_id")
+        saved_id = identifier({self.names.asked_setup: tail, **members}, self.names.asked_setup)
         polling_url, issuer = self.pins.polling(polling, context.origin, saved_id, SETUP_PATH)
         checkout_url = self.pins.checkout(url, context.origin)
         return Setup(saved_method_id=saved_id, checkout_url=checkout_url, polling_url=polling_url, issuer=issuer)

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from flovia.client.hitpay.names import DEFAULT_WALLET_NAMES, WalletNames
 from flovia.client.hitpay.pins import ChargeTerms, Checkout, Pins, Unpayable, charge_terms, checkout, is_saved
 from flovia.client.hitpay.polling import Patience, Status, ask, wait_for
 from flovia.client.hitpay.receipts import verify
@@ -51,6 +52,7 @@ class HitPayWallet:
             if it says that nobody has paid, the broker is asked again for as long.
         verify_receipts: hold receipts against the broker's keys (extra ``receipts``).
         limits: of receipts and keys.
+        names: of members that HitPay has not published.
     """
 
     pins: Pins = attrs.field(factory=Pins)
@@ -62,6 +64,7 @@ class HitPayWallet:
     present_s: float = 20.0
     verify_receipts: bool = True
     limits: SignedLimits = DEFAULT_LIMITS
+    names: WalletNames = DEFAULT_WALLET_NAMES
 
     def __attrs_post_init__(self) -> None:
         if self.verify_receipts:
@@ -90,14 +93,14 @@ class HitPayWallet:
     def foresee(self, challenge: Challenge, context: PaymentContext) -> Payment | None:
         """The credential names the charge that a person will pay; it is known before they do."""
         try:
-            return _payment(charge_terms(challenge, context.origin, self.pins, context.price))
+            return self._payment(charge_terms(challenge, context.origin, self.pins, context.price, self.names))
         except Unpayable:
             return None
 
     def refusal(self, challenge: Challenge, context: PaymentContext) -> str | None:
         """Why ``pay`` would decline without asking anybody: the challenge contradicts itself, or is not HitPay's."""
         try:
-            charge_terms(challenge, context.origin, self.pins, context.price)
+            charge_terms(challenge, context.origin, self.pins, context.price, self.names)
         except Unpayable as reason:
             return str(reason)
         return None
@@ -105,14 +108,14 @@ class HitPayWallet:
     def pay(self, challenge: Challenge, context: PaymentContext) -> Flow[WalletVerdict]:
         """Show the checkout and wait until it is paid, over, or too late."""
         try:
-            terms = charge_terms(challenge, context.origin, self.pins, context.price)
+            terms = charge_terms(challenge, context.origin, self.pins, context.price, self.names)
         except Unpayable as reason:
             return Declined(reason=str(reason))
         first = yield from ask(terms.polling_url, min(10.0, self.timeout_s))
         if isinstance(first, Status):
             if first.status == "paid":
-                return _payment(terms)
-            if first.status in ENDED or not _agrees(first, terms, context.price):
+                return self._payment(terms)
+            if first.status in ENDED or not self._agrees(first, terms, context.price):
                 return Declined(
                     reason=_ended(first.status)
                     if first.status in ENDED
@@ -133,7 +136,7 @@ class HitPayWallet:
         if not self.verify_receipts:
             return ReceiptUnverified(reason="this wallet was told not to verify receipts")
         try:
-            terms = charge_terms(answer.challenge, answer.origin, self.pins, answer.price)
+            terms = charge_terms(answer.challenge, answer.origin, self.pins, answer.price, self.names)
         except Unpayable:
             return ReceiptUnverified(reason="it is not a receipt of a charge this wallet pays")
         issuer = Jwks(origin=terms.issuer, limits=self.limits)
@@ -172,12 +175,30 @@ class HitPayWallet:
             terms.polling_url, patience, lambda status: status.status == "paid" or status.status in ENDED
         )
         if found is None and (yield from now()) < until:
-            return Unconfirmed(payment=_payment(terms))
+            return Unconfirmed(payment=self._payment(terms))
         if found is None:
             return Uncertain(reason="nobody has paid yet, and the charge may still be paid")
         if found.status == "paid":
-            return _payment(terms)
+            return self._payment(terms)
         return Declined(reason=_ended(found.status))
+
+    def _payment(self, terms: ChargeTerms) -> Payment:
+        return Payment(payload={self.names.payload_charge: terms.charge_id})
+
+    def _agrees(self, status: Status, terms: ChargeTerms, price: Price) -> bool:
+        """Whether the broker speaks of the same charge and sum. What it does not say, it cannot contradict."""
+        members, names = status.members, self.names
+        amount, currency = members.get(names.polled_amount), members.get(names.polled_currency)
+        if members.get(names.polled_charge, terms.charge_id) != terms.charge_id:
+            return False
+        if isinstance(currency, str) and currency.lower() != price.currency:
+            return False
+        if not isinstance(amount, str):
+            return True
+        try:
+            return to_base_units(amount, price.currency) == price.amount
+        except WiringError:
+            return False
 
 
 def _ended(status: str) -> str:
@@ -185,23 +206,3 @@ def _ended(status: str) -> str:
     if status == "expired":
         return "the charge is expired; if it was paid all the same, that money is to go back: ask the seller"
     return f"the charge is {status[:20]}, and cannot be paid any more: ask for a fresh one"
-
-
-def _payment(terms: ChargeTerms) -> Payment:
-    return Payment(payload={"challenge_id": terms.charge_id})
-
-
-def _agrees(status: Status, terms: ChargeTerms, price: Price) -> bool:
-    """Whether the broker speaks of the same charge and sum. What it does not say, it cannot contradict."""
-    members = status.members
-    amount, currency = members.get("amount"), members.get("currency")
-    if members.get("challenge_id", terms.charge_id) != terms.charge_id:
-        return False
-    if isinstance(currency, str) and currency.lower() != price.currency:
-        return False
-    if not isinstance(amount, str):
-        return True
-    try:
-        return to_base_units(amount, price.currency) == price.amount
-    except WiringError:
-        return False

@@ -194,6 +194,11 @@ class Charges:
         if not same(claims.challenge_id, asked.ident) or not same(claims.request_hash, rh):
             _log.error("the receipt of charge %s is for another charge or request", asked_id(asked))
             return Unknown()
+        if (yield from store.is_part_back(asked.ident)):
+            # Heard of before, and a receipt of the broker's says nothing of it: even a cent that went back is one.
+            return PaidBack(reference=asked.ident, amount=None, currency=asked.price.currency)
+        if claims.price != asked.price:
+            return (yield from self._other_money(asked))
         record = store.PaidRecord(
             payment_id=claims.payment_id or "",
             request_id=claims.payment_request_id or request_id_of(asked.checkout_url) or "",
@@ -211,6 +216,19 @@ class Charges:
             receipt=receipt,
             data=_data(record),
         )
+
+    def _other_money(self, asked: wire.Asked) -> Flow[Verdict]:
+        """The broker signs other money than it was told to ask for: what was really taken, HitPay's API knows.
+
+        That is what the refund is due of, and not what the receipt claims. If the money is all right there, the receipt
+        is wrong, which says nothing; reconciling finds out, or the API's word counts where that is set.
+        """
+        found = yield from self._by_core(asked, anyway=True)
+        right = isinstance(found, Paid) and (found.amount, found.currency) == (asked.price.amount, asked.price.currency)
+        if found is None or (right and not self._config.core_fallback):
+            _log.error("the receipt of charge %s is for other money than HitPay's API shows", asked_id(asked))
+            return Unknown(retry_after_s=5)
+        return found
 
     def _by_core(self, asked: wire.Asked, *, anyway: bool = False) -> Flow[Verdict | None]:
         """What the core API says about a charge, where that may be asked: paid, paid and given back, or nothing."""

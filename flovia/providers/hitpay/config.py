@@ -156,6 +156,12 @@ class HitPayConfig:
     wallet_query: str = attrs.field(
         default="payment_method", metadata=_choice("query name by which an agent picks a wallet to save")
     )
+    wallet_body: str | None = attrs.field(
+        default="payment_method",
+        metadata=_choice(
+            "member of a small JSON or form body by which an agent picks one of our wallets; None: no body"
+        ),
+    )
     options_kept_s: int = attrs.field(
         default=600, metadata=_choice("how long the broker's list of wallets for a currency is kept")
     )

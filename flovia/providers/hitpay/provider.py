@@ -19,6 +19,7 @@ from flovia.providers.hitpay.charges import Charges
 from flovia.providers.hitpay.config import HitPayConfig, from_environ
 from flovia.providers.hitpay.core_api import CoreApi
 from flovia.providers.hitpay.native import read_native
+from flovia.providers.hitpay.observed import HitPayReading
 from flovia.providers.hitpay.problems import NOT_CONFIGURED, WALLET_UNSUPPORTED
 from flovia.providers.hitpay.reconciling import Reconciler
 from flovia.providers.hitpay.refunds import Refunds
@@ -102,6 +103,11 @@ class HitPayProvider:
     def max_webhook(self) -> int:
         """Bytes of a webhook that are read."""
         return self.config.max_webhook
+
+    @property
+    def reading(self) -> HitPayReading:
+        """How an Observer reads what HitPay's own SDK writes, under the names of these settings."""
+        return HitPayReading(claims=self.config.signed.names, names=self.config.names)
 
     def check_price(self, price: Price) -> None:
         """Refuse a price that HitPay does not take.

@@ -40,7 +40,7 @@ class Reconciler:
         if asked is None or asked.mode or not same(asked.ident, charge.handle):
             return None
         if self._config.api_key is None:
-            return ChargeUnknown(reason=NO_KEY)
+            return ChargeUnknown(reason=NO_KEY, for_all=True)
         request_id = request_id_of(asked.checkout_url)
         try:
             found = None if request_id is None else (yield from self._api.payment_request(request_id))
@@ -96,7 +96,12 @@ class Reconciler:
     def _keep(
         self, ident: str, found: PaymentRequest, payments: list[Money], known: store.PaidRecord | None
     ) -> Flow[None]:
-        """What a refund needs to find each payment. ``late``: as far as we know it has bought nothing."""
+        """What a refund needs to find each payment. ``late``: as far as we know it has bought nothing.
+
+        A part of the first that went back is remembered too: the broker may go on calling it paid.
+        """
+        if payments and payments[0].partly:
+            yield from store.note_part_back(ident)
         for number, money in enumerate(payments):
             if number or known is None:
                 record = store.PaidRecord(payment_id=money.payment_id, request_id=found.id, late=True)

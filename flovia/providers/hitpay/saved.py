@@ -25,8 +25,9 @@ from flovia.providers.hitpay.charges import HASH, terms_for
 from flovia.providers.hitpay.config import HitPayConfig
 from flovia.providers.hitpay.limits import take_creation
 from flovia.providers.hitpay.native import grant_in, peek
+from flovia.providers.hitpay.picking import picked, picked_in_body
 from flovia.providers.hitpay.problems import NO_CUSTOMER, WALLET_UNSUPPORTED
-from flovia.providers.hitpay.request_hash import query_members, request_hash
+from flovia.providers.hitpay.request_hash import request_hash
 from flovia.signed import camel
 
 _log = logging.getLogger("flovia")
@@ -102,14 +103,16 @@ class SavedWallets:
     # --- asking -----------------------------------------------------------------------------------------------
 
     def wallet_asked(self, request: HttpRequest) -> str | None:
-        """The wallet that the agent wants to save, by header or query."""
+        """The wallet that the agent wants to save, by header, query or body.
+
+        A body is the app's too, which may have a word of its own there: it counts only if it is one of our wallets.
+        """
         if self._saved is None:
             return None
-        found = request.headers.get(self._config.wallet_header)
-        if found is None:
-            named = query_members(request.query).get(self._config.wallet_query)
-            found = named if isinstance(named, str) else None
-        return found.strip() if found else None
+        if wallet := picked(request, self._config):
+            return wallet
+        named = picked_in_body(request, self._config)
+        return named if named in WALLETS else None
 
     def wallet_again(self, request: HttpRequest, currency: str) -> str | None:
         """The wallet of a grant that is of no use any more, if it can be bound anew; else paying once is offered."""

@@ -10,10 +10,11 @@ from typing import Final
 
 from flovia.core.challenge import parse_expires
 from flovia.core.effects import Flow, now
-from flovia.core.encoding import JsonValue
+from flovia.core.encoding import JsonObject, JsonValue
+from flovia.core.errors import ParseError
 from flovia.core.provider import NotPaid, Paid, Presented, Refusal, Unknown, Verdict
 from flovia.providers.hitpay import store, wire
-from flovia.providers.hitpay.amounts import to_hitpay
+from flovia.providers.hitpay.amounts import from_hitpay, to_hitpay
 from flovia.providers.hitpay.broker import Broker, is_id
 from flovia.providers.hitpay.calls import Answer, HitPayDown
 from flovia.providers.hitpay.charges import HASH, same, shown
@@ -22,7 +23,7 @@ from flovia.providers.hitpay.names import OF_SILENT, first
 from flovia.providers.hitpay.native import is_native
 from flovia.providers.hitpay.request_hash import request_hash
 from flovia.providers.hitpay.saved import METHOD_ID
-from flovia.signed import BadToken, GrantClaims, Jwks, KeysUnavailable
+from flovia.signed import BadToken, GrantClaims, Jwks, KeysUnavailable, ReceiptClaims
 
 _log = logging.getLogger("flovia")
 
@@ -126,7 +127,7 @@ class SilentCharges:
                 yield from store.end_silent(nonce)
             raise
         if answer.ok:
-            return (yield from self._charged(presented, claims, answer, rh, nonce))
+            return (yield from self._charged(presented, asked, claims, answer, rh, nonce))
         return (yield from self._refused(claims, answer, nonce, again))
 
     def _refused(self, claims: GrantClaims, answer: Answer, nonce: str, again: bool) -> Flow[Verdict]:
@@ -157,7 +158,9 @@ class SilentCharges:
                 _log.error("the broker answers %d to a silent charge; its outcome is unknown", answer.status)
                 return Unknown(retry_after_s=5)
 
-    def _charged(self, presented: Presented, grant: GrantClaims, answer: Answer, rh: str, nonce: str) -> Flow[Verdict]:
+    def _charged(
+        self, presented: Presented, asked: wire.Asked, grant: GrantClaims, answer: Answer, rh: str, nonce: str
+    ) -> Flow[Verdict]:
         members = answer.members
         status, jws, charge_id = members.get("status"), members.get("receipt_jws"), members.get("charge_id")
         if status == "failed":
@@ -177,6 +180,10 @@ class SilentCharges:
         if claims.charge_id is not None and not same(claims.charge_id, charge_id):
             _log.error("the receipt of silent charge %s names another one", shown(charge_id))
             return Unknown()
+        if claims.price != asked.price and not _says(answer.members, claims):
+            # Nobody else can be asked what was taken, so that neither of its two statements is put on record.
+            _log.error("the receipt of silent charge %s is for other money than its answer says", shown(charge_id))
+            return Unknown(retry_after_s=5)
         payment_id = claims.payment_id or members.get("payment_id")
         record = store.PaidRecord(payment_id=payment_id if isinstance(payment_id, str) else "")
         yield from store.keep_paid(charge_id, record)
@@ -194,3 +201,14 @@ class SilentCharges:
             receipt=receipt,
             data=data,
         )
+
+
+def _says(members: JsonObject, claims: ReceiptClaims) -> bool:
+    """Whether the broker's answer names the money of its receipt."""
+    currency = members.get("currency")
+    if not isinstance(currency, str) or currency.lower() != claims.price.currency:
+        return False
+    try:
+        return from_hitpay(members.get("amount"), claims.price.currency) == claims.price.amount
+    except ParseError:
+        return False

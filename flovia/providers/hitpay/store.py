@@ -120,6 +120,16 @@ def is_revoked(saved_method_id: str) -> Flow[bool]:
     return (yield from recall(NAMESPACE, f"revoked {saved_method_id}")) is not None
 
 
+def note_part_back(reference: str) -> Flow[None]:
+    """Remember that a part of a payment went back elsewhere, and nobody says how much: it buys nothing any more."""
+    yield from remember(NAMESPACE, f"part back {reference}", "1", ttl_s=PAID_KEPT_S)
+
+
+def is_part_back(reference: str) -> Flow[bool]:
+    """Whether :func:`note_part_back` was called for it."""
+    return (yield from recall(NAMESPACE, f"part back {reference}")) is not None
+
+
 def write_created(created: Created) -> str:
     """An open charge as text, for whoever may be shown it again."""
     return canonical(attrs.asdict(created)).decode()

@@ -177,6 +177,7 @@ class Webhooks:
                 refund = refund or (yield from self._api.refund_view(ident))
             if refund is None or refund.payment_id != money.payment_id:
                 _log.warning("a part of payment %s was refunded, and HitPay does not say how much", shown(reference))
+                yield from store.note_part_back(reference)
                 return None
             amount = refund.amount
         return RefundedPayment(

@@ -17,14 +17,25 @@ from flovia.client import (
     Uncertain,
     Unconfirmed,
 )
-from flovia.client.hitpay import Checkout, GrantFiles, HitPayWallet, Pins, SavedMethodWallet, qr_text, show_in_terminal
+from flovia.client.hitpay import (
+    Checkout,
+    GrantFiles,
+    GrantInfo,
+    HitPayWallet,
+    Pins,
+    SavedMethodWallet,
+    WalletNames,
+    qr_text,
+    show_in_terminal,
+)
+from flovia.client.hitpay.grants import Grant
 from flovia.client.hitpay.pins import asked_limits
 from flovia.client.hitpay.receipts import verify
 from flovia.client.hitpay.terminal import checkout_text
 from flovia.core.challenge import Challenge
 from flovia.core.effects import HttpCall, HttpReply
 from flovia.core.encoding import JsonValue, canonical, encode_param
-from flovia.core.errors import HttpError
+from flovia.core.errors import HttpError, WiringError
 from flovia.core.http import Headers
 from flovia.core.money import Price
 from flovia.core.receipt import Receipt
@@ -357,6 +368,68 @@ def test_a_saved_wallet_is_not_charged_for_a_challenge_that_names_two_amounts(tm
         assert isinstance(verdict, Declined)
         assert "contradicts itself" in verdict.reason
     assert [] == shown
+
+
+def test_other_names(tmp_path: Path) -> None:
+    """What HitPay has not published is written and read under the names that a wallet is given."""
+    names = WalletNames(
+        payload_charge="paid_charge",
+        payload_grant="grant",
+        asked_charge="charge",
+        asked_setup="method",
+        polled_charge="id",
+        polled_amount="sum",
+        polled_currency="ccy",
+    )
+    asked = challenge({"charge" if name == "challenge_id" else name: value for name, value in DETAILS.items()})
+    pending: dict[str, JsonValue] = {"status": "pending", "id": "mpp_ch_1", "sum": "1.00", "ccy": "sgd"}
+    ours = wallet(names=names)
+    expected = Payment(payload={"paid_charge": "mpp_ch_1"})
+    assert expected == ours.foresee(asked, CONTEXT)
+    assert None is ours.foresee(challenge(), CONTEXT)
+    assert expected == drive(ours.pay(asked, CONTEXT), says(pending, {**pending, "status": "paid"}))
+    for other in ({"id": "mpp_ch_2"}, {"sum": "2.00"}, {"ccy": "usd"}):
+        assert isinstance(drive(ours.pay(asked, CONTEXT), says({**pending, **other})), Declined)
+    # Under other names the same members say nothing.
+    unread = {"status": "pending", "challenge_id": "x", "amount": "9.00", "currency": "usd"}
+    assert expected == drive(ours.pay(asked, CONTEXT), says(unread, {"status": "paid"}))
+
+    grants = GrantFiles(tmp_path, key=bytes(32))
+    saved = SavedMethodWallet(grants=grants, pins=Pins(broker=BROKER), names=names, ask_first=False)
+    grant_name = GrantFiles.name_of(SERVER, "shop.test", "sgd")
+    info = GrantInfo(
+        name=grant_name,
+        origin=SERVER,
+        issuer=BROKER,
+        currency="sgd",
+        payment_method=None,
+        saved_method_id="mpp_spm_1",
+        max_amount_per_charge=1000,
+        total_amount_cap=None,
+        max_uses=None,
+        expires_at=2e9,
+    )
+    grants.keep(Grant(info=info, jws="test-grant"))
+    paid = drive(saved.pay(asked, CONTEXT), ByHand(lambda call: HttpReply(status=500)))
+    assert Payment(payload={"grant": "test-grant"}) == paid
+    elsewhere = {**SETUP, "polling_url": f"{BROKER}/v1/saved-payment-methods/mpp_spm_2", "method": "mpp_spm_3"}
+    refused = drive(
+        SavedMethodWallet(grants=GrantFiles(tmp_path / "none", key=bytes(32)), names=names).pay(
+            challenge(elsewhere), CONTEXT
+        ),
+        says(500),
+    )
+    assert isinstance(refused, Declined)
+    assert "polling" in refused.reason
+
+
+@pytest.mark.parametrize("field", attrs.fields(WalletNames), ids=lambda field: field.name)
+def test_a_name_that_is_empty(field: "attrs.Attribute[str]") -> None:
+    """At start; and so is one that would mean two things in a credential."""
+    with pytest.raises(WiringError, match=field.name):
+        WalletNames(**{field.name: ""})
+    with pytest.raises(WiringError, match="two things"):
+        WalletNames(payload_grant="challenge_id")
 
 
 def test_a_setup_says_what_is_agreed_to() -> None:

@@ -13,8 +13,11 @@ from flovia import api
 from flovia.core.observed import NOTHING, Seen
 from flovia.insights.join import join
 from flovia.ledger.opening import open_ledger
-from flovia.providers.hitpay import observed
+from flovia.providers.hitpay import BrokerNames, HitPayConfig, HitPayProvider
+from flovia.providers.hitpay.observed import DEFAULT_READING
+from flovia.providers.registry import observed
 from flovia.sandbox import Sandbox, serving
+from flovia.signed import ClaimNames, SignedLimits
 from flovia.testing.servers import serve_asgi
 from tests.tree import ROOT
 
@@ -69,6 +72,9 @@ def test_the_example(sandbox: Sandbox, tmp_path: Path) -> None:
     assert {(100, "sgd")} == {(event.amount, event.currency) for event in issued}
 
 
+OURS = DEFAULT_READING
+
+
 class TestReading:
     """What is read from HitPay's own forms, and what is not."""
 
@@ -76,21 +82,47 @@ class TestReading:
         """The charge from the polling address, amount and currency as decimals; else what it names itself."""
         details = {"polling_url": "https://sandbox.mpp.hitpay.dev/v1/charges/mpp_ch_1?x=1"}
         asked = {"amount": "1.00", "currency": "SGD", "methodDetails": details}
-        assert Seen(challenge_id="mpp_ch_1", amount=100, currency="sgd") == observed.challenge({"request": b64(asked)})
-        assert Seen(challenge_id="mpp_ch_2") == observed.challenge({"request": b64({"challenge_id": "mpp_ch_2"})})
-        assert Seen() == observed.challenge({"request": b64({"amount": "x", "currency": "sgd", "methodDetails": 7})})
-        assert NOTHING is observed.challenge({})
+        assert Seen(challenge_id="mpp_ch_1", amount=100, currency="sgd") == OURS.challenge({"request": b64(asked)})
+        assert Seen(challenge_id="mpp_ch_2") == OURS.challenge({"request": b64({"challenge_id": "mpp_ch_2"})})
+        assert Seen() == OURS.challenge({"request": b64({"amount": "x", "currency": "sgd", "methodDetails": 7})})
+        assert NOTHING is OURS.challenge({})
 
     def test_credential(self) -> None:
         """A charge alone or in JSON; a grant names none."""
-        assert Seen(challenge_id="mpp_ch_1") == observed.credential("mpp_ch_1")
-        assert Seen(challenge_id="mpp_ch_1") == observed.credential(b64({"chargeId": "mpp_ch_1"}))
-        assert NOTHING is observed.credential("a.b.c")
+        assert Seen(challenge_id="mpp_ch_1") == OURS.credential("mpp_ch_1")
+        assert Seen(challenge_id="mpp_ch_1") == OURS.credential(b64({"chargeId": "mpp_ch_1"}))
+        assert NOTHING is OURS.credential("a.b.c")
 
     def test_receipt(self) -> None:
         """Claims of the JWS; what is none says nothing."""
         claims = {"challenge_id": "mpp_ch_1", "reference": "ch_1", "amount": "1.00", "currency": "sgd"}
-        found = observed.receipt(f"x.{b64(claims)}.y")
+        found = OURS.receipt(f"x.{b64(claims)}.y")
         assert Seen(challenge_id="mpp_ch_1", payment_id="ch_1", amount=100, currency="sgd") == found
-        assert Seen() == observed.receipt("not a jws")
-        assert Seen() == observed.receipt(f"x.{b64({'reference': 7, 'challenge_id': 'x' * 300})}.y")
+        assert Seen() == OURS.receipt("not a jws")
+        assert Seen() == OURS.receipt(f"x.{b64({'reference': 7, 'challenge_id': 'x' * 300})}.y")
+
+    def test_other_names(self) -> None:
+        """What HitPay has not published is read under the names of the provider's settings, in camelCase as well."""
+        claims = ClaimNames(challenge_id="asked", reference="ref_no", amount="sum", currency="ccy")
+        config = HitPayConfig(
+            names=BrokerNames(native_charge=("paid_charge",)),
+            signed=SignedLimits(
+                names=ClaimNames(challenge_id="asked", reference="ref_no", amount="sum", currency="ccy")
+            ),
+        )
+        name, field, reading = observed(HitPayProvider(config))
+        assert ("hitpay", "mpp-receipt") == (name, field)
+        assert reading is not None
+        assert Seen(challenge_id="mpp_ch_1") == reading.credential(b64({"paidCharge": "mpp_ch_1"}))
+        assert Seen() == reading.credential(b64({"challenge_id": "mpp_ch_1"}))
+        claims = {
+            "asked": "mpp_ch_1",
+            "refNo": "ch_1",
+            "sum": "1.00",
+            "ccy": "sgd",
+            "amount": "9.00",
+            "currency": "usd",
+        }
+        found = reading.receipt(f"x.{b64(claims)}.y")
+        assert Seen(challenge_id="mpp_ch_1", payment_id="ch_1", amount=100, currency="sgd") == found
+        assert DEFAULT_READING is observed("hitpay")[2]

@@ -137,6 +137,15 @@ def test_refunded_in_the_dashboard(site: Site) -> None:
     )
 
 
+def test_a_part_refunded_in_the_dashboard(site: Site) -> None:
+    """A part that went back before the credential came: once a run has found it, 403, and nothing is delivered."""
+    challenge = site.challenge()
+    site.sandbox.pay(ident(challenge))
+    site.sandbox.call_api("POST", "/v1/refund", {"payment_id": _payment(site, challenge), "amount": "0.40"})
+    assert ["refunded_in_part"] == found(reconcile(site, 1000.0), ident(challenge))
+    assert (403, "payment-refunded") == code(site.get(token=token(challenge)))
+
+
 def test_unknown_and_paid(site: Site) -> None:
     """A payment whose outcome was unknown is settled, and its own credential redeems it without a question."""
     challenge = site.challenge()

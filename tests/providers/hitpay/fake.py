@@ -4,13 +4,15 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from flovia import runtime
 from flovia.api import Flovia, PaidApi
 from flovia.core.challenge import Challenge, format_expires, parse_challenges
 from flovia.core.credential import Credential, format_credential
-from flovia.core.effects import HttpCall, HttpReply
+from flovia.core.effects import Deadline, Flow, HttpCall, HttpReply, Now, Sleep, Token
 from flovia.core.encoding import JsonObject, b64url_encode, loads_object
 from flovia.core.http import Headers, HttpRequest, HttpResponse
 from flovia.core.limiter import Rate
@@ -26,6 +28,7 @@ SECRET = "test-secret-of-at-least-32-bytes!!"
 EMAIL = "buyer@example.test"
 LIFE_S = 900
 
+T = TypeVar("T")
 Given = HttpReply | Exception | Callable[[HttpCall], HttpReply]
 
 
@@ -256,7 +259,8 @@ class FakeHitPay:
         self.saved[ident] |= {"status": "active", "jws": jws}
         return jws
 
-    def _silent(self, body: JsonObject, ident: str) -> HttpReply:
+    def silent(self, body: JsonObject, ident: str) -> HttpReply:
+        """The answer to a silent charge of a wallet."""
         nonce = str(body["nonce"])
         if nonce not in self.debits:
             charge_id = f"ch_{len(self.debits):06d}"
@@ -288,6 +292,8 @@ class FakeHitPay:
             },
         )
 
+    _silent = silent
+
     # --- core ---------------------------------------------------------------------------------------------------
 
     def _request(self, body: JsonObject, ident: str) -> HttpReply:
@@ -311,6 +317,10 @@ class FakeHitPay:
                     self.refunds[f"ref_{payment_id}"] = refund
                     return reply(200, refund)
         return reply(422, {"message": "refused", "errors": {"amount": ["already refunded"]}})
+
+    def refund_at_core(self, payment_id: str, amount: str) -> HttpReply:
+        """Somebody gives money back in the dashboard."""
+        return self._refund({"payment_id": payment_id, "amount": amount})
 
     def _refunded(self, body: JsonObject, ident: str) -> HttpReply:
         found = self.refunds.get(ident)
@@ -399,6 +409,12 @@ class World:
         added = dict(passage.start(status, Headers.of(())).add)
         drive(self.paid.guard.leave(passage, True), self.hand)
         return added
+
+    def office(self, flow: Flow[T]) -> T:
+        """Run a flow of the back office to its end: refunds, reconciling."""
+        verbs = runtime.World(ledger=self.hand.ledger, clock=self.hand.clock)
+        by_hand = HttpCall | Now | Token | Sleep | Deadline
+        return drive(flow, lambda one: self.hand(one) if isinstance(one, by_hand) else verbs.ledger_call(one))
 
     def events(self) -> list[str]:
         """The types of all events."""

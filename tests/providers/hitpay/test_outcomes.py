@@ -8,6 +8,9 @@ import pytest
 from flovia.core.effects import HttpReply
 from flovia.core.encoding import encode_param, loads_object
 from flovia.core.errors import HttpError
+from flovia.core.money import Price
+from flovia.core.reconciling import reconcile
+from flovia.core.refunding import refund
 from tests.providers.hitpay.fake import (
     LIFE_S,
     Signer,
@@ -314,13 +317,97 @@ class TestOneTime:
         ],
     )
     def test_another_amount(self, amount: str, currency: str, code: str) -> None:
-        """The receipt says other money than was asked: refused, and on record as unmatched."""
+        """Other money was paid than was asked for: refused, and what HitPay's API shows is on record as due."""
         world = World()
         challenge = world.challenge()
-        world.hitpay.pay(charge_id(challenge))
+        ident = charge_id(challenge)
+        world.hitpay.states[ident] = "paid"
+        world.hitpay.pay_at_core(ident, amount=amount, currency=currency)
         world.hitpay.claims = {"amount": amount, "currency": currency}
         assert (402, code) == problem(world.refusal(request(credential(challenge))))
         assert "payment.unmatched" in world.events()
+        (due,) = world.hand.ledger.find_due(10)
+        assert (ident, Price.parse(f"{amount} {currency}")) == (
+            due.payment_id,
+            Price(amount=due.amount, currency=due.currency),
+        )
+
+    @pytest.mark.parametrize("claims", [{"amount": "9.00"}, {"currency": "thb"}])
+    def test_a_receipt_for_money_that_was_never_paid(self, claims: dict[str, object]) -> None:
+        """The receipt claims other money than HitPay's API shows: 503, nothing on record, and nobody pays again."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        world.hitpay.claims = claims
+        assert (503, "outcome-unknown") == problem(world.refusal(request(credential(challenge))))
+        assert ([], False) == (list(world.hand.ledger.find_due(10)), "payment.unmatched" in world.events())
+        reconciled = world.office(reconcile([world.provider], rail="mpp"))
+        assert ["resolved"] == [finding.status for finding in reconciled.findings]
+        assert "payment-receipt" in world.deliver(world.enter(request(credential(challenge))))
+
+    def test_a_wrong_receipt_and_a_true_one(self) -> None:
+        """A broker that puts its receipts right lets the same credential in."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        world.hitpay.claims = {"amount": "9.00"}
+        assert (503, "outcome-unknown") == problem(world.refusal(request(credential(challenge))))
+        world.hitpay.claims = {}
+        assert "mpp-receipt" in world.deliver(world.enter(request(credential(challenge))))
+
+    def test_a_wrong_receipt_where_the_api_counts(self) -> None:
+        """With core_fallback HitPay's API is believed, and the broker's receipt is not passed on."""
+        world = World(core_fallback=True)
+        challenge = world.challenge()
+        world.hitpay.pay(charge_id(challenge))
+        world.hitpay.claims = {"amount": "9.00"}
+        assert "mpp-receipt" not in world.deliver(world.enter(request(credential(challenge))))
+
+    def test_neither_receipt_nor_api_says_what_was_asked(self) -> None:
+        """Paid less, and the receipt claims more: the refund is due of what was taken."""
+        world = World()
+        challenge = world.challenge()
+        ident = charge_id(challenge)
+        world.hitpay.states[ident] = "paid"
+        world.hitpay.pay_at_core(ident, amount="0.50")
+        world.hitpay.claims = {"amount": "9.00"}
+        assert (402, "payment-insufficient") == problem(world.refusal(request(credential(challenge))))
+        assert [50] == [due.amount for due in world.hand.ledger.find_due(10)]
+
+    @pytest.mark.parametrize("shown", [reply(404), reply(500), "pending"])
+    def test_a_wrong_receipt_and_no_word_of_the_api(self, shown: HttpReply | str) -> None:
+        """Where HitPay's API shows no payment, or nothing, nothing is known: 503."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.states[charge_id(challenge)] = "paid"
+        if isinstance(shown, HttpReply):
+            world.hitpay.given["request"] = [shown, shown]
+        world.hitpay.claims = {"amount": "9.00"}
+        assert (503, "outcome-unknown") == problem(world.refusal(request(credential(challenge))))
+
+    def test_a_wrong_receipt_of_what_went_back(self) -> None:
+        """Given back, says the API, whatever the receipt claims: 403."""
+        world = World()
+        challenge = world.challenge()
+        world.hitpay.states[charge_id(challenge)] = "paid"
+        world.hitpay.pay_at_core(charge_id(challenge), payment="refunded")
+        world.hitpay.claims = {"amount": "9.00"}
+        assert (403, "payment-refunded") == problem(world.refusal(request(credential(challenge))))
+
+    @pytest.mark.parametrize("amount", ["0.50", "2.00"])
+    def test_another_amount_that_went_back(self, amount: str) -> None:
+        """Refunded in full, other money gets 403 like any refunded payment, though the broker still says paid."""
+        world = World()
+        challenge = world.challenge()
+        ident = charge_id(challenge)
+        world.hitpay.states[ident] = "paid"
+        world.hitpay.pay_at_core(ident, amount=amount)
+        world.hitpay.claims = {"amount": amount}
+        assert 402 == world.refusal(request(credential(challenge))).status
+        assert "refunded" == world.office(refund(ident, None, [world.provider], "mpp")).status
+        response = world.refusal(request(credential(challenge)))
+        assert (403, "payment-refunded") == problem(response)
+        assert field(response, "www-authenticate") is None
 
     def test_the_payload_names_another_charge(self) -> None:
         """A paid charge opens nothing under the challenge of another one."""

@@ -1,13 +1,17 @@
 """Saved wallets: setting one up, polling until it is active, silent charges under a grant."""
 
+import re
+
 import pytest
 
 from flovia.core import events as ev
-from flovia.core.effects import HttpReply
-from flovia.core.encoding import loads_object
+from flovia.core.effects import HttpCall, HttpReply
+from flovia.core.encoding import JsonObject, loads_object
 from flovia.core.errors import HttpError, WiringError
+from flovia.core.http import UNREAD_BODY, Body, BodyMeter, HttpRequest
 from flovia.core.money import Price
 from flovia.providers.hitpay import HitPayConfig, HitPayProvider, SavedMethods, customer_from_header, store
+from flovia.providers.hitpay.request_hash import flovia_rh_1
 from flovia.testing.flows import drive
 from tests.providers.hitpay.fake import (
     EMAIL,
@@ -31,6 +35,27 @@ ASKS = {"x_mpp_payment_method": "grabpay_direct", "x_user_email": EMAIL}
 def world(**settings: object) -> World:
     """A route on which wallets can be saved."""
     return World(saved=SAVED, **settings)  # type: ignore[arg-type]  # settings of a test
+
+
+def posted(body: bytes, token: str | None = None, *, query: str = "", **headers: str) -> HttpRequest:
+    """A POST whose body an adapter has measured."""
+    meter = BodyMeter(1 << 20)
+    meter.feed(body)
+    found = request(token, verb="POST", query=query, **headers)
+    found.body = meter.body
+    return found
+
+
+def unread(found: HttpRequest) -> HttpRequest:
+    """The request with its body's hash and without its text."""
+    found.body = Body(state=found.body.state, sha256=found.body.sha256, size=found.body.size)
+    return found
+
+
+def with_members(shop: World, call: HttpCall, members: JsonObject) -> HttpReply:
+    """The broker's answer to a silent charge, with some members otherwise."""
+    (ident,) = re.findall(r"/saved-payment-methods/([^/]+)/charges", call.url)
+    return reply(200, {**loads_object(shop.hitpay.silent(loads_object(call.body), ident).body), **members})
 
 
 class TestSetup:
@@ -73,6 +98,66 @@ class TestSetup:
         shop = world()
         shop.refusal(request(query="payment_method=shopee_pay", x_user_email=EMAIL))
         assert "shopee_pay" == loads_object(shop.hitpay.called("setup")[0].body)["payment_method"]
+
+    @pytest.mark.parametrize(
+        ("kind", "body"),
+        [
+            ("application/json", b'{"city": "Singapore", "payment_method": "shopee_pay"}'),
+            ("Application/JSON; charset=utf-8", b'{"payment_method": " shopee_pay "}'),
+            ("application/x-www-form-urlencoded", b"city=Singapore&payment%5Fmethod=shopee_pay"),
+        ],
+    )
+    def test_by_body(self, kind: str, body: bytes) -> None:
+        """The wallet can be named in a small JSON object or form; the request hash is that of any other such body."""
+        shop = world()
+        challenge = challenge_of(shop.refusal(posted(body, content_type=kind, x_user_email=EMAIL)))
+        sent = loads_object(shop.hitpay.called("setup")[0].body)
+        assert "shopee_pay" == sent["payment_method"]
+        assert flovia_rh_1(unread(posted(body))) == sent["request_hash"]
+        shop.hitpay.approve(ident := charge_id(challenge))
+        again = posted(body, credential(challenge, {"saved_method_id": ident}), content_type=kind, x_user_email=EMAIL)
+        assert "mpp-receipt" in shop.deliver(shop.enter(again))
+
+    @pytest.mark.parametrize("carrier", ["header", "query"])
+    def test_header_and_query_come_first(self, carrier: str) -> None:
+        """A wallet in the header or the query counts before one in the body."""
+        shop = world()
+        fields = {"x_mpp_payment_method": "grabpay_direct"} if carrier == "header" else {}
+        query = "payment_method=grabpay_direct" if carrier == "query" else ""
+        body = b'{"payment_method": "shopee_pay"}'
+        shop.refusal(posted(body, query=query, content_type="application/json", x_user_email=EMAIL, **fields))
+        assert "grabpay_direct" == loads_object(shop.hitpay.called("setup")[0].body)["payment_method"]
+
+    @pytest.mark.parametrize(
+        ("kind", "body"),
+        [
+            ("application/json", b'{"payment_method": "card"}'),
+            ("application/json", b'{"payment_method": ["shopee_pay"]}'),
+            ("application/json", b'["payment_method", "shopee_pay"]'),
+            ("application/json", b'{"payment_method": "shopee_pay"'),
+            ("application/json", b'{"payment_method": "shopee_pay", "more": "' + b"x" * 4096 + b'"}'),
+            ("application/x-www-form-urlencoded", b"payment_method=shopee_pay&payment_method=grabpay_direct"),
+            ("application/x-www-form-urlencoded", b"\xff\xfe=%ff&payment_method"),
+            ("text/plain", b'{"payment_method": "shopee_pay"}'),
+            ("", b'{"payment_method": "shopee_pay"}'),
+        ],
+    )
+    def test_a_body_that_picks_nothing(self, kind: str, body: bytes) -> None:
+        """A body with a word of the app's own, no object or form, or too long picks no wallet: pay once."""
+        shop = world()
+        assert (402, "payment-required") == problem(shop.refusal(posted(body, content_type=kind, x_user_email=EMAIL)))
+        assert ([], 1) == (shop.hitpay.called("setup"), len(shop.hitpay.charges))
+
+    def test_a_body_that_is_not_looked_at(self) -> None:
+        """A route that does not bind bodies has none at hand, and a setting turns it off: pay once."""
+        body = b'{"payment_method": "shopee_pay"}'
+        off = world(wallet_body=None)
+        off.refusal(posted(body, content_type="application/json", x_user_email=EMAIL))
+        unbound = world()
+        sent = request(verb="POST", content_type="application/json", x_user_email=EMAIL)
+        sent.body = UNREAD_BODY
+        unbound.refusal(sent)
+        assert [[], []] == [shop.hitpay.called("setup") for shop in (off, unbound)]
 
     @pytest.mark.parametrize("wallet", ["touch_n_go", "new_wallet", "paynow", "x" * 300])
     def test_a_wallet_that_cannot_be_saved(self, wallet: str) -> None:
@@ -333,6 +418,37 @@ class TestSilentCharge:
         shop = world()
         shop.hitpay.claims = claims
         assert (503, "outcome-unknown") == self.present(shop, shop.hitpay.grant())
+
+    @pytest.mark.parametrize(
+        ("claims", "said"),
+        [
+            ({"amount": "9.00"}, {}),
+            ({"currency": "thb"}, {}),
+            ({"amount": "9.00"}, {"amount": "8.00"}),
+            ({"amount": "9.00"}, {"amount": "nine"}),
+            ({"amount": "9.00"}, {"currency": None}),
+        ],
+        ids=str,
+    )
+    def test_a_receipt_that_contradicts_its_answer(self, claims: dict[str, object], said: JsonObject) -> None:
+        """Receipt and answer name two sums: 503, neither is put on record, and the true one lets in."""
+        shop = world()
+        shop.hitpay.given["silent"] = [lambda call: with_members(shop, call, said)]
+        shop.hitpay.claims = claims
+        token = credential(shop.challenge(), {"saved_method_jws": shop.hitpay.grant()})
+        assert (503, "outcome-unknown") == problem(shop.refusal(request(token)))
+        assert [] == list(shop.hand.ledger.find_due(10))
+        shop.hitpay.claims = {}
+        shop.hitpay.debits.clear()
+        assert shop.enter(request(token)).grant is not None
+
+    def test_another_sum_was_charged(self) -> None:
+        """Receipt and answer agree on another sum than was asked for: refused, and that sum is due."""
+        shop = world()
+        shop.hitpay.given["silent"] = [lambda call: with_members(shop, call, {"amount": 9})]
+        shop.hitpay.claims = {"amount": "9.00"}
+        assert (402, "verification-failed") == self.present(shop, shop.hitpay.grant())
+        assert [900] == [due.amount for due in shop.hand.ledger.find_due(10)]
 
     @pytest.mark.parametrize("status", [403, 404, 410])
     def test_refused_after_a_lost_answer(self, status: int) -> None:
