@@ -7,8 +7,8 @@ import sys
 from flovia.cli.ending import Ending
 from flovia.core.errors import WiringError
 
-SECRET = "\"$(python3 -c 'import secrets; print(secrets.token_urlsafe(32))')\""
-"""For a shell: the app's own secret, made where it is set, so that this command never knows it."""
+MADE_THERE = "\"$(python3 -c 'import secrets; print(secrets.token_urlsafe(32))')\""
+"""For a shell: a secret that is made where it is set, so that this command never knows it."""
 
 
 def sandbox(
@@ -64,7 +64,7 @@ def sandbox(
         print()
         for name, value in running.environment.items():
             print(f"export {name}={shlex.quote(value)}")
-        print(f"export FLOVIA_SECRET={SECRET}")
+        print(f"export FLOVIA_SECRET={MADE_THERE}")
         print()
         if webhook is not None:
             print(f"Events of every test_ key go to {webhook}, signed with the HITPAY_WEBHOOK_SALT of its app.")

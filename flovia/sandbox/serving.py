@@ -38,8 +38,8 @@ def serving(
 ) -> Generator[Sandbox]:
     """Serve a sandbox on two loopback ports (0: any free one) until the block ends.
 
-    ``seed``, ``manual``, ``now_ms``, ``limits``, ``webhook``: as for :class:`flovia.sandbox.Engine`. Without ``limits`` no rate is
-    limited.
+    ``seed``, ``manual``, ``now_ms``, ``limits``, ``webhook``: as for :class:`flovia.sandbox.Engine`. Without ``limits``
+    no rate is limited.
 
     Raises:
         WiringError: ``host`` or ``webhook`` is not loopback, a port is taken, or the server did not start.

@@ -122,7 +122,7 @@ def test_it_says_what_to_set_and_works(number: signal.Signals) -> None:
                 assert time.monotonic() < give_up
                 time.sleep(0.02)
             assert http.get(charge["checkout_url"]).text.count("Paid.") == 1
-        assert 32 <= len(shell(f"{exports(running.printed)}\nprintf %s \"$FLOVIA_SECRET\""))
+        assert 32 <= len(shell(f'{exports(running.printed)}\nprintf %s "$FLOVIA_SECRET"'))
         running.process.send_signal(number)
         rest = running.process.communicate(timeout=WITHIN_S)[0]
     assert 0 == running.process.returncode

@@ -1,6 +1,11 @@
 """The apps of docs/guides/hitpay.md, as they stand there, beside a sandbox that is set up as the guide says."""
 
+import json
+import os
+import re
 import runpy
+import shutil
+import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +14,7 @@ import httpx
 import pytest
 
 import flovia
+from flovia import api
 from flovia.sandbox import Sandbox, serving
 from flovia.testing.servers import serve_asgi, serve_wsgi
 from tests.docs.snippets import programs
@@ -80,3 +86,34 @@ def test_the_apps_of_the_guide(framework: str, tmp_path: Path) -> None:
         assert {"delivered"} == eventually(
             lambda: {str(each["status"]) for each in sandbox.webhooks()}, lambda found: found == {"delivered"}
         )
+
+
+def test_a_paid_call_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of curl in examples/hitpay_bare.py ask for a charge, and fetch the answer once it is paid."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not on PATH")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flovia.api._default", None)
+    with serving() as sandbox:
+        for name, value in sandbox.environment.items():
+            monkeypatch.setenv(name, value)
+        found = runpy.run_path(str(ROOT / "examples" / "hitpay_bare.py"))
+        ask, pay = re.findall(r"^    (curl [^\n]*)$", found["__doc__"], re.MULTILINE)
+        with serve_asgi(found["app"]) as url:
+
+            def curl(line: str, **variables: str) -> str:
+                program = line.replace("http://127.0.0.1:8402", url)
+                done = subprocess.run(
+                    ["sh", "-eu", "-c", program],
+                    capture_output=True,
+                    check=True,
+                    text=True,
+                    env={"PATH": os.environ["PATH"], **variables},
+                )
+                return done.stdout
+
+            assert '"payment_required"' in curl(ask)
+            (charge,) = sandbox.charges()
+            sandbox.pay(str(charge["id"]))
+            assert {"forecast": "sunny"} == json.loads(curl(pay, CHARGE=str(charge["id"])))
+    api.default().close()
