@@ -6,7 +6,8 @@
     python examples/hitpay_agent.py --resume REFERENCE
 
 ``--auto-pay`` needs no person but a sandbox on this machine. ``--save`` asks the server to save a GrabPay wallet: the
-person approves once, and the calls after that are charged within what they approved. examples/hitpay_shop.py is a shop.
+person approves once, and the calls after that are charged within what they approved. examples/hitpay_shop.py is a shop
+that saves wallets; one that does not asks for a single payment instead.
 """
 
 import os

@@ -2,7 +2,14 @@
 
     HITPAY_API_KEY=test_… uvicorn --app-dir examples hitpay_bare:app --port 8402
 
-serves http://127.0.0.1:8402/paid. The handler makes its own 402 and asks HitPay's broker itself; the one line in front
+serves http://127.0.0.1:8402/paid. A paid call by hand, over a ``flovia sandbox`` whose ``export`` lines are set here::
+
+    curl -s http://127.0.0.1:8402/paid
+    CHARGE=mpp_ch_…    # the end of its polling_url; its checkout_url is the page to pay on
+    curl -s http://127.0.0.1:8402/paid -H "Authorization: Payment $(printf '{"challenge_id": "%s"}' $CHARGE | base64)"
+    flovia events --paid
+
+The handler makes its own 402 and asks HitPay's broker itself; the one line in front
 of it gates nothing and joins what it sees: which calls were paid for, by which charge. ``HITPAY_MPP_ENDPOINT`` names
 the broker; ``flovia sandbox`` is one on this machine. What the handler lacks (single use, limits, an answer for a
 broker that is down halfway) is what ``flovia.paid_api(provider="hitpay", price="1.00 SGD")`` would do in its place.

@@ -2,9 +2,11 @@
 
     python examples/hitpay_shop.py
     flovia pay http://127.0.0.1:8402/report --budget "5.00 SGD"
+    python examples/hitpay_agent.py --save http://127.0.0.1:8402/report
 
-No money moves: the checkout page is on this machine, with buttons to pay or decline. Set HITPAY_API_KEY,
-HITPAY_WEBHOOK_SALT and HITPAY_MPP_ENDPOINT, and the same shop sells through HitPay's own sandbox.
+No money moves: the checkout page is on this machine, with buttons to pay or decline, and so is the page on which a
+wallet is saved. Set HITPAY_API_KEY and HITPAY_WEBHOOK_SALT, and the same shop sells through HitPay's own sandbox; with
+HITPAY_MPP_ENDPOINT and HITPAY_API_ENDPOINT too, through a ``flovia sandbox`` of yours.
 """
 
 import atexit
@@ -17,6 +19,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import flovia
 import flovia.sandbox
 import flovia_wsgi
+from flovia.providers.hitpay import HitPayProvider, SavedMethods, customer_from_header
 
 
 def report(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -26,8 +29,16 @@ def report(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[
 
 
 def shop() -> WSGIApplication:
-    """The route, for one Singapore dollar."""
-    return flovia_wsgi.paid(flovia.paid_api(provider="hitpay", rail="mpp", price="1.00 SGD"), report)
+    """The route, for one Singapore dollar; who names a wallet may save it, and is charged silently from then on."""
+    saved = SavedMethods(
+        customer_email=customer_from_header,  # a real shop takes it from its login, not from a header
+        max_amount_per_charge="5.00",
+        total_amount_cap="20.00",
+        valid_for_s=30 * 86400,
+    )
+    flo = flovia.Flovia(provider=HitPayProvider(saved=saved))
+    _open.callback(flo.close)
+    return flovia_wsgi.paid(flo.paid_api(price="1.00 SGD"), report)
 
 
 def make_app() -> WSGIApplication:

@@ -173,6 +173,7 @@ def _paid(info: PaymentInfo) -> JsonValue:
         "recipient": info.recipient,
         "challenge_id": info.challenge_id,
         "reference": info.reference,
+        "payment_id": None if info.receipt is None else info.receipt.reference,
         "receipt": None
         if info.receipt is None
         else {"reference": info.receipt.reference, "timestamp": info.receipt.timestamp},

@@ -7,6 +7,9 @@ import sys
 from flovia.cli.ending import Ending
 from flovia.core.errors import WiringError
 
+MADE_THERE = "\"$(python3 -c 'import secrets; print(secrets.token_urlsafe(32))')\""
+"""For a shell: a secret that is made where it is set, so that this command never knows it."""
+
 
 def sandbox(
     *,
@@ -29,7 +32,8 @@ def sandbox(
         host: 127.0.0.1 or ::1; nothing but this machine is served.
         seed: what keys, ids and salts follow from; without one they differ every time.
         auto_pay: pay every charge, and approve every setup, so many seconds after it was made.
-        webhook: send every event to this URL on this machine too, as a registered endpoint would get it.
+        webhook: send the events of every test_ key to this URL on this machine, signed with the salt that the app
+            named, its HITPAY_WEBHOOK_SALT.
         limits: answer 429 above the rates of HitPay: 70 creations and 400 calls a minute.
         contract: current, or 2026-05-old for the broker's first contract, to see what fails with it.
     """
@@ -43,21 +47,27 @@ def sandbox(
     with (
         contextlib.suppress(KeyboardInterrupt),
         serving(
-            broker_port=broker_port, api_port=api_port, host=host, seed=seed, limits=HITPAY_LIMITS if limits else None
+            broker_port=broker_port,
+            api_port=api_port,
+            host=host,
+            seed=seed,
+            limits=HITPAY_LIMITS if limits else None,
+            webhook=webhook,
         ) as running,
     ):
         if auto_pay is not None:
             running.fault("payer", "auto_pay", delay=auto_pay)
         if contract != "current":
             running.fault("contract", contract)
-        if webhook is not None:
-            running.register_webhook(webhook)
         print(f"A local HitPay is up: broker {running.broker_url}, API and checkout {running.api_url}.")
         print("No money moves. Set this where your app runs (Ctrl-C ends the sandbox):")
         print()
         for name, value in running.environment.items():
             print(f"export {name}={shlex.quote(value)}")
+        print(f"export FLOVIA_SECRET={MADE_THERE}")
         print()
+        if webhook is not None:
+            print(f"Events of every test_ key go to {webhook}, signed with the HITPAY_WEBHOOK_SALT of its app.")
         print(f"Control: {running.broker_url}/__emulator/ (charges, saved-methods, faults, clock, keys, journal, …)")
         sys.stdout.flush()
         ending.wait()

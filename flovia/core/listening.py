@@ -48,6 +48,8 @@ TEXTS: Final = MappingProxyType(
 )
 """What the answer says, by code: fixed texts, nothing of the sender's."""
 _STATUSES: Final = frozenset({200, 400, 401, 503})
+_UNMATCHED: Final = "unmatched"
+_REASONS: Final = frozenset({ev.LATE, ev.DUPLICATE, _UNMATCHED})
 
 
 def answer(status: int, code: str) -> HttpResponse:
@@ -108,8 +110,10 @@ def _write(notices: Iterable[Notice], name: str, realm: str, rail: str) -> Flow[
         money = (notice.amount, notice.currency.lower())
         if isinstance(notice, LatePayment):
             paid = (notice.challenge_id, notice.payment_id)
-            event = moved_event(ev.PAYMENT_LATE, at, (id_, number), name, rail, money, paid)
-            event = attrs.evolve(event, payer=as_payer(notice.payer), reason=notice.reason)
+            unmatched = notice.reason == _UNMATCHED
+            type_, reason = (ev.PAYMENT_UNMATCHED, None) if unmatched else (ev.PAYMENT_LATE, notice.reason)
+            event = moved_event(type_, at, (id_, number), name, rail, money, paid)
+            event = attrs.evolve(event, payer=as_payer(notice.payer), reason=reason)
             key = late_key(realm, notice.challenge_id, proof)
             yield Late(key, proof, notice.payment_id, *money, at + KEEP_S, (event.to_row(),))
         else:
@@ -139,7 +143,7 @@ def _check_notice(notice: Notice) -> None:
         ValueError: a text is empty, too long or holds a separator; the amount is no positive int; an unknown reason.
     """
     challenge_id = notice.challenge_id
-    if isinstance(notice, LatePayment) and notice.reason not in (ev.LATE, ev.DUPLICATE):
+    if isinstance(notice, LatePayment) and notice.reason not in _REASONS:
         raise ValueError("a notice of a webhook has a reason that is none")
     texts = [notice.method, notice.payment_id, notice.currency, *([] if challenge_id is None else [challenge_id])]
     for text in texts:

@@ -20,7 +20,8 @@ class LatePayment:
     It is put on record as settled with a refund due. ``challenge_id``: the MPP challenge it was meant for.
     ``payment_id``: the provider's reference, as :attr:`flovia.core.provider.Paid.reference` spells it, of *this*
     money. ``amount`` in base units of ``currency``. ``reason``: ``late``, the challenge could not be paid any more;
-    ``duplicate``, it had been paid before, and that payment is the one that buys.
+    ``duplicate``, it had been paid before, and that payment is the one that buys; ``unmatched``, it is another amount
+    or currency than the challenge asks.
     """
 
     challenge_id: str
@@ -29,7 +30,7 @@ class LatePayment:
     amount: int
     currency: str
     payer: str | None = None
-    reason: Literal["late", "duplicate"] = "late"
+    reason: Literal["late", "duplicate", "unmatched"] = "late"
 
 
 @attrs.frozen(kw_only=True)

@@ -13,8 +13,7 @@ import httpx
 from flovia.core.errors import WiringError
 from flovia.sandbox.core import handle
 from flovia.sandbox.state import API, BROKER, State, initial
-from flovia.sandbox.targets import is_local
-from flovia.sandbox.wire import Advance, Answered, Call, Post, Reply, Request
+from flovia.sandbox.wire import Advance, Answered, Call, Post, Reply, Request, is_local
 
 _log: Final = logging.getLogger("flovia.sandbox")
 _ANSWER_WITHIN_S: Final = 30.0
@@ -29,7 +28,8 @@ class Engine:
 
     ``seed``: what ids, keys and salts follow from; left out, a random one. ``manual``: the clock starts at
     ``now_ms`` (2030-01-01 if left out) and moves by control only; otherwise it is the time of day plus whatever
-    it was moved by. ``limits``: see :data:`flovia.sandbox.faults.LIMITS`.
+    it was moved by. ``limits``: see :data:`flovia.sandbox.faults.LIMITS`. ``webhook``: a URL on this machine that every
+    merchant's events go to as well, signed with the salt that came with the charge (or setup) they are about.
     """
 
     def __init__(
@@ -41,13 +41,14 @@ class Engine:
         manual: bool = False,
         now_ms: int | None = None,
         limits: Mapping[str, float] | None = None,
+        webhook: str | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         seed = secrets.randbits(64) if seed is None else seed
         times = {} if now_ms is None else {"now": now_ms}
         if not manual and now_ms is None:
             times = {"now": round(time.time() * 1000)}
-        self._state = initial(seed=seed, broker=broker, api=api, limits=limits, **times)
+        self._state = initial(seed=seed, broker=broker, api=api, limits=limits, webhook=webhook, **times)
         self._manual = manual
         self._monotonic = monotonic
         self._last = monotonic()

@@ -299,13 +299,16 @@ def _tell_recurring(d: Draft, recurring: Recurring, event: str) -> None:
 def _tell(d: Draft, event: str, merchant_id: str, about: str, body: Json) -> None:
     """Queue an event for the broker, if it is about something of its own, and for the merchant's endpoints."""
     merchant = d.merchant_by_id(merchant_id)
-    if event in BROKER_EVENTS and (salt := broker_salt(d, about)) is not None:
-        signed_with = merchant.salt if merchant.pinned else salt
+    salt = broker_salt(d, about)
+    signed_with = merchant.salt if merchant.pinned or salt is None else salt
+    if event in BROKER_EVENTS and salt is not None:
         url = f"{d.origin('broker')}/v1/webhook/hitpay"
         queue_event(d, event, merchant, about, body, target="broker", url=url, salt=signed_with)
     for endpoint in d.endpoints.values():
         if endpoint.merchant == merchant.id and event in endpoint.events:
             queue_event(d, event, merchant, about, body, target="endpoint", url=endpoint.url, salt=endpoint.salt)
+    if d.before.webhook is not None:
+        queue_event(d, event, merchant, about, body, target="endpoint", url=d.before.webhook, salt=signed_with)
 
 
 def broker_salt(d: Draft, about: str) -> str | None:

@@ -34,21 +34,30 @@ def serving(
     manual: bool = False,
     now_ms: int | None = None,
     limits: Mapping[str, float] | None = None,
+    webhook: str | None = None,
 ) -> Generator[Sandbox]:
     """Serve a sandbox on two loopback ports (0: any free one) until the block ends.
 
-    ``seed``, ``manual``, ``now_ms``, ``limits``: as for :class:`flovia.sandbox.Engine`. Without ``limits`` no rate is
-    limited.
+    ``seed``, ``manual``, ``now_ms``, ``limits``, ``webhook``: as for :class:`flovia.sandbox.Engine`. Without ``limits``
+    no rate is limited.
 
     Raises:
-        WiringError: ``host`` is not loopback, a port is taken, or the server did not start.
+        WiringError: ``host`` or ``webhook`` is not loopback, a port is taken, or the server did not start.
     """
     with ExitStack() as stack:
         sockets = [stack.enter_context(_listen(host, port)) for port in (broker_port, api_port)]
         shown = f"[{host}]" if ":" in host else host
         broker, api = (f"http://{shown}:{found.getsockname()[1]}" for found in sockets)
         sandbox = stack.enter_context(
-            Sandbox(broker=broker, api=api, seed=seed, manual=manual, now_ms=now_ms, limits=limits)
+            Sandbox(
+                broker=broker,
+                api=api,
+                seed=seed,
+                manual=manual,
+                now_ms=now_ms,
+                limits=limits,
+                webhook=webhook,
+            )
         )
         api_port = sockets[1].getsockname()[1]
         sides = app(sandbox, lambda scope: "api" if _port(scope, "server") == api_port else "broker")

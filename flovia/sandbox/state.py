@@ -25,7 +25,7 @@ from flovia.sandbox.records import (
     Timer,
 )
 from flovia.sandbox.signing import Key, new_key
-from flovia.sandbox.wire import Post, Side, is_loopback
+from flovia.sandbox.wire import Post, Side, is_local, is_loopback
 
 BROKER: Final = "http://127.0.0.1:4010"
 API: Final = "http://127.0.0.1:4011"
@@ -41,7 +41,8 @@ class State:
     """Everything a sandbox knows. Never changed: :func:`flovia.sandbox.core.handle` returns a new one.
 
     Maps are by id; ``merchants`` by the SHA-256 of the API key, which is itself not kept. ``waiting``: when each
-    webhook is due that is. ``timers`` are in the order in which they are due.
+    webhook is due that is. ``timers`` are in the order in which they are due. ``webhook``: where every merchant's
+    events go, as to an endpoint of theirs; None for nowhere.
     """
 
     seed: bytes = attrs.field(repr=False)
@@ -50,6 +51,7 @@ class State:
     now: int
     limits: Mapping[str, float]
     keys: tuple[Key, ...]
+    webhook: str | None = attrs.field(default=None, repr=False)
     counter: int = 0
     merchants: Mapping[str, Merchant] = attrs.field(factory=dict[str, Merchant], repr=False)
     requests: Mapping[str, PaymentRequest] = attrs.field(factory=dict[str, PaymentRequest])
@@ -79,20 +81,31 @@ def initial(
     api: str = API,
     now: int = START_MS,
     limits: Mapping[str, float] | None = None,
+    webhook: str | None = None,
 ) -> State:
     """A sandbox in which nothing has happened yet.
 
     Raises:
-        WiringError: an origin that is not this machine: test receipts must never verify anywhere else.
+        WiringError: an origin or a webhook that is not this machine: test receipts must never verify anywhere else.
     """
     for origin in (broker, api):
         check_origin(origin)
     unknown = set(limits or {}) - set(LIMITS)
     if unknown:
         raise WiringError(f"limits of the sandbox are {', '.join(LIMITS)}; there is no {', '.join(sorted(unknown))}")
+    if webhook is not None and not is_local(webhook):
+        raise WiringError(
+            "the sandbox sends webhooks to loopback addresses only, such as http://127.0.0.1:5000/hooks/hitpay"
+        )
     raw = f"flovia sandbox|{seed}".encode()
     return State(
-        seed=raw, broker=broker, api=api, now=now, limits={**LIMITS, **(limits or {})}, keys=(new_key(raw, 1),)
+        seed=raw,
+        broker=broker,
+        api=api,
+        now=now,
+        limits={**LIMITS, **(limits or {})},
+        keys=(new_key(raw, 1),),
+        webhook=webhook,
     )
 
 
@@ -136,13 +149,19 @@ class Draft:
         self.posts: list[Post] = []
         self.applied: list[str] = []
         self.wiped = False
-        """Forget everything at the end, but origins, seed, clock, and the counter that keeps ids unique."""
+        """Forget everything at the end, but how it was started, the clock, and the counter that keeps ids unique."""
 
     def commit(self) -> State:
         """The new state."""
         if self.wiped:
             fresh = initial(broker=self._state.broker, api=self._state.api, now=self.now, limits=self._state.limits)
-            return attrs.evolve(fresh, seed=self.seed, keys=(new_key(self.seed, 1),), counter=self.counter)
+            return attrs.evolve(
+                fresh,
+                seed=self.seed,
+                keys=(new_key(self.seed, 1),),
+                counter=self.counter,
+                webhook=self._state.webhook,
+            )
         copied = ("merchants", "requests", "payments", "charges", "recurring", "saved", "refunds", "endpoints")
         journal = (*self._state.journal, *self.entries) if self.entries else self._state.journal
         return attrs.evolve(

@@ -1,28 +1,7 @@
 """Where webhooks may go: to this machine, and nowhere else."""
 
-from urllib.parse import urlsplit
-
 from flovia.sandbox.fields import api_problem
-from flovia.sandbox.wire import is_loopback
-
-
-def is_local(url: str) -> bool:
-    """Whether a URL is plain HTTP(S) to a loopback host, without anything that could make it mean another."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return False
-    host = parts.hostname or ""
-    return (
-        parts.scheme in ("http", "https")
-        and parts.username is None
-        and port != 0
-        and url.isascii()
-        and url.isprintable()
-        and "\\" not in url
-        and is_loopback(host)
-    )
+from flovia.sandbox.wire import is_local
 
 
 def check_target(url: str, name: str) -> None:

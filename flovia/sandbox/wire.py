@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
@@ -130,4 +130,23 @@ def is_loopback(host: str) -> bool:
     parts = host.split(".")
     return host in LOOPBACK or (
         len(parts) == 4 and parts[0] == "127" and all(part.isascii() and part.isdigit() for part in parts)
+    )
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL is plain HTTP(S) to a loopback host, without anything that could make it mean another."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    return (
+        parts.scheme in ("http", "https")
+        and parts.username is None
+        and port != 0
+        and url.isascii()
+        and url.isprintable()
+        and "\\" not in url
+        and is_loopback(host)
     )

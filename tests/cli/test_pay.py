@@ -84,7 +84,7 @@ def test_json(cli: Cli, street: Street) -> None:
         paid["method"],
         paid["receipt_verified"],
     )
-    assert street.shop.charges == [paid["receipt"]["reference"]]
+    assert street.shop.charges == [paid["receipt"]["reference"]] == [paid["payment_id"]]
 
 
 def test_a_person_is_shown_where_to_pay(cli: Cli, street: Street) -> None:

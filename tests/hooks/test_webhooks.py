@@ -388,6 +388,16 @@ def test_notices_beside_a_refusal(shop: Shop, caplog: pytest.LogCaptureFixture) 
     assert ("usd", "did:x") == (one.currency, one.payer)
 
 
+def test_another_sum(shop: Shop) -> None:
+    """Its event is that of money that does not match, as a credential would have brought it; its refund is due."""
+    one = attrs.evolve(LATE, amount=99, reason="unmatched")
+    assert (200, "accepted") == told(shop.flo.webhook({}, b"x", provider=Scripted(one)))
+    assert [] == shop.events("payment.late")
+    (event,) = shop.events("payment.unmatched")
+    assert ("p", 99, None) == (event.payment_id, event.amount, event.reason)
+    assert [("p", 99)] == [(due.payment_id, due.amount) for due in shop.flo.refunds_due()]
+
+
 def test_several_notices(shop: Shop) -> None:
     """One webhook may tell of several payments; their events have one request id."""
     both = Scripted(LATE, attrs.evolve(LATE, payment_id="q"), RefundedPayment(**MONEY, payment_id="r"))

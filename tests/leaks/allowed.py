@@ -19,6 +19,10 @@ ALLOWED: Final[dict[str, tuple[frozenset[str], str]]] = {
     "tests/e2e/test_agent_pays_hitpay.py": (_PAGE, "flovia pay shows the person where to pay"),
     "tests/e2e/hitpay/rows/": (_PAGE, "flovia pay shows the person where to pay"),
     "tests/e2e/browser/": (_PAGE, "the agent that waits for the person shows where to pay"),
+    "tests/e2e/hitpay/test_guide.py::test_a_paid_call_by_hand": (
+        _PAGE,
+        "curl prints the 402, as the example's reader sees it",
+    ),
     "tests/e2e/test_demo.py::test_the_route_can_be_paid_by_hand": (
         frozenset({"credential"}),
         "the demo's page tells how to pay by hand, with flovia inspect --mock-payment",

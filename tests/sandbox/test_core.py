@@ -11,9 +11,8 @@ from flovia.sandbox import ENDPOINTS, ROUTES, Advance, Answered, Call, event_sig
 from flovia.sandbox.core import MAX_BODY
 from flovia.sandbox.records import Payment
 from flovia.sandbox.state import JOURNAL
-from flovia.sandbox.targets import is_local
 from flovia.sandbox.webhooks import RETRIES_S
-from flovia.sandbox.wire import Json, Reply, json_reply, members
+from flovia.sandbox.wire import Json, Reply, is_local, json_reply, members
 from tests.sandbox.local import KEY, OTHER_KEY, SALT, Local
 
 ANY_ADDRESS = ".".join("0000")
@@ -293,6 +292,39 @@ def listed(local: Local) -> list[Json]:
     found = local.control("GET webhooks")["webhooks"]
     assert isinstance(found, list)
     return found
+
+
+def test_a_webhook_for_everybody() -> None:
+    """Every merchant's events go there, signed as its app says: with the salt that came with the charge.
+
+    Without one, and for what was made without the broker, it is the salt that the sandbox shows; one that was set by
+    hand wins. It survives a reset, and it is this machine.
+    """
+    local = Local(webhook="http://127.0.0.1:9/hooks/hitpay")
+    local.control("POST reset")
+    saved_id = local.saved()
+    made = local.api("POST /v1/payment-requests", {"amount": "1.00", "currency": "sgd"}).json()["id"]
+    local.posts.clear()
+    local.pay(local.charge())
+    local.pay(local.charge(api_key=OTHER_KEY, webhook_salt="test_another_salt"))
+    own = local.control("PUT salts", {"api_key": KEY})["webhook_salt"]
+    local.pay(local.charge(webhook_salt=None, nonce="another-nonce-1"))
+    local.control(f"POST payment-requests/{made}/pay")
+    local.silent(saved_id)
+    local.control("PUT salts", {"api_key": KEY, "webhook_salt": "test_by_hand"})
+    local.pay(local.charge(nonce="another-nonce-2"))
+    assert {"http://127.0.0.1:9/hooks/hitpay"} == {post.url for post in local.posts}
+    signed = [
+        (dict(post.headers)["hitpay-event-object"], dict(post.headers)["hitpay-signature"], post.body)
+        for post in local.posts
+    ]
+    salts = [SALT, SALT, *["test_another_salt"] * 2, *[str(own)] * 4, SALT, *["test_by_hand"] * 2]
+    assert salts == [
+        next(salt for salt in {*salts} if event_signature(body, salt) == signature) for _, signature, body in signed
+    ]
+    assert ["payment_request", "charge"] * 4 + ["charge", "payment_request", "charge"] == [each[0] for each in signed]
+    with pytest.raises(WiringError, match="loopback"):
+        Local(webhook="https://example.com/")
 
 
 def test_an_answer_counts_once() -> None:

@@ -8,7 +8,7 @@ A page holds the place with two comments, ``<!-- drawn: NAME -->`` and ``<!-- en
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +20,10 @@ from flovia.core.delivery import DECISIONS, FAILURES
 from flovia.core.events import EVENT_TYPES, Event
 from flovia.core.exchange import EXCHANGE, PAYMENT, diagram
 from flovia.core.limiter import Rate
-from flovia.core.problems import PROBLEMS
+from flovia.core.problems import PROBLEMS, ProblemType
 from flovia.export import opening
 from flovia.insights.join import INSIGHTS
+from flovia.providers.hitpay import problems as own_problems
 from flovia.providers.hitpay.amounts import CURRENCIES
 from flovia.providers.hitpay.config import VARIABLES, HitPayConfig
 from flovia.providers.hitpay.names import BrokerNames, BrokerRefusals, Sign
@@ -46,7 +47,16 @@ def payment() -> str:
 
 def problems() -> str:
     """Every problem type: status, type, what it tells the payer."""
-    rows = [f"| {problem.status} | `{problem.type}` | {problem.detail} |" for problem in PROBLEMS.values()]
+    return _problems(PROBLEMS.values())
+
+
+def hitpay_problems() -> str:
+    """Those of the provider ``hitpay``."""
+    return _problems(found for found in vars(own_problems).values() if isinstance(found, ProblemType))
+
+
+def _problems(found: Iterable[ProblemType]) -> str:
+    rows = [f"| {problem.status} | `{problem.type}` | {problem.detail} |" for problem in found]
     return "\n".join(["| status | type | what it tells the payer |", "| --- | --- | --- |", *rows])
 
 
@@ -197,6 +207,7 @@ DRAWN: Final[Mapping[str, Callable[[], str]]] = {
     "export-variables": export_variables,
     "hitpay-currencies": hitpay_currencies,
     "hitpay-names": hitpay_names,
+    "hitpay-problems": hitpay_problems,
     "hitpay-refusals": hitpay_refusals,
     "hitpay-settings": hitpay_settings,
     "hitpay-variables": hitpay_variables,

@@ -210,12 +210,12 @@ class HitPayConfig:
     def __attrs_post_init__(self) -> None:
         broker = broker_endpoint(self.broker)
         object.__setattr__(self, "_broker", broker)
+        self._check_key(broker)  # first: a key of the wrong environment is the mistake that costs most
         object.__setattr__(self, "_api", api_endpoint(self.api, broker))
         if self.profile not in PROFILES:
             raise WiringError(f"there is no wire profile {self.profile!r}; known: {', '.join(PROFILES)}")
         if self.header_amount not in ("base", "decimal"):
             raise WiringError("header_amount is 'base' or 'decimal'")
-        self._check_key(broker)
         for name in ("retry_after_s", "charge_lifetime_s", "call_s", "verify_s", "breaker_failures", "breaker_s"):
             if getattr(self, name) <= 0:
                 raise WiringError(f"HitPayConfig({name}={getattr(self, name)}) has to be more than 0")

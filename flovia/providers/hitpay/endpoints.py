@@ -24,6 +24,11 @@ APIS: Final[dict[str, Environment]] = {
     "https://api.hit-pay.com": "production",
     "https://api.sandbox.hit-pay.com": "sandbox",
 }
+_PLACES: Final[dict[Environment, str]] = {
+    "production": "HitPay's production",
+    "sandbox": "HitPay's sandbox",
+    "local": "this machine",
+}
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -61,8 +66,10 @@ def api_endpoint(text: str | None, broker: Endpoint) -> Endpoint:
     api = _endpoint(text, APIS, "HITPAY_API_ENDPOINT")
     if api.environment != broker.environment:
         raise WiringError(
-            f"HITPAY_MPP_ENDPOINT is HitPay's {broker.environment} and HITPAY_API_ENDPOINT its {api.environment}"
-            " environment: accounts, keys and money of the two never mix, so set both to the same"
+            f"HITPAY_API_ENDPOINT is {_PLACES[api.environment]}, and the broker ({broker.origin}, from"
+            f" HITPAY_MPP_ENDPOINT or its default) is {_PLACES[broker.environment]}: keys and money of the two never"
+            " mix. Unset HITPAY_API_ENDPOINT, and the API that belongs to the broker is asked; or set"
+            " HITPAY_MPP_ENDPOINT to the broker that belongs to the API"
         )
     return api
 

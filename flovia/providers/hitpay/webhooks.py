@@ -1,7 +1,7 @@
 """Webhooks of HitPay. Each is a hint: it is checked, and then HitPay is asked what is true.
 
-No webhook opens anything. What one can bring about: a late or second payment is put on record for a refund, a refund
-is put on record, a saved method that is gone is refused from now on.
+No webhook opens anything. What one can bring about: a late or second payment, or one of another sum, is put on record
+for a refund, a refund is put on record, a saved method that is gone is refused from now on.
 """
 
 import logging
@@ -9,13 +9,14 @@ import re
 from hashlib import sha256
 from typing import Final, Literal
 
+from flovia.core.challenge import Challenge
 from flovia.core.effects import Flow, recall, remember
 from flovia.core.encoding import JsonObject, JsonValue, loads_object
 from flovia.core.errors import ParseError
 from flovia.core.http import Headers
 from flovia.core.issued import find_issued
 from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment
-from flovia.providers.hitpay import store
+from flovia.providers.hitpay import store, wire
 from flovia.providers.hitpay.broker import Broker
 from flovia.providers.hitpay.calls import NAMESPACE, HitPayDown
 from flovia.providers.hitpay.charges import shown
@@ -133,8 +134,9 @@ class Webhooks:
             first = next((money for money in found.payments if money.payment_id == known.payment_id), first)
             others = [money for money in found.payments if money is not first]
         unsold = first is not None and not first.refunded and (known is None or known.late)
-        if first is not None and unsold and (yield from self._too_late(charge_id)):
-            notices.append(self._late(challenge.id, charge_id, first, "late"))
+        other = first is not None and not _is_asked(first, challenge)
+        if first is not None and unsold and (other or (yield from self._too_late(charge_id))):
+            notices.append(self._late(challenge.id, charge_id, first, "unmatched" if other else "late"))
             paid = store.PaidRecord(payment_id=first.payment_id, request_id=found.id, late=True)
             yield from store.keep_paid(charge_id, paid)
         for money in others:
@@ -156,7 +158,7 @@ class Webhooks:
         return status is None or status == "expired"
 
     def _late(
-        self, challenge_id: str, payment_id: str, money: Money, reason: Literal["late", "duplicate"]
+        self, challenge_id: str, payment_id: str, money: Money, reason: Literal["late", "duplicate", "unmatched"]
     ) -> LatePayment:
         return LatePayment(
             challenge_id=challenge_id,
@@ -213,6 +215,12 @@ def _inner(event: JsonObject) -> JsonObject:
         if isinstance(found, dict) and ("id" in found or "reference" in found):
             return found
     return event
+
+
+def _is_asked(money: Money, challenge: Challenge) -> bool:
+    """Whether this is the money that the challenge asks; what cannot be read (of an older version) is not doubted."""
+    asked = wire.read_asked(challenge.request_json)
+    return asked is None or (money.amount, money.currency.lower()) == (asked.price.amount, asked.price.currency.lower())
 
 
 def _looks_like_request(holder: JsonObject) -> bool:

@@ -11,7 +11,6 @@ import attrs
 import pytest
 
 from flovia.sandbox import Sandbox, serving
-from tests.client.hitpay.app import selling
 from tests.tree import ROOT
 
 
@@ -90,14 +89,16 @@ def test_a_dead_end_and_a_resumption(tmp_path: Path, shop: Shop) -> None:
     assert (0, "") == (status, out.partition("{")[0])  # no challenge, so nothing to pay: the server's own 503 is shown
 
 
-def test_a_wallet_is_saved_and_used(tmp_path: Path) -> None:
+def test_a_wallet_is_saved_and_used(tmp_path: Path, shop: Shop) -> None:
     """The person approves once; both calls are charged to the grant, and neither pays at a checkout."""
-    with serving(seed=32) as sandbox, selling(sandbox, tmp_path, saved=True) as url:
-        sandbox.fault("payer", "auto_pay", delay=0.5)
-        assert 0 == agent(tmp_path, "--save", f"{url}/report")[0]
-        assert 0 == agent(tmp_path, f"{url}/report")[0]
-        (found,) = [each for each in sandbox.saved_methods() if each["uses"]]
-        assert ("2.00", 2) == (found["spent"], found["uses"])
+    shop.sandbox.fault("payer", "auto_pay", delay=0.5)
+    status, out, err = agent(tmp_path, "--save", shop.url)
+    assert (0, True) == (status, '{"report"' in out), err
+    assert "at most 5.00 SGD" in err
+    status, _, err = agent(tmp_path, shop.url)
+    assert (0, False) == (status, "Pay 1.00 SGD to" in err)
+    (found,) = [each for each in shop.sandbox.saved_methods() if each["uses"]]
+    assert ("2.00", 2) == (found["spent"], found["uses"])
 
 
 def test_the_shop_brings_its_own_sandbox(tmp_path: Path) -> None:

@@ -268,6 +268,25 @@ def test_late_and_refunded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1.00" == site.sandbox.money()["sgd"]["refunded"]  # type: ignore[index]  # JSON of the sandbox
 
 
+def test_another_sum_is_owed_without_its_agent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less is paid than was asked for: the webhook alone puts it on record, once, and its credential buys nothing."""
+    challenge = site.challenge()
+    site.sandbox.register_webhook(f"{site.url}/hooks/hitpay")
+    site.sandbox.pay(ident(challenge), amount="0.50")
+    with closing(_shop(site, monkeypatch)) as flo:
+
+        def owed() -> list[tuple[int, str]]:
+            return [(one.amount, one.currency) for one in flo.refunds_due() if one.payment_id == ident(challenge)]
+
+        _until(lambda: bool(owed()))
+        assert (402, "payment-insufficient") == code(site.get(token=token(challenge)))
+        assert [(50, "sgd")] == owed()
+        assert "refunded" == flo.refund(ident(challenge)).status
+        assert [] == owed()
+        events = [event for _, event in flo.ledger.read_events(limit=100_000) if event.challenge_id == challenge.id]
+    assert 1 == [event.type for event in events].count(ev.PAYMENT_UNMATCHED)
+
+
 def _shop(site: Site, monkeypatch: pytest.MonkeyPatch) -> flovia.Flovia:
     """The merchant's own program, beside the app and on its ledger."""
     for name, value in site.sandbox.environment.items():

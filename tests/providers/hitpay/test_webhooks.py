@@ -14,7 +14,7 @@ from flovia.core.effects import HttpReply
 from flovia.core.errors import HttpError
 from flovia.core.http import Headers
 from flovia.core.webhook import Heard, LatePayment, RefundedPayment, WebhookProvider
-from flovia.providers.hitpay import HitPayProvider
+from flovia.providers.hitpay import HitPayProvider, store
 from flovia.providers.hitpay.signatures import check_v1, check_v2, read_form
 from flovia.testing.flows import drive
 from tests.providers.hitpay.fake import (
@@ -193,6 +193,29 @@ class TestCharges:
         late = LatePayment(challenge_id=challenge.id, method="hitpay", payment_id=ident, amount=100, currency="sgd")
         for _ in range(2):
             assert (late,) == hear(world, event(world, ident)).notices
+
+    @pytest.mark.parametrize("over", [False, True])
+    def test_another_sum(self, over: bool) -> None:
+        """Money that is not what was asked for can buy nothing, whether the charge is open or not.
+
+        Each time the event comes, until a credential has brought it.
+        """
+        world = World()
+        challenge, ident = asked(world)
+        world.hitpay.pay_at_core(ident, amount="0.50")
+        world.hitpay.states[ident] = "expired" if over else "paid"
+        expected = LatePayment(
+            challenge_id=challenge.id,
+            method="hitpay",
+            payment_id=ident,
+            amount=50,
+            currency="sgd",
+            reason="unmatched",
+        )
+        for _ in range(2):
+            assert (expected,) == hear(world, event(world, ident)).notices
+        drive(store.keep_paid(ident, store.PaidRecord(payment_id=f"pay_{ident}", request_id="r")), world.hand)
+        assert () == hear(world, event(world, ident)).notices
 
     def test_a_duplicate(self) -> None:
         """An event that brought nothing about is not looked into again."""
