@@ -1,5 +1,6 @@
 """``flovia pay``: fetch a URL and pay what it asks, within a budget; show a person where to pay, and wait."""
 
+import math
 import os
 import sys
 import time
@@ -28,8 +29,11 @@ from flovia.client import (
     ReceiptRejected,
     Wallet,
 )
+from flovia.client.answers import retry_after
 from flovia.client.flow import OVER
 from flovia.core.encoding import JsonValue
+from flovia.core.errors import WiringError
+from flovia.core.money import Price
 
 if TYPE_CHECKING:
     import httpx
@@ -128,6 +132,10 @@ def pay(
             raise Misused('what is to be fetched? flovia pay URL --budget "5.00 SGD"')
         if budget is None:
             raise Misused('how much may it cost? --budget "5.00 SGD" is the most that is paid')
+        try:
+            Price.parse(budget)
+        except WiringError as error:
+            raise Misused(f"--budget: {error}") from None
         request = _request(url, method, data, header)
         return run.dry(request, budget) if dry_run else run.pay(request, budget)
     except Misused as error:
@@ -203,7 +211,9 @@ class _Run:
         except OutcomeUnknown as error:
             if error.problem in OVER:
                 # The server has said what becomes of the money: the same credential fetches nothing more.
-                self.printer.failed(PAID_BUT, in_commands(str(error), error.reference), reference=None)
+                self.printer.failed(
+                    PAID_BUT, in_commands(str(error), error.reference, self.printer.state), reference=None
+                )
                 return PAID_BUT
             return self._failed(UNKNOWN, error)
         except (PolicyViolation, BudgetExceeded) as error:
@@ -218,7 +228,7 @@ class _Run:
             return OK if probe.found.payable else NOT_PAID
         except ReceiptRejected as error:
             answer = error.answer
-            text = in_commands(str(error), error.reference)
+            text = in_commands(str(error), error.reference, self.printer.state)
             self.printer.answered(Outcome(status=answer.status, body=answer.body, payment=answer.payment, error=text))
             return PAID_BUT
         except CannotResume as error:
@@ -240,6 +250,8 @@ class _Run:
             self.printer.free(response.status_code)
         else:
             self.printer.answered(Outcome(status=response.status_code, body=body, payment=payment_info(response)))
+        if response.status_code == 429 and payment_info(response) is None:
+            self.printer.note(_too_often(retry_after(response.headers.get("retry-after"), time.time())))
         return OK if response.status_code < 400 else ERROR_STATUS
 
     def _failed(self, status: int, error: PaymentError) -> int:
@@ -248,12 +260,19 @@ class _Run:
             hint = ". Perhaps another --wallet can"
         elif _unusable(error):
             hint = ". To see all of it: curl -si URL | flovia inspect"
-        self.printer.failed(status, in_commands(str(error), error.reference) + hint, reference=error.reference)
+        self.printer.failed(
+            status, in_commands(str(error), error.reference, self.printer.state) + hint, reference=error.reference
+        )
         return status
 
 
 def _unusable(error: PaymentError) -> bool:
     return isinstance(error, PolicyViolation) and error.rule == "challenge"
+
+
+def _too_often(wait_s: float | None) -> str:
+    wait = "some time, the server does not say how long" if wait_s is None else f"{math.ceil(wait_s)} s"
+    return f"too many requests: wait {wait}, then ask again. How a flovia route is limited: docs/limits.md"
 
 
 def _hitpay_form(asked: dict[str, JsonValue]) -> str:

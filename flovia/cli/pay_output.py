@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import attrs
 
 from flovia.cli.console import complain, safe
+from flovia.cli.wording import resume_command
 from flovia.client import PaymentInfo
 from flovia.core.encoding import JsonValue
 from flovia.core.fields import printable
@@ -49,7 +49,7 @@ class Printer:
 
     def __init__(self, *, as_json: bool, state: Path | None = None) -> None:
         self.as_json = as_json
-        self._state = state
+        self.state = state
         self._line = False
         self._said_at: float | None = None
 
@@ -128,9 +128,8 @@ class Printer:
         if self.as_json:
             self._json({"exit": status, "error": text, "reference": reference, "paid": None})
         complain(text)
-        if reference is not None:
-            state = "" if self._state is None else f" --state {shlex.quote(str(self._state))}"
-            self.note(f"resume it with: flovia pay --resume {reference}{state}")
+        if reference is not None and (command := resume_command(reference, self.state)) not in text:
+            self.note(f"resume it with: {command}")
 
     def _json(self, members: dict[str, JsonValue]) -> None:
         sys.stdout.write(json.dumps(members) + "\n")

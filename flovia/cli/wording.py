@@ -1,6 +1,8 @@
 """What the library says, for somebody at a terminal: its errors name Python calls, here they name commands."""
 
 import re
+from pathlib import Path
+from shlex import quote
 from typing import Final
 
 _RESUME: Final = re.compile(r"resume\(reference(, content=…)?\)")
@@ -19,12 +21,17 @@ _PHRASES: Final = (
 )
 
 
-def in_commands(text: str, reference: str | None) -> str:
+def resume_command(reference: str | None, state: Path | None) -> str:
+    """What to type to present a kept credential again. ``state``: the folder, if it is not the user's own."""
+    return f"flovia pay --resume {reference or 'REFERENCE'}{'' if state is None else f' --state {quote(str(state))}'}"
+
+
+def in_commands(text: str, reference: str | None, state: Path | None) -> str:
     """The text of an error of :mod:`flovia.client`. ``reference``: the credential's, if one is kept."""
     for python, words in _PHRASES:
         text = text.replace(python, words)
 
     def command(found: re.Match[str]) -> str:
-        return f"flovia pay --resume {reference or 'REFERENCE'}{' --data @FILE' if found[1] else ''}"
+        return resume_command(reference, state) + (" --data @FILE" if found[1] else "")
 
     return _RESUME.sub(command, text)
