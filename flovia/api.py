@@ -17,6 +17,7 @@ from flovia.core.gate import Gate
 from flovia.core.guard import DAY_S, Services
 from flovia.core.http import HttpRequest
 from flovia.core.limiter import Limit, Limiter
+from flovia.core.listening import Seldom
 from flovia.core.money import Price
 from flovia.core.observer import Observer
 from flovia.core.offers import Offer as CoreOffer
@@ -186,6 +187,7 @@ class Flovia(BackOffice):
         self._methods: set[str] = set()
         self._roster = Roster(provider)
         self._by_live: dict[bool, str] = {}
+        self._seldom = Seldom()
 
     def __repr__(self) -> str:
         return f"<Flovia realm={self.settings.realm!r}>"

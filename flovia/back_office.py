@@ -9,6 +9,7 @@ from flovia import runtime
 from flovia.core.errors import CallerError, WiringError
 from flovia.core.hiding import hider
 from flovia.core.http import HttpResponse
+from flovia.core.listening import Seldom
 from flovia.core.money import Price
 from flovia.core.owed import RefundDue
 from flovia.core.provider import Provider
@@ -31,6 +32,7 @@ class BackOffice:
     _rail: str
     _roster: "Roster"
     _clock: Callable[[], float]
+    _seldom: Seldom
 
     @abstractmethod
     def _world(self) -> runtime.World:
@@ -65,7 +67,8 @@ class BackOffice:
                 f"provider {name!r} has no webhooks; leave the receiver out, or name the provider that has:"
                 " webhooks(flo, provider=…)"
             )
-        return WebhookReceiver(found, self._world(), realm=self.settings.realm, rail=self._rail)
+        told = self._seldom
+        return WebhookReceiver(found, self._world(), realm=self.settings.realm, rail=self._rail, seldom=told)
 
     def webhook(
         self, headers: HeadersLike, body: bytes, *, provider: str | WebhookProvider | None = None

@@ -28,6 +28,7 @@ from flovia.core.limiter import Limit
 from flovia.core.money import Price
 from flovia.core.origin import Origin
 from flovia.core.retention import FOR_EVER, Retention
+from flovia.core.slips import slips
 
 _log = logging.getLogger("flovia")
 DEFAULT_LEDGER: Final = "sqlite:///flovia.db"
@@ -78,7 +79,8 @@ def read_settings(
         WiringError: a value cannot work.
     """
     env = os.environ if environ is None else environ
-    _warn_of_slips(env)
+    for name, meant in slips(env, "FLOVIA", VARIABLES):
+        _log.warning("%s is no setting of flovia and changes nothing; is it meant to be %s?", name, meant)
 
     def text(name: str) -> str | None:
         value = env.get(name)
@@ -115,18 +117,6 @@ def read_settings(
         retention=(Retention.parse(retention) if isinstance(retention, str) else retention) or FOR_EVER,
         hash_payers=hide,
     )
-
-
-def _warn_of_slips(env: Mapping[str, str]) -> None:
-    """A misspelt variable changes nothing, which nobody would notice; programs of their own may use the prefix."""
-    strange = [name for name in env if name.startswith("FLOVIA") and name not in VARIABLES]
-    if not strange:
-        return
-    from difflib import get_close_matches  # here, because almost nobody needs it
-
-    for name in strange:
-        for meant in get_close_matches(name, VARIABLES, n=1, cutoff=0.85):
-            _log.warning("%s is no setting of flovia and changes nothing; is it meant to be %s?", name, meant)
 
 
 def _workers(own: str | None, common: str | None) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 from flovia import runtime
 from flovia.core.effects import Flow
 from flovia.core.http import BODY_TOO_LARGE, BODY_UNTERMINATED, NO_BODY, Body, Headers, HttpResponse
-from flovia.core.listening import answer, hear
+from flovia.core.listening import Seldom, answer, hear
 from flovia.core.webhook import WebhookProvider
 
 if TYPE_CHECKING:
@@ -28,11 +28,14 @@ class WebhookReceiver:
     has checked its signature.
     """
 
-    def __init__(self, provider: WebhookProvider, world: runtime.World, *, realm: str, rail: str) -> None:
+    def __init__(
+        self, provider: WebhookProvider, world: runtime.World, *, realm: str, rail: str, seldom: Seldom | None = None
+    ) -> None:
         self.provider = provider
         self._world = world
         self._realm = realm
         self._rail = rail
+        self._seldom = seldom or Seldom()
 
     def __repr__(self) -> str:
         return f"<WebhookReceiver of {self.provider.name}>"
@@ -102,7 +105,8 @@ class WebhookReceiver:
         return c.body(found.body, found.status, found.headers)
 
     def _flow(self, headers: HeadersLike, body: bytes) -> Flow[HttpResponse]:
-        return hear(self.provider, _fields(headers), body, realm=self._realm, rail=self._rail)
+        fields = _fields(headers)
+        return hear(self.provider, fields, body, realm=self._realm, rail=self._rail, seldom=self._seldom)
 
     def _refusal(self, http_method: str, headers: Headers) -> HttpResponse | None:
         """What is refused before a byte of the body is read."""

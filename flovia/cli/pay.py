@@ -1,5 +1,6 @@
 """``flovia pay``: fetch a URL and pay what it asks, within a budget; show a person where to pay, and wait."""
 
+import math
 import os
 import sys
 import time
@@ -28,8 +29,11 @@ from flovia.client import (
     ReceiptRejected,
     Wallet,
 )
+from flovia.client.answers import retry_after
 from flovia.client.flow import OVER
 from flovia.core.encoding import JsonValue
+from flovia.core.errors import WiringError
+from flovia.core.money import Price
 
 if TYPE_CHECKING:
     import httpx
@@ -128,6 +132,10 @@ def pay(
             raise Misused('what is to be fetched? flovia pay URL --budget "5.00 SGD"')
         if budget is None:
             raise Misused('how much may it cost? --budget "5.00 SGD" is the most that is paid')
+        try:
+            Price.parse(budget)
+        except WiringError as error:
+            raise Misused(f"--budget: {error}") from None
         request = _request(url, method, data, header)
         return run.dry(request, budget) if dry_run else run.pay(request, budget)
     except Misused as error:
@@ -242,6 +250,8 @@ class _Run:
             self.printer.free(response.status_code)
         else:
             self.printer.answered(Outcome(status=response.status_code, body=body, payment=payment_info(response)))
+        if response.status_code == 429 and payment_info(response) is None:
+            self.printer.note(_too_often(retry_after(response.headers.get("retry-after"), time.time())))
         return OK if response.status_code < 400 else ERROR_STATUS
 
     def _failed(self, status: int, error: PaymentError) -> int:
@@ -258,6 +268,11 @@ class _Run:
 
 def _unusable(error: PaymentError) -> bool:
     return isinstance(error, PolicyViolation) and error.rule == "challenge"
+
+
+def _too_often(wait_s: float | None) -> str:
+    wait = "some time, the server does not say how long" if wait_s is None else f"{math.ceil(wait_s)} s"
+    return f"too many requests: wait {wait}, then ask again. How a flovia route is limited: docs/limits.md"
 
 
 def _hitpay_form(asked: dict[str, JsonValue]) -> str:

@@ -130,7 +130,7 @@ class Printer:
         if self.as_json:
             self._json({"exit": status, "error": text, "reference": reference, "resume": again, "paid": None})
         complain(text)
-        if again is not None:
+        if again is not None and again not in text:
             self.note(f"resume it with: {again}")
 
     def _json(self, members: dict[str, JsonValue]) -> None:

@@ -17,6 +17,8 @@ from flovia.core.errors import WiringError
 _UNITS: Final = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "hour": 3600.0}
 _RATE: Final = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,5})?(s|sec|min|h|hour)", re.ASCII)
 MAX_CLIENTS: Final = 10_000
+_ONE: Final = 1.0 - 1e-9
+"""A whole permit. The rest is what sums of floats lose: who has waited as long as told is not sent away once more."""
 
 
 @attrs.frozen(kw_only=True)
@@ -91,13 +93,26 @@ class _Buckets:
         rate = self._rate
         permits, since = self._buckets.get(client, (float(rate.count), now))
         permits = min(float(rate.count), permits + max(0.0, now - since) * rate.count / rate.seconds)
-        wait = 0.0 if permits >= 1.0 else (1.0 - permits) * rate.seconds / rate.count
+        wait = 0.0 if permits >= _ONE else (1.0 - permits) * rate.seconds / rate.count
         self._buckets[client] = (permits if wait else permits - 1.0, now)
         with suppress(KeyError):  # another thread may have dropped it meanwhile
             self._buckets.move_to_end(client)
         while len(self._buckets) > MAX_CLIENTS:
             self._buckets.popitem(last=False)
         return wait
+
+    def give_back(self, client: str) -> None:
+        """Put a permit back that was taken just now and not used."""
+        with suppress(KeyError):  # another thread may have dropped it meanwhile
+            permits, since = self._buckets[client]
+            self._buckets[client] = (permits + 1.0, since)
+
+    def look(self, client: str, now: float) -> float:
+        """Seconds until the next permit; none is taken."""
+        rate = self._rate
+        permits, since = self._buckets.get(client, (float(rate.count), now))
+        permits += max(0.0, now - since) * rate.count / rate.seconds
+        return 0.0 if permits >= _ONE else (1.0 - permits) * rate.seconds / rate.count
 
 
 class Limiter:
@@ -122,6 +137,11 @@ class Limiter:
     def _take(pair: tuple[_Buckets | None, _Buckets | None], client: str, now: float) -> int:
         own, total = pair
         wait = own.take(client, now) if own else 0.0
-        if not wait and total:
-            wait = total.take("", now)
+        if total is None:
+            return math.ceil(wait)
+        if wait:
+            return math.ceil(max(wait, total.look("", now)))
+        wait = total.take("", now)
+        if wait and own:
+            own.give_back(client)  # or it would have to wait for another one of its own as well
         return math.ceil(wait)

@@ -47,9 +47,27 @@ TEXTS: Final = MappingProxyType(
     }
 )
 """What the answer says, by code: fixed texts, nothing of the sender's."""
+SELDOM_S: Final = 60.0
+"""At most one warning in so many seconds tells of wrong signatures: anybody can send them."""
 _STATUSES: Final = frozenset({200, 400, 401, 503})
 _UNMATCHED: Final = "unmatched"
 _REASONS: Final = frozenset({ev.LATE, ev.DUPLICATE, _UNMATCHED})
+
+
+class Seldom:
+    """Which warnings are due, and how many were not. Not locked: a race gives a line more or a wrong count."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[float, int]] = {}
+
+    def due(self, name: str, now: float) -> int | None:
+        """None, or if the warning is due: how many there were since the last one, this one included."""
+        at, missed = self._told.get(name, (now - SELDOM_S, 0))
+        if 0 <= now - at < SELDOM_S:
+            self._told[name] = (at, missed + 1)
+            return None
+        self._told[name] = (now, 0)
+        return missed + 1
 
 
 def answer(status: int, code: str) -> HttpResponse:
@@ -67,7 +85,9 @@ def answer(status: int, code: str) -> HttpResponse:
     return HttpResponse(status, tuple(headers), body)
 
 
-def hear(provider: WebhookProvider, headers: Headers, body: bytes, *, realm: str, rail: str) -> Flow[HttpResponse]:
+def hear(
+    provider: WebhookProvider, headers: Headers, body: bytes, *, realm: str, rail: str, seldom: Seldom
+) -> Flow[HttpResponse]:
     """Let the provider check one webhook and write what follows from it. Never raises for what anybody sends."""
     try:
         heard = yield from _check(provider, headers, body)
@@ -81,6 +101,13 @@ def hear(provider: WebhookProvider, headers: Headers, body: bytes, *, realm: str
     except Exception:
         _log.exception("a webhook of %s could not be processed and is to be sent again", provider.name)
         heard = Heard(status=503, code="try-again")
+    if heard.code == "bad-signature" and (count := seldom.due(provider.name, (yield from now()))) is not None:
+        _log.warning(
+            "webhooks of %s refused because no signature fits: %d since the last such line. If the provider sent them,"
+            " the secret (or salt) that is set here is not that of its webhook endpoint",
+            provider.name,
+            count,
+        )
     _log.info("webhook of %s: %d %s", provider.name, heard.status, heard.code)
     return answer(heard.status, heard.code)
 

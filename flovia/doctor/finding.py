@@ -15,6 +15,8 @@ SECRET_NAMES: Final = re.compile(r"SECRET|KEY|SALT|PASSWORD|TOKEN")
 HIDDEN: Final = "(not shown)"
 _PASSWORD: Final = re.compile(r"://[^/\s@]*:([^/\s@]+)@")
 _SHORTEST: Final = 4
+_LONG: Final = 16
+_WORD: Final = re.compile(r"[A-Za-z]+|[0-9]+|[A-Z_]+").fullmatch
 
 
 @attrs.frozen(kw_only=True)
@@ -61,11 +63,25 @@ def without_secrets(findings: Iterable[Finding], environ: Mapping[str, str]) -> 
         if SECRET_NAMES.search(name):
             secrets.update(part.strip() for part in (value, *value.split(",")))
         secrets.update(_PASSWORD.findall(value))
-    ordered = sorted((secret for secret in secrets if len(secret) >= _SHORTEST), key=len, reverse=True)
+    patterns = [_shown(secret) for secret in sorted(filter(None, secrets), key=len, reverse=True)]
 
     def clean(text: str) -> str:
-        for secret in ordered:
-            text = text.replace(secret, HIDDEN)
+        for pattern in patterns:
+            text = pattern.sub(HIDDEN, text)
         return text
 
     return tuple(attrs.evolve(finding, text=clean(finding.text), remedy=clean(finding.remedy)) for finding in findings)
+
+
+def _shown(secret: str) -> re.Pattern[str]:
+    """Where a text shows this secret: a long one anywhere, a short one as a whole value only.
+
+    A short one may be part of our own words ("short" is in "shorter"), or be one of them. So what could be a word or a
+    number counts where a value stands: in quotes, in an address, or alone at the end after a colon.
+    """
+    text = re.escape(secret)
+    if len(secret) >= _LONG:
+        return re.compile(text)
+    if len(secret) < _SHORTEST or _WORD(secret):
+        return re.compile(rf"(?:(?<=['\"=/@:])|(?<=: )){text}(?=['\"@/?&]|$)")
+    return re.compile(rf"(?<![A-Za-z0-9_]){text}(?![A-Za-z0-9_])")

@@ -13,7 +13,7 @@ import flovia
 from flovia.cli.app import run
 from flovia.core.awaited import AWAITED, WAITING
 from flovia.doctor import Examination, Finding, checks, examine, ledgers, versions
-from flovia.doctor.finding import guarded
+from flovia.doctor.finding import guarded, without_secrets
 from flovia.ledger.opening import open_ledger
 from flovia.sandbox import serving
 from flovia.testing.ledger_refunds import record_late
@@ -98,6 +98,34 @@ def test_what_is_wrong(env: dict[str, str], change: dict[str, str | None], expec
     assert {"settings", "versions"} <= {finding.check for finding in found.findings}
     assert "hushhush" not in repr(found)
     assert GOOD not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("secret", "text", "told"),
+    [
+        ("short", "secret 1 of 1 is shorter than 32 bytes", None),
+        ("secret", "secret 1 of 1 is shorter than 32 bytes", None),
+        ("32", "secret 1 of 1 is shorter than 32 bytes", None),
+        ("FLOVIA_SECRET", "no FLOVIA_SECRET: an app does not start", None),
+        ("-", "a half-done thing", None),
+        ("short", "FLOVIA_REALM from the environment: short", "FLOVIA_REALM from the environment: (not shown)"),
+        ("short", "'short' is no price", "'(not shown)' is no price"),
+        ("pw", "postgresql://shop:pw@db/shop is down", "postgresql://shop:(not shown)@db/shop is down"),
+        ("test-a1", "the realm test-a1 is odd", "the realm (not shown) is odd"),
+        ("test-a1", "the realm test-a1b is odd", None),
+        (GOOD, f"x{GOOD}y", "x(not shown)y"),
+    ],
+)
+def test_secrets_are_hidden_where_they_are_shown(secret: str, text: str, told: str | None) -> None:
+    """A secret that is a word of ours, or a part of one, leaves the sentence alone; as a value it is never shown."""
+    (found,) = without_secrets([Finding(check="c", level="ok", text=text)], {"HITPAY_API_KEY": secret})
+    assert (text if told is None else told) == found.text
+
+
+def test_a_short_secret_is_called_short(env: dict[str, str]) -> None:
+    """The finding about a secret of five letters can be read."""
+    found = examine(env | {"FLOVIA_SECRET": "short"}, offline=True)
+    assert [text for text in bad(found) if "secret 1 of 1 is shorter than 32 bytes" in text], found
 
 
 def test_what_is_missing_is_not_called_right(env: dict[str, str]) -> None:

@@ -103,7 +103,8 @@ def test_nobody_pays_in_time_and_resume_fetches_it_later(cli: Cli, street: Stree
     done = cli(street.server.url, *SGD, "--timeout", "3")
     (reference,) = cli.pending.references()
     assert (3, "") == (done.status, done.out)
-    assert f"flovia pay --resume {reference}" in done.err
+    assert 1 == done.err.count("flovia pay --resume")
+    assert f"flovia pay --resume {reference} --state {cli.state}" in done.err
     still = cli("--resume", reference, "--timeout", "0.2")
     assert (3, True) == (still.status, "Pay 1.00 SGD" in still.err)
     street.sandbox.pay(street.shop.charges[0])
@@ -251,6 +252,18 @@ def test_answers_that_cost_nothing(cli: Cli) -> None:
         assert 1 == cli(url, *SGD, "--dry-run").status
 
 
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [((("Retry-After", "41"),), "wait 41 s, then ask again"), ((), "the server does not say how long")],
+)
+def test_too_many_requests(headers: tuple[tuple[str, str], ...], told: str, cli: Cli) -> None:
+    """A 429 says how long to wait, and where to read why."""
+    with serving(lambda seen: Say(status=429, headers=headers)) as server:
+        done = cli(server.url, *SGD)
+        assert (7, True, True) == (done.status, told in done.err, "docs/limits.md" in done.err)
+        assert told in cli(server.url, *SGD, "--dry-run").err
+
+
 @pytest.mark.parametrize("extra", [(), ("--dry-run",)])
 def test_hitpays_own_402_is_named_and_not_paid(extra: tuple[str, ...], cli: Cli) -> None:
     """Exit 5, with what it asks and what to do, whether it has HitPay's header or none; nothing was paid."""
@@ -298,6 +311,8 @@ def test_errors_speak_of_commands(cli: Cli) -> None:
     [
         (),
         ("https://a.test",),
+        ("https://a.test", "--budget", "5 dollars"),
+        ("https://a.test", "--budget", "5", "--dry-run"),
         ("a.test", *SGD),
         ("ftp://a.test", *SGD),
         ("https://a.test", *SGD, "-H", "no colon"),
@@ -316,8 +331,7 @@ def test_misuse_is_exit_2(arguments: tuple[str, ...], cli: Cli) -> None:
 
 
 def test_wrong_settings_are_exit_1(cli: Cli) -> None:
-    """A budget that is none, a reference that is none, a time-out of nothing."""
-    assert 1 == cli("https://a.test", "--budget", "5").status
+    """A reference that is none, a time-out of nothing."""
     assert 1 == cli("--resume", "..").status
     assert 1 == cli("https://a.test", *SGD, "--timeout", "0").status
 

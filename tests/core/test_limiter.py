@@ -1,5 +1,7 @@
 """Rates, and the buckets that keep them."""
 
+from copy import deepcopy
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +56,34 @@ def test_waiting_as_long_as_told_is_enough() -> None:
     wait = limiter.challenge("c", 0.0)
     assert 4 == wait
     assert 0 == limiter.challenge("c", float(wait))
+
+
+@given(
+    st.tuples(st.integers(1, 6), st.integers(1, 40)),
+    st.tuples(st.integers(1, 6), st.integers(1, 40)),
+    st.lists(st.tuples(st.floats(0, 15, allow_nan=False), st.sampled_from("abc")), min_size=1, max_size=60),
+)
+def test_the_wait_is_the_true_one(own: tuple[int, int], total: tuple[int, int], asked: list[tuple[float, str]]) -> None:
+    """Whatever came before, whichever limit it was: who is told to wait has a permit then, and none a second before."""
+    limiter, now = Limiter(Limit(challenges=_rate(own), total_challenges=_rate(total))), 0.0
+    for gap, client in asked:
+        now += gap
+        wait = limiter.challenge(client, now)
+        if wait:
+            # Look ahead in copies, as if nobody else asked meanwhile.
+            assert 0 == deepcopy(limiter).challenge(client, now + wait)
+            assert wait == 1 or deepcopy(limiter).challenge(client, now + wait - 1.001)
+
+
+def _rate(rate: tuple[int, int]) -> Rate:
+    return Rate(count=rate[0], seconds=float(rate[1]))
+
+
+def test_a_bucket_that_was_dropped_meanwhile() -> None:
+    """A permit given back to a bucket that is gone is none: the client begins with a full one."""
+    buckets = _Buckets(Rate(count=1, seconds=1.0))
+    buckets.give_back("c")
+    assert 0 == len(buckets._buckets)
 
 
 def test_total_counts_everybody() -> None:

@@ -238,6 +238,33 @@ def test_a_bad_signature(shop: Shop, signature: str) -> None:
     assert [] == shop.flo.refunds_due()
 
 
+def test_a_bad_signature_is_a_warning_once_a_minute(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever mistyped a secret sees it without any set-up of logging; whoever sends junk does not fill the log."""
+
+    def warnings() -> list[str]:
+        found = [one.message for one in caplog.records if one.name == "flovia" and one.levelno == logging.WARNING]
+        caplog.clear()
+        return found
+
+    body, wrong = event("any"), sign(event("any"), b"other")
+    for _ in range(40):
+        shop.flo.webhook({"bank-signature": wrong}, body)
+    (line,) = warnings()
+    assert "webhooks of hookbank refused because no signature fits: 1 since the last such line" in line
+    assert "the secret (or salt) that is set here is not that of its webhook endpoint" in line
+    shop.clock.now += 59
+    shop.flo.webhook({}, body)
+    assert [] == warnings()
+    shop.clock.now += 1
+    shop.flo.webhook({}, body)
+    (line,) = warnings()
+    assert "41 since the last" in line
+    assert wrong not in line
+    shop.clock.now -= 3600  # a clock that was set back silences nothing
+    shop.flo.webhook({}, body)
+    assert 1 == len(warnings())
+
+
 def test_no_event(shop: Shop) -> None:
     """Signed, but no JSON: 400."""
     assert (400, "malformed") == told(shop.flo.webhook({"bank-signature": sign(b"\xff")}, b"\xff"))

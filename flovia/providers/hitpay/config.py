@@ -14,6 +14,7 @@ import attrs
 from flovia.core.errors import WiringError
 from flovia.core.http import HttpRequest
 from flovia.core.limiter import Rate
+from flovia.core.slips import slips
 from flovia.providers.hitpay.endpoints import SANDBOX_BROKER, Endpoint, api_endpoint, broker_endpoint
 from flovia.providers.hitpay.names import DEFAULT_NAMES, DEFAULT_REFUSALS, BrokerNames, BrokerRefusals
 from flovia.signed.limits import DEFAULT_LIMITS, SignedLimits
@@ -282,6 +283,8 @@ def from_environ(environ: Mapping[str, str] | None = None) -> HitPayConfig:
         WiringError: a variable is set but empty, or what they say cannot work.
     """
     env = os.environ if environ is None else environ
+    for name, meant in slips(env, "HITPAY", VARIABLES):
+        _log.warning("%s is no setting of provider hitpay and changes nothing; is it meant to be %s?", name, meant)
 
     def text(name: str) -> str | None:
         value = env.get(name)

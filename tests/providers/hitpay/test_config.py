@@ -37,6 +37,15 @@ def test_environment() -> None:
     assert 5 == len(VARIABLES)
 
 
+def test_a_misspelt_variable_is_pointed_out(caplog: pytest.LogCaptureFixture) -> None:
+    """HITPAY_API_KYE would be ignored without a word; a variable of somebody else's is left alone."""
+    from_environ({"HITPAY_API_KYE": "test_key", "HITPAY_TILL": "7"})
+    [record] = caplog.records
+    assert "HITPAY_API_KYE is no setting of provider hitpay" in record.message
+    assert "is it meant to be HITPAY_API_KEY?" in record.message
+    assert "test_key" not in caplog.text
+
+
 def test_nothing_set() -> None:
     """Without variables: no key, HitPay's sandbox; nothing is live and nothing is refused at start."""
     found = from_environ({})

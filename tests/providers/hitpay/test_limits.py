@@ -69,6 +69,55 @@ def test_permits(steps: list[tuple[float, int]], own: int, total: int) -> None:
         assert window.count(client) <= own
 
 
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.floats(0, 20), st.integers(0, 2)), max_size=60),
+    st.tuples(st.integers(1, 5), st.integers(1, 60)),
+    st.tuples(st.integers(1, 8), st.integers(1, 60)),
+)
+def test_the_wait_is_the_true_one(steps: list[tuple[float, int]], own: tuple[int, int], total: tuple[int, int]) -> None:
+    """Every refusal names the wait after which there is a permit, and a second before there is none.
+
+    Not only the first one of a burst, and whichever of both limits it is.
+    """
+    clock = ManualClock()
+    world = ByHand(lambda call: reply(500), clock)
+    limits = config(
+        creations_per_client=Rate(count=own[0], seconds=float(own[1])),
+        creations=Rate(count=total[0], seconds=float(total[1])),
+    )
+    for pause, client in steps:
+        clock.advance(pause)
+        wait = drive(take_creation(limits, f"c{client}"), world)
+        if not wait:
+            continue
+        for ahead, let_in in ((wait, True), (wait - 1.001, False)):
+            if ahead > 0:
+                assert let_in == (not drive(take_creation(limits, f"c{client}"), _ahead(world, ahead)))
+
+
+def _ahead(world: ByHand, seconds: float) -> ByHand:
+    """A copy of the world some seconds on, in which nobody else has asked meanwhile."""
+    clock = ManualClock(world.clock() + seconds)
+    copy = ByHand(lambda call: reply(500), clock)
+    copy.ledger = MemoryLedger(clock=clock)
+    copy.ledger._texts = dict(world.ledger._texts)
+    return copy
+
+
+def test_a_burst_is_told_one_wait() -> None:
+    """Twelve calls in one second, ten permits a minute: both refusals say when the first permit frees itself."""
+    world = World(creations_per_client=Rate(count=10, seconds=60.0))
+    for _ in range(5):
+        world.refusal(request())
+        world.hand.clock.advance(10)
+    answers = [world.refusal(request()) for _ in range(9)]
+    assert [402] * 5 + [429] * 4 == [answer.status for answer in answers]
+    assert ["10"] * 4 == [field(answer, "retry-after") for answer in answers[5:]]
+    world.hand.clock.advance(10)
+    assert 402 == world.refusal(request()).status
+
+
 def test_shared_by_processes() -> None:
     """Two processes on one ledger share the permits, also when they ask at the same moment."""
     clock = ManualClock()
