@@ -42,14 +42,14 @@ PARTS: Final[Mapping[str, Part]] = MappingProxyType(
 
 TESTS: Final = (
     *("tests/core", "tests/properties", "tests/vectors", "tests/ledger", "tests/api", "tests/runtime"),
-    *("tests/providers", "tests/insights", "tests/simulator"),
+    *("tests/providers", "tests/insights", "tests/simulator", "tests/docs/test_drawn.py"),
     *(f"tests/hooks/test_{name}.py" for name in ("contract", "corners", "refunds", "webhooks")),
 )
 """The tests without servers, as in the nox session ``unit``, but for those of the client and of signatures."""
 
 APART: Final = (
     *("tests/ledger/test_postgres", "tests/ledger/test_races.py", "tests/ledger/test_forking.py"),
-    *("tests/ledger/test_migrating.py", "tests/vectors/test_vectors.py::test_the_program"),
+    *("tests/ledger/test_migrating.py::test_opened_by_many", "tests/vectors/test_vectors.py::test_the_program"),
     *("tests/providers/test_third_party.py", "tests/simulator/test_bugs.py"),
 )
 """Those of them that start processes of their own, which import the package as it stands."""

@@ -8,8 +8,9 @@ import importlib
 import os
 import random
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -65,6 +66,16 @@ class Trials:
             chosen.append(test)
         return chosen
 
+    def any(self, mutant: Mutant) -> list[str]:
+        """The same, or those of the whole module: the lines may run while it is loaded."""
+        return self.tests(mutant) or self.tests(attrs.evolve(mutant, lines=()))
+
+    def nearest(self, mutant: Mutant) -> list[str]:
+        """Of those the ones in the two files that have most tests of the module."""
+        files = Counter(test.partition("::")[0] for test in self._survey.tests(mutant.module, ()))
+        best = {file for file, _ in files.most_common(2)}
+        return [test for test in self.any(mutant) if test.partition("::")[0] in best]
+
     def seconds(self, tests: Sequence[str]) -> float:
         """How long they take."""
         return sum(self._survey.seconds[test] for test in tests)
@@ -102,8 +113,7 @@ class Collected:
             if (mutant.module, *(mutant.function or ("", 0))) in functions.known:
                 tests = trials.tests(mutant)
                 if not tests:
-                    self._done(mutant, Verdict(outcome="uncovered"))
-                    continue
+                    continue  # it may run while the module is loaded
                 chosen = [items[test] for test in tests]
 
                 def done(verdict: Verdict, mutant: Mutant = mutant) -> None:
@@ -181,19 +191,39 @@ def try_all(plan: Plan, mutants: Sequence[Mutant], done: Done) -> None:
     for id_ in results.read_text().split():
         left.pop(id_, None)
     trials = Trials(plan, load(plan.folder / "survey.json"))
+    # Loading many test files takes longer than running their tests: those that know most of the module go first.
+    rest = _try_anew(plan, list(left.values()), trials, trials.nearest, done)
+    for mutant in _try_anew(plan, rest, trials, trials.any, done):
+        done(mutant, Verdict(outcome="survived" if trials.tests(mutant) else "uncovered"))
+
+
+def _try_anew(
+    plan: Plan,
+    mutants: Sequence[Mutant],
+    trials: Trials,
+    choose: Callable[[Mutant], list[str]],
+    done: Done,
+) -> list[Mutant]:
+    """Those that are left."""
+    left: list[Mutant] = []
     children = Children(plan.jobs)
-    for mutant in left.values():
-        tests = trials.tests(mutant)
-        if not tests:
-            done(mutant, Verdict(outcome="uncovered"))
-            continue
+    for mutant in mutants:
+        tests = choose(mutant)
 
         def told(verdict: Verdict, mutant: Mutant = mutant) -> None:
             trials.told(mutant, verdict)
-            done(mutant, verdict)
+            if verdict.outcome == "survived":
+                left.append(mutant)
+            else:
+                done(mutant, verdict)
 
-        children.start(lambda mutant=mutant, tests=tests: _anew(plan, mutant, tests), 15 + trials.seconds(tests), told)  # type: ignore[misc]
+        if tests:
+            trial = partial(_anew, plan, mutant, tests)
+            children.start(trial, 15 + trials.seconds(tests), told)
+        else:
+            left.append(mutant)
     children.finish()
+    return left
 
 
 def _collected(plan: Plan, mutants: Sequence[Mutant], done: Done, results: Path) -> int:
