@@ -145,6 +145,16 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def mutation(session: nox.Session) -> None:
+    """Mistakes planted in the core and the ledgers, one at a time: ``nox -s mutation -- --sample 300 --jobs 2``."""
+    # What a mutant is comes from inside mutmut, so it is one version of it. It mutates the sources, not the wheel.
+    install(session)
+    session.install("mutmut==3.8.1")
+    session.run("python", "-m", "pytest", "-n0", "-q", "tests/mutation")
+    session.run("python", "-m", "tests.mutation", *session.posargs)
+
+
+@nox.session(python="3.11")
 def lint(session: nox.Session) -> None:
     """Style, formatting, and a changelog that can be built."""
     install(session)

@@ -23,6 +23,9 @@ patient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.H
 hypothesis.settings.register_profile("dev", patient, max_examples=50)
 hypothesis.settings.register_profile("brief", patient, max_examples=15)
 hypothesis.settings.register_profile("ci", patient, max_examples=100, derandomize=True, database=None, print_blob=True)
+# A mutant is tried with many tests: the same few examples each time, and nobody reads the smallest one.
+quick = hypothesis.settings(patient, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate], database=None)
+hypothesis.settings.register_profile("mutation", quick, max_examples=15, derandomize=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
 # Everything that any test produces is searched for secrets.

@@ -41,6 +41,8 @@ def test_tables_cannot_be_changed() -> None:
     """The rules are constants."""
     with pytest.raises(TypeError):
         PAYMENT["issued"]["deliver"] = "delivered"  # type: ignore[index]  # that it is refused is the point
+    with pytest.raises(TypeError):
+        PAYMENT["delivered"] = {"fail": "settled"}  # type: ignore[index]
 
 
 def test_money_is_never_forgotten() -> None:
@@ -53,6 +55,7 @@ def test_money_is_never_forgotten() -> None:
 def test_diagram_shows_every_step() -> None:
     """The drawing has one line a step and marks the ends."""
     text = diagram(PAYMENT)
+    assert ["stateDiagram-v2", "    [*] --> issued"] == text.splitlines()[:2]
     assert "    claimed --> parked: park" in text.splitlines()
     assert sum(len(verbs) for verbs in PAYMENT.values()) == text.count(": ")
     assert "    refunded --> [*]" in text.splitlines()

@@ -15,7 +15,8 @@ from flovia.core.exchange import (
     REFUNDED,
     SETTLED,
 )
-from flovia.ledger.rules import LONGEST_WAIT_S, judge
+from flovia.core.owed import PaidView, RefundOpening
+from flovia.ledger.rules import LONGEST_WAIT_S, Order, judge, judge_refund, opened
 
 
 @attrs.frozen(kw_only=True)
@@ -80,3 +81,91 @@ def test_the_first_that_fits_is_told() -> None:
     assert outcome(attrs.evolve(paid, deliveries=0)) == "refund_due"
     assert outcome(Payment(state=DELIVERED, keep_until=100.0)) == "expired"
     assert outcome(attrs.evolve(paid, refund_due=False)) == "exhausted"
+
+
+PAID = PaidView(key="realm.test|c1", payment_id="p1", amount=100, currency="sgd", state=SETTLED)
+ORDERED = Order(
+    key="realm.test|c1",
+    payment_id="p1",
+    amount=40,
+    paid=100,
+    currency="sgd",
+    nonce="nonce-of-the-order",
+    state="open",
+    fence=7,
+    lease_until=100.0,
+    was_due=True,
+)
+
+
+def asked(
+    found: PaidView = PAID,
+    *,
+    busy_until: float = 0.0,
+    order: Order | None = None,
+    amount: int | None = None,
+    currency: str | None = None,
+) -> RefundOpening:
+    """What becomes of a refund asked for at second 100 under a new nonce."""
+    return judge_refund(found, busy_until, order, 100.0, amount, currency, "new-nonce")
+
+
+def test_a_new_refund_order() -> None:
+    """It is for all that was paid, or for what was asked, under fence 1 and the caller's nonce."""
+    whole = RefundOpening(
+        outcome="open", fence=1, key="realm.test|c1", amount=100, paid=100, currency="sgd", nonce="new-nonce"
+    )
+    assert whole == asked()
+    assert whole == asked(currency="sgd", amount=100)
+    assert attrs.evolve(whole, amount=1) == asked(amount=1)
+    order = opened(whole, "p1", None, True, 115.0)
+    assert attrs.evolve(ORDERED, amount=100, nonce="new-nonce", fence=1, lease_until=115.0) == order
+
+
+def test_an_order_whose_outcome_is_unknown_is_taken_up() -> None:
+    """Its nonce stays, so that nothing is given back twice; its fence and lease are new."""
+    opening = asked(order=ORDERED, amount=40)
+    assert ("open", 8, 40, 100, "sgd", "nonce-of-the-order", "realm.test|c1") == (
+        *(opening.outcome, opening.fence, opening.amount, opening.paid, opening.currency, opening.nonce),
+        opening.key,
+    )
+    assert attrs.evolve(ORDERED, fence=8, lease_until=115.0) == opened(opening, "p1", ORDERED, False, 115.0)
+
+
+def test_a_refused_order_is_begun_anew() -> None:
+    """Nothing moved under the old nonce: the new one counts, and what is due by now."""
+    refused = attrs.evolve(ORDERED, state="refused", refund_id="r1", reason="no")
+    opening = asked(order=refused)
+    assert ("open", 8, 100, "new-nonce") == (opening.outcome, opening.fence, opening.amount, opening.nonce)
+    order = opened(opening, "p1", refused, False, 115.0)
+    assert (100, 8, 115.0, False, None, "open") == (
+        *(order.amount, order.fence, order.lease_until, order.was_due, order.refund_id, order.state),
+    )
+
+
+@pytest.mark.parametrize("unknown", [{"amount": None}, {"currency": None}])
+def test_what_is_not_known_any_more_is_not_guessed(unknown: dict[str, None]) -> None:
+    """Without the amount or the currency on record there is no refund."""
+    assert RefundOpening(outcome="no_amount") == asked(attrs.evolve(PAID, **unknown))
+
+
+def test_why_a_refund_is_refused() -> None:
+    """With the figures that say what is possible."""
+    done = attrs.evolve(ORDERED, state="refunded")
+    assert RefundOpening(outcome="refunded", amount=40, currency="sgd") == asked(order=done, amount=99)
+    assert RefundOpening(outcome="other_currency", paid=100, currency="sgd") == asked(currency="usd")
+    assert RefundOpening(outcome="too_much", paid=100, currency="sgd") == asked(amount=101)
+    other = RefundOpening(outcome="other_amount", amount=40, paid=100, currency="sgd")
+    assert other == asked(order=ORDERED, amount=41)
+    assert other == asked(order=ORDERED)
+
+
+@pytest.mark.parametrize(("left", "wait"), [(0.2, 1), (3.2, 3), (59.0, 59)])
+def test_how_long_a_refund_has_to_wait(left: float, wait: int) -> None:
+    """While what was paid for is delivered, or another call asks: at least a second, till the lease has run out."""
+    assert RefundOpening(outcome="delivering", retry_after_s=wait) == asked(busy_until=100.0 + left)
+    held = attrs.evolve(ORDERED, lease_until=100.0 + left)
+    assert RefundOpening(outcome="busy", retry_after_s=wait) == asked(order=held, amount=40)
+    # The lease is over at its end, and an order that is open goes before a delivery.
+    assert "open" == asked(busy_until=100.0).outcome
+    assert "open" == asked(order=ORDERED, busy_until=200.0, amount=40).outcome

@@ -1,0 +1,73 @@
+"""The command line; see the package."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import tests.mutation
+from tests.mutation.children import Verdict
+from tests.mutation.mutant import Mutant
+from tests.mutation.mutants import mutants
+from tests.mutation.parts import PARTS, TESTS
+from tests.mutation.report import Results, report
+from tests.mutation.trying import Plan, sample, try_all
+from tests.tree import ROOT
+
+
+def main(arguments: list[str]) -> int:
+    """Run as a program."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutation",
+        description=tests.mutation.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--part", action="append", choices=PARTS)
+    parser.add_argument("--only", action="append", metavar="MODULE")
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--sample", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--budget", type=float, default=10.0, help="seconds of tests for a mutant; 0: all tests")
+    parser.add_argument("--again", action="store_true", help="try those that survived once more")
+    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".mutation")
+    chosen = parser.parse_args(arguments)
+
+    modules = chosen.only or [module for part in chosen.part or PARTS for module in PARTS[part].modules]
+    parts: dict[str, list[Mutant]] = {}
+    for name, part in PARTS.items():
+        if here := [module for module in part.modules if module in modules]:
+            parts[name] = [mutant for module in here for mutant in mutants(ROOT, module)]
+    chosen.folder.mkdir(exist_ok=True)
+    results = Results(chosen.folder / "results.jsonl")
+    if not chosen.report:
+        verdicts = results.read()
+        drawn = {
+            name: found if chosen.all else sample(found, chosen.sample, chosen.seed) for name, found in parts.items()
+        }
+        left = [
+            mutant
+            for found in drawn.values()
+            for mutant in found
+            if mutant.id not in verdicts or (chosen.again and verdicts[mutant.id].outcome in ("survived", "uncovered"))
+        ]
+        print(f"{len(left)} mutants to try", flush=True)
+        every = tuple(module for part in PARTS.values() for module in part.modules)
+        plan = Plan(root=ROOT, folder=chosen.folder, modules=every, tests=TESTS, jobs=chosen.jobs, budget=chosen.budget)
+        begun = time.monotonic()
+
+        def done(mutant: Mutant, verdict: Verdict) -> None:
+            results.add(mutant, verdict)
+            if verdict.outcome not in ("killed", "invalid"):
+                print(f"{time.monotonic() - begun:6.0f}s {verdict.outcome}: {mutant.shown[:200]}", flush=True)
+
+        if left:
+            try_all(plan, left, done)
+    for line in report(parts, results.read()):
+        print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

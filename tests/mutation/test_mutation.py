@@ -1,0 +1,184 @@
+"""The runner of mutants sees what tests notice, and what they do not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.mutation.children import Verdict
+from tests.mutation.mutant import Mutant
+from tests.mutation.report import Results, report, wilson
+from tests.tree import ROOT
+
+SHOP = """
+import attrs
+
+FREE = 3
+
+
+@attrs.frozen
+class Order:
+    number: int
+
+    @property
+    def dear(self):
+        return self.number > FREE
+
+
+def price(number):
+    return number * 2
+
+
+def note(number):
+    return str(number)
+
+
+def lonely():
+    return 1
+"""
+
+TESTS = """
+from till import shop
+
+
+def test_price():
+    assert 4 == shop.price(2)
+
+
+def test_dear():
+    assert not shop.Order(1).dear
+    assert shop.Order(5).dear
+
+
+def test_note_is_called():
+    shop.note(1)
+"""
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from tests.mutation.mutant import Mutant
+from tests.mutation.trying import Plan, try_all
+
+root = Path(sys.argv[1])
+plan = Plan(root=root, folder=root / "kept", modules=("till/shop.py",), tests=("test_shop.py",), jobs=1,
+            keep=lambda *_: True)
+mutants = [Mutant(**{**one, "function": one["function"] and tuple(one["function"]), "lines": tuple(one["lines"])})
+           for one in json.loads(sys.argv[2])]
+with (root / "verdicts.txt").open("w") as file:
+    try_all(plan, mutants, lambda mutant, verdict: print(mutant.id, verdict.outcome, verdict.by, file=file, flush=True))
+"""
+
+
+def planted(name: str, was: str, now: str, function: tuple[str, int] | None) -> Mutant:
+    """A mutant of the shop."""
+    line = SHOP[: SHOP.index(was)].count("\n") + 1
+    return Mutant(
+        id=name,
+        module="till/shop.py",
+        line=line,
+        function=function,
+        lines=(line,) if function else (),
+        was=was,
+        now=now,
+        source=SHOP.replace(was, now),
+    )
+
+
+def test_an_obvious_mutant_is_killed_and_one_that_nobody_looks_at_survives(tmp_path: Path) -> None:
+    """Killed, with the test that saw it: in a function, in a property, in a constant. Survived: where a result is
+    looked at by no test. Uncovered: where no test goes.
+    """
+    (tmp_path / "till").mkdir()
+    (tmp_path / "till" / "__init__.py").touch()
+    (tmp_path / "till" / "shop.py").write_text(SHOP)
+    (tmp_path / "test_shop.py").write_text(TESTS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    mutants = [
+        planted("function", "number * 2", "number / 3", ("price", 16)),
+        planted("property", "self.number > FREE", "self.number < FREE", ("dear", 11)),
+        planted("constant", "FREE = 3", "FREE = 9", None),
+        planted("unseen", "str(number)", "None", ("note", 20)),
+        planted("lonely", "return 1", "return 2", ("lonely", 24)),
+    ]
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), json.dumps([attrs.asdict(mutant) for mutant in mutants])],
+        cwd=ROOT,
+        check=True,
+        timeout=300,
+    )
+    seen = dict(line.split(" ", 1) for line in (tmp_path / "verdicts.txt").read_text().splitlines())
+    assert {
+        "function": "killed test_shop.py::test_price",
+        "property": "killed test_shop.py::test_dear",
+        "constant": "killed test_shop.py::test_dear",
+        "unseen": "survived ",
+        "lonely": "uncovered ",
+    } == seen
+
+
+def test_an_interval_is_wilsons() -> None:
+    """Of 270 of 300 the interval is the one of the literature, and it never leaves 0 to 1."""
+    low, high = wilson(270, 300)
+    assert (0.8608, 0.9291) == (round(low, 4), round(high, 4))
+    assert 1.0 == wilson(10, 10)[1]
+    assert 0.0 == wilson(0, 10)[0]
+
+
+def test_the_report_counts_and_lists(tmp_path: Path) -> None:
+    """The last result of a mutant counts; a survivor is listed with its line; what is no Python does not count."""
+    names = ["seen", "late", "left", "broken"]
+    mutants = [planted(name, "number * 2", f"number * {n + 3}", ("price", 16)) for n, name in enumerate(names)]
+    results = Results(tmp_path / "results.jsonl")
+    for mutant, outcome in zip(mutants, ["survived", "timeout", "survived", "invalid"], strict=True):
+        results.add(mutant, Verdict(outcome=outcome))
+    results.add(mutants[0], Verdict(outcome="killed", by="test_shop.py::test_price"))
+    lines = list(report({"till": mutants}, results.read()))
+    assert lines[2].startswith("| till | 4 | 3 | 1 | 1 | 1 | 0 | 66.7% |")
+    assert ["survived: till/shop.py:17 [left] number * 2  ->  number * 5"] == lines[3:]
+
+
+LIMITS = '''
+"""Limits."""
+
+Many = dict[str, int]
+LIMIT: Final[int] = 3
+
+
+def checked(number: int) -> int:
+    """A number."""
+    if number > LIMIT:
+        raise TooMuch("more than there is", number)
+    _log.info("seen", number)
+    tell(number)
+    return number
+'''
+
+
+def test_what_is_planted(tmp_path: Path) -> None:
+    """Operators, constants, conditions, calls and results are changed; text for people, logs, annotations, aliases
+    and docstrings are not. The line says where, and the first line of the function how to find it.
+    """
+    pytest.importorskip("mutmut", reason="mutmut is not installed: the nox session mutation installs it")
+    # It needs mutmut.
+    from tests.mutation.mutants import mutants
+
+    (tmp_path / "limits.py").write_text(LIMITS)
+    found = mutants(tmp_path, "limits.py")
+    raising = 'raise TooMuch("more than there is", number)'
+    assert {
+        (5, None, "LIMIT: Final[int] = 3", "LIMIT: Final[int] = None"),
+        (5, None, "LIMIT: Final[int] = 3", "LIMIT: Final[int] = 4"),
+        (10, 8, "if number > LIMIT", "if number >= LIMIT"),
+        (10, 8, "if number > LIMIT", "if not (number > LIMIT)"),
+        (11, 8, raising, "pass"),
+        (11, 8, raising, 'raise TooMuch("more than there is", None)'),
+        (11, 8, raising, 'raise TooMuch("more than there is", )'),
+        (13, 8, "tell(number)", "pass"),
+        (13, 8, "tell(number)", "tell(None)"),
+        (14, 8, "return number", "return None"),
+    } == {(one.line, one.function and one.function[1], one.was, one.now) for one in found}
+    assert len(found) == len({one.id for one in found})
