@@ -25,7 +25,10 @@ def hear(world: World, ident: str, **members: object) -> HttpResponse:
     """HitPay's webhook about the charge comes, and what follows from it is written."""
     body = written(event(world, ident) | members)
     fields = Headers.of([("hitpay-signature", sign(body))])
-    return world.office(listening.hear(world.provider, fields, body, realm="api.example.test", rail="mpp"))
+    heard = listening.hear(
+        world.provider, fields, body, realm="api.example.test", rail="mpp", seldom=listening.Seldom()
+    )
+    return world.office(heard)
 
 
 def written(members: dict[str, object]) -> bytes:
