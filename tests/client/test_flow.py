@@ -374,7 +374,7 @@ TAKEN = "urn:flovia:problem:delivery-failed"
         ),
         (503, "urn:flovia:problem:ledger-unavailable", "ledger-unavailable", r"\(ledger-unavailable\): nobody knows"),
         (503, "urn:flovia:problem:outcome-unknown", "outcome-unknown", r"\(outcome-unknown\): nobody knows"),
-        (409, "urn:flovia:problem:in-flight", "in-flight", r"after 1 tries \(in-flight\): nobody knows"),
+        (409, "urn:flovia:problem:in-flight", "in-flight", r"after one try \(in-flight\): nobody knows"),
         (502, "<script>", None, "paid request with 502: nobody knows"),
         (502, "x" * 65, None, "paid request with 502: nobody knows"),
         (502, None, None, "paid request with 502: nobody knows"),
