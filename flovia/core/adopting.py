@@ -31,13 +31,15 @@ from flovia.core.redeeming import Outcome, Redeemer
 _SCHEME: Final = len("Payment ")
 # A payment that is under way, or made and not delivered: the same credential comes for that one, not for another.
 _OPEN: Final = frozenset({CLAIMED, PARKED, SETTLED, DELIVERING})
+_LEASED: Final = frozenset({CLAIMED, DELIVERING})
 _NO_KEY: Final = "-"
 _UNKNOWN_S: Final = 7 * DAY_S
 """How long a ledger keeps a payment whose outcome nobody knows, at least."""
 
-Standing = Literal["made", "refused", "open", "ended", "gone"]
-"""What has become of a made challenge: nobody has claimed it yet; its payment was refused, and nothing moved; it is
-under way, or paid and not delivered; it is over; it can be claimed no more, or has other terms than today's."""
+Standing = Literal["made", "held", "refused", "open", "ended", "gone"]
+"""What has become of a made challenge: nobody has claimed it yet; somebody is at it; its payment was refused, and
+nothing moved; its outcome is unknown, or it is paid and not delivered; it is over; it can be claimed no more, or has
+other terms than today's."""
 
 
 class Adopter(Redeemer):
@@ -106,7 +108,8 @@ class Adopter(Redeemer):
         """The challenge for a credential that was never challenged; else as :meth:`_adopt`.
 
         * Under one Idempotency-Key it is always the same, delivered or not.
-        * Under another key or none it is the one of the same request that is open. After that it is a new one.
+        * Under another key or none it is the one of the same request that is not delivered, once nobody is at it any
+          more. After that it is a new one.
         """
         scope, body = self._scopes.of(request), request.body
         digest = format_digest(body.sha256) if body.state is BodyState.READ else None
@@ -117,17 +120,16 @@ class Adopter(Redeemer):
             if mine is not None and mine.challenge is not None and (yield from self._standing(mine, terms)) != "gone":
                 if isinstance(self._written(request, mine.challenge, adopted), str):
                     return self._for_another(request, trace, plan, mine.challenge)
-                return (yield from self._kept(owner, mine)).challenge or "invalid-challenge"
+                yield from self._keep(owner, mine)
+                return mine.challenge
 
         name = made_name(plan.method, adopted.payload, "request", scope, digest or "")
         made = yield from find_made(name)
         standing: Standing = "gone" if made is None else (yield from self._standing(made, terms))
-        if made is not None and standing == "open":
-            return (yield from self._kept(name, made)).challenge or "invalid-challenge"
-        if made is not None and standing == "made" and made.owner != owner:
-            # Its maker is about to claim it, and the answer will belong to that one's key.
+        if made is not None and made.owner != owner and standing in ("made", "held"):
+            # Somebody is about to claim it or has, and it may yet be refused: the answer belongs to that one's key.
             raise Refusal("in-flight", retry_after_s=1)
-        if made is None or standing in ("ended", "gone") or made.owner != owner:
+        if made is None or standing in ("ended", "gone") or (standing == "refused" and made.owner != owner):
             if made is not None and standing == "ended" and (yield from self._bought(request, trace, made, adopted)):
                 return made.challenge or "invalid-challenge"
             if adopted.check is not None and (refused := (yield from adopted.check())) is not None:
@@ -139,11 +141,14 @@ class Adopter(Redeemer):
                 # Somebody else was faster; what stands there now is looked at like anything that stood there before.
                 return (yield from self._made(request, trace, plan, adopted, terms, price, nonce))
             made = kept
+        elif standing in ("held", "open"):
+            yield from self._keep(name, made)
         if owner != _NO_KEY:
             # Before anybody claims it, so that no second one is claimed under this key.
             kept = yield from keep_made(owner, owner, made.field, self._made_for_s, mine)
             if kept.field != made.field:
-                yield from drop_made(name, made)
+                if standing not in ("held", "open"):
+                    yield from drop_made(name, made)
                 return (yield from self._made(request, trace, plan, adopted, terms, price, nonce))
         return made.challenge or "invalid-challenge"
 
@@ -156,20 +161,22 @@ class Adopter(Redeemer):
         challenge = made.challenge
         if challenge is None:
             return "gone"
-        ledger, key = self._ledger, f"{self._realm}|{challenge.id}"
+        # The time first: what has expired by then and is found unclaimed after that will never be claimed.
+        at, ledger, key = self._clock(), self._ledger, f"{self._realm}|{challenge.id}"
         found: PaymentView | None = ledger.find(key) if ledger.direct else (yield Find(key))
         if found is not None and found.state != ISSUED:
-            return "open" if found.state in _OPEN else "ended"
-        if challenge.expires is None or challenge.expires <= self._time(self._clock()).now:
+            if found.state not in _OPEN:
+                return "ended"
+            return "held" if (found.lease_until or 0.0) > at and found.state in _LEASED else "open"
+        if challenge.expires is None or challenge.expires <= self._time(at).now:
             return "gone"
         if found is None:
             return "made"
         return "refused" if challenge.request == encode_param(terms.request) else "gone"
 
-    def _kept(self, name: str, made: Made) -> Flow[Made]:
-        """The same one, for as long again."""
+    def _keep(self, name: str, made: Made) -> Flow[None]:
+        """Keep the same one for as long again."""
         yield from keep_made(name, made.owner, made.field, self._made_for_s, made)
-        return made
 
     def _bought(self, request: HttpRequest, trace: Trace, made: Made, adopted: Adopted) -> Flow[bool]:
         """Whether the payment of another key was delivered to this one, and its answer is kept."""

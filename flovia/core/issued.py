@@ -41,17 +41,13 @@ class Made:
     """A challenge that was made for a credential which came without one.
 
     ``owner``: a hash of the Idempotency-Key it was made under, ``-`` if there was none. ``field``: its
-    ``WWW-Authenticate`` value. ``challenge``: None if what is kept cannot be read.
+    ``WWW-Authenticate`` value. ``challenge``: None if what is kept cannot be read. ``text``: as it is kept.
     """
 
     owner: str
     field: str = attrs.field(repr=False)
     challenge: Challenge | None
-
-    @property
-    def text(self) -> str:
-        """As it is kept."""
-        return f"{self.owner} {self.field}"
+    text: str = attrs.field(repr=False)
 
 
 def made_name(method: str, payload: JsonObject, *what: str) -> str:
@@ -85,7 +81,7 @@ def drop_made(name: str, made: Made) -> Flow[None]:
 
 def _as_made(text: str) -> Made:
     owner, _, field = text.partition(" ")
-    return Made(owner=owner, field=field, challenge=_read(field))
+    return Made(owner=owner, field=field, challenge=_read(field), text=text)
 
 
 def _read(field: str | None) -> Challenge | None:
