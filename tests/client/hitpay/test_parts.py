@@ -134,7 +134,11 @@ def test_a_state_it_does_not_know_is_waited_out() -> None:
     """A new word of the broker's decides nothing: at the end nobody knows."""
     world = says({**PENDING, "status": "thinking"})
     started = world.clock()
-    assert isinstance(drive(wallet(present_s=1000).pay(challenge(), CONTEXT), world), Uncertain)
+    context = attrs.evolve(CONTEXT, asked_at=started)
+    assert isinstance(drive(wallet(present_s=1000).pay(challenge(), context), world), Unconfirmed)
+    assert 600 == world.clock() - started
+    context = attrs.evolve(context, attempt=2)
+    assert isinstance(drive(wallet(present_s=1000).pay(challenge(), context), world), Uncertain)
     assert 600 == world.clock() - started
 
 
@@ -143,11 +147,11 @@ def test_the_server_is_asked_in_between() -> None:
     world, shown = says(PENDING), list[Checkout]()
     started = world.clock()
     context = attrs.evolve(CONTEXT, asked_at=started)
-    for attempt in range(1, 30):
+    for attempt in range(1, 31):
         verdict = drive(wallet(shown.append).pay(challenge(), attrs.evolve(context, attempt=attempt)), world)
         assert isinstance(verdict, Unconfirmed)
         assert 20 * attempt == world.clock() - started
-    assert isinstance(drive(wallet().pay(challenge(), attrs.evolve(context, attempt=30)), world), Uncertain)
+    assert isinstance(drive(wallet().pay(challenge(), attrs.evolve(context, attempt=31)), world), Uncertain)
     assert (600, 1) == (world.clock() - started, len(shown))
 
 
@@ -156,7 +160,7 @@ def test_it_does_not_wait_beyond_the_challenge() -> None:
     world = says(PENDING)
     started = world.clock()
     context = attrs.evolve(CONTEXT, expires_at=started + 60)
-    assert isinstance(drive(wallet(present_s=1000).pay(challenge(), context), world), Uncertain)
+    assert isinstance(drive(wallet(present_s=1000).pay(challenge(), context), world), Unconfirmed)
     assert 90 == world.clock() - started
 
 
