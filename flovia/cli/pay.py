@@ -164,7 +164,9 @@ class _Run:
     def resume(self, reference: str, header: tuple[str, ...], data: str | None) -> int:
         headers, content = dict(_fields(header)), None if data is None else _content(data)
         # It pays nothing, so the smallest budget there is will do.
-        transport = self._transport(self.wallet, Budget("1 JPY"))
+        # The server's "later" is waited for no longer than the person was.
+        policy = Policy(max_wait_s=min(Policy().max_wait_s, self.timeout_s))
+        transport = self._transport(self.wallet, Budget("1 JPY"), policy)
 
         def again(client: "httpx.Client") -> "httpx.Response":
             wait_again(self.pending.load(reference), self.wallet)
@@ -177,11 +179,11 @@ class _Run:
         transport = self._transport(probe, Budget(budget))
         return self._within(transport, lambda client: _send(client, request), probe)
 
-    def _transport(self, wallet: Wallet, budget: Budget) -> "PayingTransport":
+    def _transport(self, wallet: Wallet, budget: Budget, policy: Policy | None = None) -> "PayingTransport":
         from flovia.cli.pay_transport import Watched
         from flovia.client.httpx import PayingTransport
 
-        policy = Policy()
+        policy = policy or Policy()
         # What is resumed has its own time; every other request says how much it has (bounded).
         transport = Watched(self.challenges, total_s=max(self.timeout_s, policy.paid_timeout_s))
         return PayingTransport(wallet, budget=budget, policy=policy, pending=self.pending, transport=transport)

@@ -68,7 +68,7 @@ class Printer:
 
     def waiting(self, left_s: float) -> None:
         """How long there is still to wait."""
-        text = f"waiting for the payment, {round(left_s)} s left"
+        text = f"waiting for the payment, this command for {round(left_s)} s more"
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{text} \x1b[K")
             self._line = True
