@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -20,6 +21,7 @@ from flovia.cli.wording import resuming
 from flovia.client import PaymentInfo
 from flovia.core.encoding import JsonValue
 from flovia.core.fields import printable
+from flovia.core.origin import is_loopback
 
 _STEADY: Final = 30.0
 """Seconds between two lines about waiting where no terminal can show a running one."""
@@ -139,6 +141,8 @@ class Printer:
         sys.stdout.write(safe(f"{found.price} to {found.origin} by {found.method}: {can}") + "\n")
         if found.description:
             self.note(f"it says: {found.description}")
+        if other := _other_realm(found.realm, found.origin):
+            self.note(f"it is for {other}")
         self.note("nothing was paid")
 
     def free(self, status: int) -> None:
@@ -210,7 +214,17 @@ def _told(info: PaymentInfo | None) -> str:
     if info.receipt_verified is None and info.receipt is not None and info.receipt_problem is None:
         checked = "with a receipt"  # of a method whose receipts nobody signs
     why = "" if info.receipt_problem is None else f" ({info.receipt_problem})"
-    return f"{info.price} paid to {info.origin} by {info.method}, {checked}{why}"
+    other = _other_realm(info.realm, info.origin)
+    return f"{info.price} paid to {info.origin} by {info.method}, {checked}{why}" + (other and f"; for {other}")
+
+
+def _other_realm(realm: str, origin: str) -> str:
+    """What a person should know of a realm that is not the server's own name; "" where it is."""
+    parts = urlsplit(origin)
+    host = parts.hostname or ""
+    if realm.lower() in (host, parts.netloc, origin) or (is_loopback(host) and is_loopback(realm)):
+        return ""
+    return f"the realm {printable(realm)!r}, which is not the server's name"
 
 
 def _paid(info: PaymentInfo) -> JsonValue:

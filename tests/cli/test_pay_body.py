@@ -18,8 +18,9 @@ import pytest
 from flovia.cli import pay, pay_reading
 from flovia.cli.pay_output import _Screen
 from flovia.cli.pay_reading import MIB, PIECE, WHOLE, CutOff, pieces
+from flovia.core.challenge import Challenge
 from tests.cli.test_pay import SGD, Cli, cli
-from tests.client.server import Say, paid, sells, serving
+from tests.client.server import Say, challenge, paid, sells, serving, unpaid
 
 __all__ = ["cli"]  # a fixture
 
@@ -172,3 +173,18 @@ def test_nobody_reads_the_output(body: bytes, status: int, tmp_path: Path) -> No
     assert (status, False) == (done.returncode, "Traceback" in told), told
     assert "nobody reads standard output any more" in told
     assert ("--resume" in told) is (status == 3)
+
+
+def of_realm(realm: str) -> Callable[[], Challenge]:
+    """A challenge of this realm."""
+    return lambda: attrs.evolve(challenge(), realm=realm)
+
+
+@pytest.mark.parametrize(("realm", "told"), [("api.bank.example", True), ("localhost", False), ("127.0.0.1", False)])
+def test_a_realm_that_is_not_the_servers_name(realm: str, told: bool, cli: Cli) -> None:
+    """It is said with what was paid, and by a dry run; this machine may have any of its names."""
+    with serving(sells(offer=lambda: unpaid(of_realm(realm)()))) as server:
+        for options in ((), ("--dry-run",)):
+            done = cli(server.url, *MOCK, *options)
+            assert (0, told) == (done.status, f"for the realm '{realm}', which is not the server's name" in done.err)
+        assert realm == json.loads(cli(server.url, *MOCK, "--json").out)["paid"]["realm"]
