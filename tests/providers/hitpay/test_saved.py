@@ -482,6 +482,22 @@ class TestSilentCharge:
             shop.hand.clock.advance(1)
         assert ["payment-insufficient", "payment-insufficient", "verification-failed", "payment-insufficient"] == codes
 
+    def test_own_charge(self) -> None:
+        """What a credential shows: its challenge's charge, or not."""
+        shop = world()
+        challenge, setup = shop.challenge(), challenge_of(shop.refusal(request(**ASKS)))
+        own = charge_id(challenge)
+        for payload, expected in (
+            ({"challenge_id": own}, own),
+            ({"challenge_id": "mpp_ch_other"}, None),
+            ({"challenge_id": 7}, None),
+            ({}, None),
+            ({"challenge_id": own, "saved_method_jws": "a.b.c"}, None),
+        ):
+            assert expected == shop.provider.own_charge(challenge.request_json, payload)
+        assert None is shop.provider.own_charge(setup.request_json, {"challenge_id": charge_id(setup)})
+        assert None is shop.provider.own_charge({}, {"challenge_id": own})
+
     def test_not_asked_for_at_all(self) -> None:
         """While HitPay is left alone no charge is asked for, so that a later refusal is certain."""
         shop = world(breaker_failures=1)
