@@ -11,6 +11,7 @@ HITPAY_MPP_ENDPOINT and HITPAY_API_ENDPOINT too, through a ``flovia sandbox`` of
 
 import atexit
 import os
+import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from wsgiref.simple_server import make_server
@@ -54,10 +55,15 @@ atexit.register(_open.close)
 
 def main(port: int = 8402) -> None:
     """Serve it until Ctrl-C."""
-    with make_server("127.0.0.1", port, make_app()) as server:
+    app = make_app()
+    try:
+        server = make_server("127.0.0.1", port, app)
+    except OSError as error:
+        sys.exit(f"port {port}: {error.strerror}. Give another one: python examples/hitpay_shop.py {port + 1}")
+    with server:
         print(f"http://127.0.0.1:{server.server_port}/report costs 1.00 SGD")
         server.serve_forever()
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:2]))

@@ -4,16 +4,19 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import attrs
 from cyclopts import Parameter
+from cyclopts.types import PositiveInt
 
 from flovia.cli.console import complain
 from flovia.cli.hitpay_form import WHAT_TO_DO, from_body, from_header, price_of
 from flovia.cli.pay_output import Outcome, Printer
+from flovia.cli.pay_reading import CODINGS, MIB, WHOLE, CutOff, begin, pieces
 from flovia.cli.pay_wallets import DryRun, Progress, choose_wallet, wait_again
 from flovia.cli.wording import in_commands
 from flovia.client import (
@@ -53,6 +56,9 @@ INTERRUPTED: Final = 130
 READ_S: Final = 60.0
 """Longest single wait for a server: one that says nothing at all is given up sooner than one that talks."""
 MAX_DATA: Final = 64 << 20
+MOST: Final = 1024
+MOST_OF_JSON: Final = 16
+"""MiB of an answer; one object is made in memory, several times its size."""
 
 Header = Annotated[tuple[str, ...], Parameter(name=["--header", "-H"], negative="", consume_multiple=False)]
 
@@ -87,6 +93,8 @@ def pay(
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     resume: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,  # base64url may begin so
     state: Path | None = None,
+    max_body: PositiveInt | None = None,
+    raw: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Fetch a URL and pay what it asks, within a budget. The answer's body goes to standard output, the rest does not.
 
@@ -111,8 +119,10 @@ def pay(
         resume: present the credential kept under this reference again, once it is paid. Pays nothing. With --data if
             the body was too long to be kept, and --header for fields that are secrets, which are not kept.
         state: the folder for kept credentials; without it the user's own.
+        max_body: how many MiB of an answer are read, inflated: 1024, and 16 with --json. What has more is cut off.
+        raw: let a terminal have the body's bytes as they are. Without it what could steer a terminal is escaped there.
     """
-    printer = Printer(as_json=as_json, state=state)
+    printer = Printer(as_json=as_json, state=state, raw=raw)
     progress = Progress(printer)
     endpoint = broker or os.environ.get("HITPAY_MPP_ENDPOINT") or None
     try:
@@ -121,6 +131,7 @@ def pay(
             wallet=choose_wallet(wallet, endpoint, auto_pay, timeout, progress),
             pending=PendingFiles(state),
             timeout_s=timeout,
+            limit=(max_body or (MOST_OF_JSON if as_json else MOST)) * MIB,
         )
         if resume is not None:
             if url is not None or dry_run:
@@ -154,6 +165,7 @@ class _Run:
     wallet: Wallet
     pending: PendingFiles
     timeout_s: float
+    limit: int
     challenges: list[str] = attrs.field(factory=list[str])
     """What the last 402 had in WWW-Authenticate: for one that no Payment challenge could be read of."""
 
@@ -164,11 +176,15 @@ class _Run:
     def resume(self, reference: str, header: tuple[str, ...], data: str | None) -> int:
         headers, content = dict(_fields(header)), None if data is None else _content(data)
         # It pays nothing, so the smallest budget there is will do.
-        transport = self._transport(self.wallet, Budget("1 JPY"))
+        # The server's "later" is waited for no longer than the person was.
+        policy = Policy(max_wait_s=min(Policy().max_wait_s, self.timeout_s))
+        transport = self._transport(self.wallet, Budget("1 JPY"), policy)
 
-        def again(client: "httpx.Client") -> "httpx.Response":
+        @contextmanager
+        def again(client: "httpx.Client") -> "Generator[httpx.Response]":
             wait_again(self.pending.load(reference), self.wallet)
-            return transport.resume(reference, headers=headers, content=content)
+            with closing(transport.resume(reference, headers=headers, content=content, read=False)) as response:
+                yield response
 
         return self._within(transport, again)
 
@@ -177,11 +193,11 @@ class _Run:
         transport = self._transport(probe, Budget(budget))
         return self._within(transport, lambda client: _send(client, request), probe)
 
-    def _transport(self, wallet: Wallet, budget: Budget) -> "PayingTransport":
+    def _transport(self, wallet: Wallet, budget: Budget, policy: Policy | None = None) -> "PayingTransport":
         from flovia.cli.pay_transport import Watched
         from flovia.client.httpx import PayingTransport
 
-        policy = Policy()
+        policy = policy or Policy()
         # What is resumed has its own time; every other request says how much it has (bounded).
         transport = Watched(self.challenges, total_s=max(self.timeout_s, policy.paid_timeout_s))
         return PayingTransport(wallet, budget=budget, policy=policy, pending=self.pending, transport=transport)
@@ -189,13 +205,12 @@ class _Run:
     def _within(
         self,
         transport: "PayingTransport",
-        call: "Callable[[httpx.Client], httpx.Response]",
+        call: "Callable[[httpx.Client], AbstractContextManager[httpx.Response]]",
         probe: DryRun | None = None,
     ) -> int:
         """Make a call and say what became of it."""
         import httpx
 
-        from flovia.client.httpx import payment_info
         from flovia.deadline_transport import within
 
         until = time.monotonic() + self.timeout_s
@@ -205,9 +220,16 @@ class _Run:
             request.extensions.update(within(until - time.monotonic(), wait_s=READ_S))
 
         try:
-            with httpx.Client(transport=transport, event_hooks={"request": [bounded]}, follow_redirects=True) as client:
-                response = call(client)
-                body = response.content
+            with (
+                httpx.Client(
+                    transport=transport,
+                    event_hooks={"request": [bounded]},
+                    follow_redirects=True,
+                    headers={"Accept-Encoding": CODINGS},
+                ) as client,
+                call(client) as response,
+            ):
+                return self._answered(response, probe)
         except OutcomeUnknown as error:
             if error.problem in OVER:
                 # The server has said what becomes of the money: the same credential fetches nothing more.
@@ -243,16 +265,35 @@ class _Run:
             # Its text may hold the URL, and that a secret. Where money may have moved, another error is raised.
             self.printer.failed(NO_ANSWER, f"no answer ({type(error).__name__}); nothing was paid", reference=None)
             return NO_ANSWER
-        if response.status_code == 402 and (asked := from_body(body.decode(errors="replace"))) is not None:
-            self.printer.failed(NOT_PAID, _hitpay_form(asked), reference=None)
-            return NOT_PAID
-        if probe is not None:
-            self.printer.free(response.status_code)
-        else:
-            self.printer.answered(Outcome(status=response.status_code, body=body, payment=payment_info(response)))
-        if response.status_code == 429 and payment_info(response) is None:
+
+    def _answered(self, response: "httpx.Response", probe: DryRun | None) -> int:
+        """Read an answer and print it."""
+        from flovia.client.httpx import payment_info
+
+        status, info = response.status_code, payment_info(response)
+        try:
+            rest = pieces(response, self.limit)
+            body = begin(rest, self.limit if self.printer.as_json and probe is None else WHOLE)
+            if status == 402 and (asked := from_body(body.decode(errors="replace"))) is not None:
+                self.printer.failed(NOT_PAID, _hitpay_form(asked), reference=None)
+                return NOT_PAID
+            if probe is not None:
+                self.printer.free(status)
+            else:
+                self.printer.answered(Outcome(status=status, body=body, payment=info), rest)
+        except CutOff as error:
+            if info is None:
+                self.printer.failed(NO_ANSWER, f"{error}; nothing was paid", reference=None)
+                return NO_ANSWER
+            if info.reference in self.pending.references():
+                text = f"it was paid, and cut off: {error}. Do not pay again: the credential is kept"
+                self.printer.failed(UNKNOWN, text, reference=info.reference)
+                return UNKNOWN
+            # It was there to its last byte, and only nobody wanted to see them all.
+            self.printer.note(str(error))
+        if status == 429 and info is None:
             self.printer.note(_too_often(retry_after(response.headers.get("retry-after"), time.time())))
-        return OK if response.status_code < 400 else ERROR_STATUS
+        return OK if status < 400 else ERROR_STATUS
 
     def _failed(self, status: int, error: PaymentError) -> int:
         hint = ""
@@ -315,5 +356,5 @@ def _content(data: str) -> bytes:
         raise Misused(f"cannot read {data[1:]}: {error.strerror}") from None
 
 
-def _send(client: "httpx.Client", request: Request) -> "httpx.Response":
-    return client.request(request.http_method, request.url, headers=list(request.headers), content=request.content)
+def _send(client: "httpx.Client", request: Request) -> "AbstractContextManager[httpx.Response]":
+    return client.stream(request.http_method, request.url, headers=list(request.headers), content=request.content)

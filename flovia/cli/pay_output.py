@@ -1,19 +1,27 @@
 """What ``flovia pay`` prints: the body on standard output, everything for people on standard error, nothing secret."""
 
 import base64
+import codecs
+import io
 import json
 import os
 import sys
+import unicodedata
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import attrs
 
 from flovia.cli.console import complain, safe
+from flovia.cli.pay_reading import CutOff
 from flovia.cli.wording import resuming
 from flovia.client import PaymentInfo
 from flovia.core.encoding import JsonValue
 from flovia.core.fields import printable
+from flovia.core.origin import is_loopback
 
 _STEADY: Final = 30.0
 """Seconds between two lines about waiting where no terminal can show a running one."""
@@ -21,7 +29,7 @@ _STEADY: Final = 30.0
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """An answer, and what was paid for it. ``error``: why it is not right all the same."""
+    """An answer, and what was paid for it. ``body``: its beginning, or all of it. ``error``: why it is not right."""
 
     status: int
     body: bytes = attrs.field(repr=False)
@@ -47,11 +55,14 @@ class WouldPay:
 class Printer:
     """Standard output and standard error of one run."""
 
-    def __init__(self, *, as_json: bool, state: Path | None = None) -> None:
+    def __init__(self, *, as_json: bool, state: Path | None = None, raw: bool = False) -> None:
         self.as_json = as_json
+        self.raw = raw
+        """Whether a terminal gets a body's bytes as they are."""
         self.state = state
         """The folder for kept credentials, if one was named."""
         self._line = False
+        self._mid_body = False
         self._said_at: float | None = None
 
     def note(self, text: str) -> None:
@@ -68,7 +79,7 @@ class Printer:
 
     def waiting(self, left_s: float) -> None:
         """How long there is still to wait."""
-        text = f"waiting for the payment, {round(left_s)} s left"
+        text = f"waiting for the payment, this command for {round(left_s)} s more"
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{text} \x1b[K")
             self._line = True
@@ -77,8 +88,12 @@ class Printer:
             sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
-    def answered(self, outcome: Outcome) -> None:
-        """The server's answer."""
+    def answered(self, outcome: Outcome, rest: Iterable[bytes] = ()) -> None:
+        """The server's answer. ``rest``: what follows of its body; with JSON it is all in ``outcome``.
+
+        Raises:
+            CutOff: nobody reads standard output any more.
+        """
         self._end_line()
         info = outcome.payment
         if self.as_json:
@@ -91,18 +106,30 @@ class Printer:
                 }
             )
             return
-        sys.stdout.buffer.write(outcome.body)
-        sys.stdout.flush()
-        if outcome.body and not outcome.body.endswith(b"\n"):
-            if sys.stdout.isatty():
-                sys.stdout.write("\n")
-                sys.stdout.flush()
-            elif _is_one_file():
-                # On standard error, so that standard output is the body and nothing else.
-                sys.stderr.write("\n")
+        try:
+            self._body(chain((outcome.body,), rest))
+        except BrokenPipeError:
+            # What is still in the buffer would be complained about once more at the end of the process.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise CutOff("nobody reads standard output any more") from None
         self.note(f"{outcome.status}, {_told(info)}")
         if outcome.error is not None:
             complain(outcome.error)
+
+    def _body(self, body: Iterable[bytes]) -> None:
+        """A body as it is; on a terminal without what could steer that."""
+        screen = _Screen() if sys.stdout.isatty() and not self.raw else None
+        out = sys.stdout.buffer
+        try:
+            for piece in body:
+                shown = piece if screen is None else screen.shown(piece)
+                out.write(shown)
+                self._mid_body = not shown.endswith(b"\n") if shown else self._mid_body
+            if screen is not None and (shown := screen.shown(b"", last=True)):
+                out.write(shown)
+                self._mid_body = True
+        finally:
+            out.flush()
 
     def would_pay(self, found: WouldPay) -> None:
         """What a dry run found."""
@@ -114,6 +141,8 @@ class Printer:
         sys.stdout.write(safe(f"{found.price} to {found.origin} by {found.method}: {can}") + "\n")
         if found.description:
             self.note(f"it says: {found.description}")
+        if other := _other_realm(found.realm, found.origin):
+            self.note(f"it is for {other}")
         self.note("nothing was paid")
 
     def free(self, status: int) -> None:
@@ -141,6 +170,33 @@ class Printer:
         if self._line:
             sys.stderr.write("\n")
             self._line = False
+        if self._mid_body:
+            self._mid_body = False
+            if sys.stdout.isatty():
+                sys.stdout.write("\n")
+                sys.stdout.flush()
+            elif _is_one_file():
+                # On standard error, so that standard output is the body and nothing else.
+                sys.stderr.write("\n")
+
+
+class _Screen:
+    """Text for a terminal: what cannot be printed is escaped, lines and tabs stay."""
+
+    def __init__(self) -> None:
+        utf8 = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._decoder = io.IncrementalNewlineDecoder(utf8, translate=True)
+
+    def shown(self, piece: bytes, *, last: bool = False) -> bytes:
+        """What stands for the next piece of a body, in the terminal's own encoding."""
+        text = self._decoder.decode(piece, last)
+        if not text.isprintable():
+            text = "".join(c if c.isprintable() or c in "\n\t" or _is_space(c) else safe(c) for c in text)
+        return text.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
+
+
+def _is_space(character: str) -> bool:
+    return unicodedata.category(character) == "Zs"  # such as the space of Japanese texts
 
 
 def _is_one_file() -> bool:
@@ -158,7 +214,17 @@ def _told(info: PaymentInfo | None) -> str:
     if info.receipt_verified is None and info.receipt is not None and info.receipt_problem is None:
         checked = "with a receipt"  # of a method whose receipts nobody signs
     why = "" if info.receipt_problem is None else f" ({info.receipt_problem})"
-    return f"{info.price} paid to {info.origin} by {info.method}, {checked}{why}"
+    other = _other_realm(info.realm, info.origin)
+    return f"{info.price} paid to {info.origin} by {info.method}, {checked}{why}" + (other and f"; for {other}")
+
+
+def _other_realm(realm: str, origin: str) -> str:
+    """What a person should know of a realm that is not the server's own name; "" where it is."""
+    parts = urlsplit(origin)
+    host = parts.hostname or ""
+    if realm.lower() in (host, parts.netloc, origin) or (is_loopback(host) and is_loopback(realm)):
+        return ""
+    return f"the realm {printable(realm)!r}, which is not the server's name"
 
 
 def _paid(info: PaymentInfo) -> JsonValue:

@@ -1,8 +1,17 @@
-"""The transport below the paying one in ``flovia pay``: its requests end, and what the last 402 asked is noted."""
+"""The transport below the paying one in ``flovia pay``: its requests end, and what the last 402 asked is noted.
+
+Of a redirect only a short body is read.
+"""
+
+from typing import Final
 
 import httpx
 
 from flovia.deadline_transport import DeadlineTransport
+
+_SKIPPED: Final = 1 << 16
+"""Bytes of a redirect's body that are read, and thrown away."""
+_OF_BODY: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 
 class Watched(DeadlineTransport):
@@ -17,4 +26,14 @@ class Watched(DeadlineTransport):
         response = super().handle_request(request)
         if response.status_code == 402:
             self._challenges[:] = response.headers.get_list("www-authenticate")
+        if response.has_redirect_location:
+            # httpx reads all of it, which nobody ever sees. A short one leaves the connection usable.
+            read = 0
+            for chunk in response.iter_raw():
+                read += len(chunk)
+                if read > _SKIPPED:
+                    break
+            response.close()
+            fields = [pair for pair in response.headers.raw if pair[0].lower() not in _OF_BODY]
+            return httpx.Response(response.status_code, headers=fields, content=b"")
         return response

@@ -23,6 +23,7 @@ from flovia.client.drive import Services
 from flovia.client.hitpay import BROKER, Checkout, HitPayWallet, Pins
 from flovia.client.hitpay.terminal import checkout_text
 from flovia.client.pending import Pending
+from flovia.client.wallet import description_of
 from flovia.core.challenge import parse_expires
 from flovia.core.credential import parse_credential
 from flovia.core.errors import ParseError
@@ -128,7 +129,7 @@ class DryRun:
             realm=printable(context.realm[:200]),
             recipient=None if context.recipient is None else printable(context.recipient[:200]),
             expires_in_s=left,
-            description=None if challenge.description is None else printable(challenge.description[:200]),
+            description=description_of(challenge),
             payable=why_not is None,
             why_not=why_not,
         )

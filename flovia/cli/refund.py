@@ -105,11 +105,12 @@ def _provider_of(ledger: "SqlLedger", payment_id: str, named: str | None) -> Pro
     names = {event.provider for event in history.events if event.payment_id == payment_id and event.provider}
     methods = {proof.partition("|")[0] for proof in proofs if proof.partition("|")[2] == payment_id}
     if not names and not methods:
+        methods = methods_of_charge(ledger.database, payment_id)  # if nobody has presented it yet
+    if not names and not methods:
         leads_to = {proof.partition("|")[2] for proof in proofs} | {event.payment_id or "" for event in history.events}
         if leads_to - {""}:
             ids = ", ".join(sorted(leads_to - {""}))
             raise CallerError(f"{payment_id!r} is no payment's id; it leads to: {ids}. Refund that")
-        methods = methods_of_charge(ledger.database, payment_id)  # if nobody has presented it yet
     names = names or methods
     by = " and by ".join(sorted(names))
     if given is not None:

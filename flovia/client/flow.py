@@ -266,7 +266,7 @@ def _pay(
     try:
         verdict: WalletVerdict = yield Pay(challenge, context)
     except Exception as error:
-        raise _wallet_unknown(reference, f"failed ({type(error).__name__})", kept=kept) from error
+        raise _wallet_unknown(context, f"failed ({type(error).__name__})", kept=kept) from error
     if isinstance(verdict, Declined):
         yield from _quietly(Refund(reference))
         yield from _quietly(Forget(reference))
@@ -277,7 +277,7 @@ def _pay(
     sure = not isinstance(verdict, Unconfirmed)
     payment = verdict.payment if isinstance(verdict, Unconfirmed) else verdict
     if not isinstance(payment, Payment):
-        raise _wallet_unknown(reference, _uncertain(payment), kept=kept)
+        raise _wallet_unknown(context, _uncertain(payment), kept=kept)
     if sure:
         yield from _quietly(Commit(reference))
     try:
@@ -289,7 +289,7 @@ def _pay(
             ),
         )
     except ParseError as error:
-        raise _wallet_unknown(reference, "made a proof that cannot be sent", kept=kept) from error
+        raise _wallet_unknown(context, "made a proof that cannot be sent", kept=kept) from error
     # Money has moved. If the disk fails only now, sending the credential is still better than losing it.
     yield from _quietly(Keep(pending))
     return pending, sure
@@ -337,14 +337,16 @@ def _foreseen(
     return pending
 
 
-def _wallet_unknown(reference: str, what: str, *, kept: bool) -> OutcomeUnknown:
+def _wallet_unknown(context: PaymentContext, what: str, *, kept: bool) -> OutcomeUnknown:
+    reference = context.reference
+    sent = "nothing was sent" if context.attempt == 1 else "the server says that it is not paid either"
     then = (
         f"Do not pay again: the credential is kept as {reference}, resume(reference) presents it once it is paid"
         if kept
         else f"Ask the wallet about reference {reference} before paying again"
     )
     return OutcomeUnknown(
-        f"the wallet {what}; the amount stays reserved in the budget and nothing was sent. {then}",
+        f"the wallet {what}; the amount stays reserved in the budget, and {sent}. {then}",
         reference=reference,
     )
 

@@ -112,12 +112,18 @@ class PayingTransport(httpx.BaseTransport):
         return self._go(steps, request)
 
     def resume(
-        self, reference: str, *, headers: Mapping[str, str] | None = None, content: bytes | None = None
+        self,
+        reference: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        read: bool = True,
     ) -> httpx.Response:
-        """Present the credential kept as ``reference`` again, for the same request; the answer is read.
+        """Present the credential kept as ``reference`` again, for the same request.
 
         ``headers``: fields that are not kept because they may be secrets (cookies, API keys). ``content``:
-        the request's body, if it was too long to keep.
+        the request's body, if it was too long to keep. ``read``: the whole answer is read; without it the caller reads
+        it, and closes it.
 
         Raises:
             CannotResume: nothing is kept under this reference, or the body differs; nothing was sent.
@@ -129,6 +135,8 @@ class PayingTransport(httpx.BaseTransport):
         ask = _resumed_ask(request, pending, content)
         response = self._go(resuming(ask, pending, policy=services.policy, checks=services.checks), request)
         response.request = request
+        if not read:
+            return response
         try:
             response.read()
         except BaseException:
@@ -191,7 +199,12 @@ class AsyncPayingTransport(httpx.AsyncBaseTransport):
         return await self._go(steps, request)
 
     async def resume(
-        self, reference: str, *, headers: Mapping[str, str] | None = None, content: bytes | None = None
+        self,
+        reference: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        read: bool = True,
     ) -> httpx.Response:
         """Present a kept credential again; see :meth:`PayingTransport.resume`."""
         services = self._services
@@ -200,6 +213,8 @@ class AsyncPayingTransport(httpx.AsyncBaseTransport):
         ask = _resumed_ask(request, pending, content)
         response = await self._go(resuming(ask, pending, policy=services.policy, checks=services.checks), request)
         response.request = request
+        if not read:
+            return response
         try:
             await response.aread()
         except BaseException:

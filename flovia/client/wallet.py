@@ -28,9 +28,10 @@ from typing import Final, Literal, Protocol, runtime_checkable
 
 import attrs
 
-from flovia.core.challenge import Challenge
+from flovia.core.challenge import Challenge, clean_description
 from flovia.core.effects import Flow, token
 from flovia.core.encoding import JsonObject, JsonValue
+from flovia.core.fields import printable
 from flovia.core.http import Headers
 from flovia.core.money import Price
 from flovia.core.receipt import Receipt
@@ -93,6 +94,24 @@ class Unconfirmed:
     """
 
     payment: Payment
+
+
+MAX_SHOWN: Final = 200
+"""Most characters of a stranger's text that a person is shown."""
+
+
+def description_of(challenge: Challenge) -> str | None:
+    """What the challenge says that it is for, for a person: one line without control characters, at most 200 long.
+
+    A header carries ASCII only. Where the text in it is what is left of the one in the challenge's request
+    (``K?se`` of ``Käse``), it is that one; a text in the request that is another one is shown to nobody.
+    """
+    told, whole = challenge.description, challenge.request_json.get("description")
+    if told is None:
+        return None
+    if isinstance(whole, str) and clean_description(whole) == told:
+        return "".join(c if c.isprintable() else printable(c) for c in whole[:MAX_SHOWN])
+    return printable(told[:MAX_SHOWN])
 
 
 WalletVerdict = Payment | Declined | Uncertain | Unconfirmed

@@ -14,6 +14,7 @@ from flovia.core.fingerprint import Fingerprints
 from flovia.core.http import BodyState, HttpRequest
 from flovia.core.money import check_amount
 from flovia.core.offers import HEADER_FIELD, OfferPlan
+from flovia.core.provider import Paid
 from flovia.core.scope import Scopes
 
 _NOTHING: Final[JsonObject] = MappingProxyType({})
@@ -159,3 +160,14 @@ def _charge(request: str, plan: OfferPlan) -> tuple[JsonObject, int, str]:
         raise ParseError("request without a currency")
     amount = check_amount(charge.get("amount")) if plan.amount_asked is None else plan.amount_asked(charge)
     return charge, amount, currency
+
+
+def mismatch(paid: Paid, candidate: Candidate) -> str | None:
+    """The problem with a payment that is not exactly what was asked for (charge draft: all or nothing)."""
+    asked = candidate.charge.get("recipient", paid.recipient)
+    same = paid.currency == candidate.currency or paid.currency.lower() == candidate.currency.lower()
+    if not same or asked != paid.recipient:
+        return "verification-failed"
+    if paid.amount < candidate.amount:
+        return "payment-insufficient"
+    return None if paid.amount == candidate.amount else "verification-failed"

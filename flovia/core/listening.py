@@ -8,20 +8,21 @@ import json
 import logging
 from collections.abc import Iterable
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 import attrs
 
 from flovia.core import events as ev
-from flovia.core.effects import TIMED_OUT, Deadline, Flow, now, token
+from flovia.core.effects import TIMED_OUT, Deadline, Find, Flow, PaymentView, now, token
 from flovia.core.errors import LedgerError
 from flovia.core.events import EventRow
 from flovia.core.guard import as_payer
 from flovia.core.http import Headers, HttpResponse
 from flovia.core.owed import Late, challenge_of, late_key
+from flovia.core.reconciling import sold_otherwise
 from flovia.core.refunding import moved_event
 from flovia.core.returned import record_returned
-from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment, WebhookProvider
+from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment, WaitingPayment, WebhookProvider
 
 _log = logging.getLogger("flovia")
 
@@ -139,10 +140,15 @@ def _write(notices: Iterable[Notice], name: str, realm: str, rail: str) -> Flow[
         _check_notice(notice)
         proof = f"{notice.method}|{notice.payment_id}"
         money = (notice.amount, notice.currency.lower())
-        if isinstance(notice, LatePayment):
+        if not isinstance(notice, RefundedPayment):
+            view = cast("PaymentView | None", (yield Find(f"{realm}|{notice.challenge_id}")))
+            second = sold_otherwise(view, notice.payment_id)
+            if isinstance(notice, WaitingPayment) and not second:
+                continue
             paid = (notice.challenge_id, notice.payment_id)
-            unmatched = notice.reason == _UNMATCHED
-            type_, reason = (ev.PAYMENT_UNMATCHED, None) if unmatched else (ev.PAYMENT_LATE, notice.reason)
+            unmatched = isinstance(notice, LatePayment) and notice.reason == _UNMATCHED
+            late = ev.DUPLICATE if second or isinstance(notice, WaitingPayment) else notice.reason
+            type_, reason = (ev.PAYMENT_UNMATCHED, None) if unmatched else (ev.PAYMENT_LATE, late)
             event = moved_event(type_, at, (id_, number), name, rail, money, paid)
             event = attrs.evolve(event, payer=as_payer(notice.payer), reason=reason)
             key = late_key(realm, notice.challenge_id, proof)

@@ -14,6 +14,9 @@ MAX_DIGITS: Final = 15
 MAX_WIRE_DIGITS: Final = 78
 """Most digits of an amount on the wire: payment methods with 18 decimals and 256-bit amounts exist."""
 
+WRITTEN_WHOLE: Final = frozenset({"idr"})
+"""Currencies with decimals in ISO 4217 that nobody uses: whole amounts are written without them (HitPay's samples)."""
+
 _PRICE: Final = re.compile(r"([^ ]+) ([A-Z]{3}|[a-z]{3})").fullmatch
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]*+)(?:\.([0-9]++))?").fullmatch
 _WIRE: Final = re.compile(r"0|[1-9][0-9]*+").fullmatch
@@ -63,6 +66,8 @@ class Price:
         if not digits:
             return f"{self.amount} {code}"
         whole, fraction = divmod(self.amount, 10**digits)
+        if not fraction and self.currency in WRITTEN_WHOLE:
+            return f"{whole} {code}"
         return f"{whole}.{fraction:0{digits}d} {code}"
 
 

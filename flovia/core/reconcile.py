@@ -6,6 +6,7 @@ import attrs
 
 from flovia.core.challenge import Challenge
 from flovia.core.effects import Flow
+from flovia.core.encoding import JsonObject
 from flovia.core.provider import Paid
 
 
@@ -98,5 +99,18 @@ class ReconcilingProvider(Protocol):
 
         Nothing may be charged, opened or given back here. ``keep``: what a refund will need may be remembered; False
         on a dry run.
+        """
+        ...
+
+
+@runtime_checkable
+class OwnCharge(ReconcilingProvider, Protocol):
+    """One whose challenges may also be paid with another proof than their own charge, such as a saved wallet."""
+
+    def own_charge(self, charge: JsonObject, payload: JsonObject) -> str | None:
+        """The charge that a credential says it paid: its handle, which is its :attr:`Paid.reference` as well.
+
+        ``charge`` and ``payload`` as in :class:`~flovia.core.provider.Presented`. None if the credential brings another
+        proof, or names another charge than its challenge's.
         """
         ...

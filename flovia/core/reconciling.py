@@ -64,7 +64,7 @@ class Finding:
     * ``not_paid``: its outcome was unknown, and nobody has paid.
     * ``late``: paid, and it can buy nothing any more: on record, its refund due.
     * ``unmatched``: another amount than was asked for was paid: likewise.
-    * ``second``: it was paid once more: likewise.
+    * ``second``: it was paid once more, or its challenge was paid with something else: likewise.
     * ``refunded``: it was given back elsewhere; on record now.
     * ``refunded_in_part``: a part went back elsewhere, and the backend does not say how much; look there.
     * ``waiting``: paid, and its agent can still come for it.
@@ -345,6 +345,11 @@ def account_for(
     return next((expires + after for after in SETTLED_CHECKS_S if expires + after > run.at), None)
 
 
+def sold_otherwise(view: PaymentView | None, payment_id: str) -> bool:
+    """Whether a challenge was settled with another payment than this one, which then buys nothing any more."""
+    return view is not None and view.payment_id is not None and view.payment_id != payment_id
+
+
 def _settle_or_owe(
     run: Run, provider: ReconcilingProvider, charge: Charge, state: ChargeState, expires: float
 ) -> Flow[Status]:
@@ -355,6 +360,8 @@ def _settle_or_owe(
     status: Status
     if moved.amount != state.asked or moved.currency.lower() != state.currency.lower():
         status = "unmatched"
+    elif sold_otherwise(view, moved.reference):
+        status = "second"
     elif view is not None and view.state in (CLAIMED, DELIVERING) and (view.lease_until or 0.0) > run.at:
         status = "busy"
     elif view is not None and view.state in (CLAIMED, PARKED):

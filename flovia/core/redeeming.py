@@ -12,7 +12,7 @@ import attrs
 
 from flovia.core import events as ev
 from flovia.core.answers import AnswerCopy, StoredAnswer, caller_of
-from flovia.core.candidate import Candidate, Checker
+from flovia.core.candidate import Candidate, Checker, mismatch
 from flovia.core.challenge import format_expires
 from flovia.core.delivery import Delivery
 from flovia.core.effects import (
@@ -51,6 +51,7 @@ from flovia.core.problems import PROBLEMS
 from flovia.core.provider import NotPaid, Paid, PaidBack, Presented, Refusal, Unknown, Verdict
 from flovia.core.receipt import receipt_text
 from flovia.core.returned import note_returned, refusal_of
+from flovia.core.second import second_payment
 from flovia.core.settlement import read_record, write_record
 
 _log = logging.getLogger("flovia")
@@ -220,7 +221,7 @@ class Redeemer(Issuer):
             trace.payer = as_payer(verdict.payer)
         trace.recipient = verdict.recipient
         try:
-            problem = _mismatch(verdict, candidate)
+            problem = mismatch(verdict, candidate)
             settled = Settled(
                 # Made in any case, so that what makes no receipt is found out before anything is settled.
                 receipt_text(echo.method, verdict.reference, times.now, verdict.receipt_extra),
@@ -307,6 +308,8 @@ class Redeemer(Issuer):
     def _not_claimed(
         self, request: HttpRequest, trace: Trace, candidate: Candidate, claimed: ClaimResult
     ) -> Flow[Outcome]:
+        if refused := (yield from second_payment(candidate, claimed.outcome, self.rail, self._ledger)):
+            return self._refuse(request, trace, *refused)
         match claimed.outcome:
             case "delivered" if trace.idempotency:
                 answer = yield from self._answer(trace, candidate)
@@ -486,14 +489,3 @@ def _start(passage: Passage, status: int, headers: Headers) -> Start:
             drop = drop | {name.lower() for name, _ in settled.headers}
         return Start(None, drop, (("payment-receipt", settled.receipt), private, *settled.headers, *kept))
     return Start(None, drop, (private, *kept))
-
-
-def _mismatch(paid: Paid, candidate: Candidate) -> str | None:
-    """The problem with a payment that is not exactly what was asked for (charge draft: all or nothing)."""
-    asked = candidate.charge.get("recipient", paid.recipient)
-    same = paid.currency == candidate.currency or paid.currency.lower() == candidate.currency.lower()
-    if not same or asked != paid.recipient:
-        return "verification-failed"
-    if paid.amount < candidate.amount:
-        return "payment-insufficient"
-    return None if paid.amount == candidate.amount else "verification-failed"

@@ -23,7 +23,7 @@ def refusal_of(proof: str, key: str, ledger: LedgerVerbs) -> Flow[str | None]:
 
     ``key``: of the payment that the proof was presented for.
     """
-    found = yield from _find_paid(proof, ledger)
+    found = yield from find_paid(proof, ledger)
     if found is None:
         return None
     if found.refund == "refunded":
@@ -47,7 +47,7 @@ def record_returned(
         LedgerError: the ledger does not answer; whether it was written is unknown, and doing it again does no harm.
     """
     for _ in range(TRIES):
-        found = yield from _find_paid(proof, ledger)
+        found = yield from find_paid(proof, ledger)
         key = found.key if found is not None else ""
         note = (key, proof, *money, (told(key),))
         if ledger is not None and ledger.direct:
@@ -81,7 +81,8 @@ def note_returned(trace: Trace, at: float, method: str, back: PaidBack, ledger: 
     yield from record_returned(f"{method}|{back.reference}", money, lambda _: refunded, ledger)
 
 
-def _find_paid(proof: str, ledger: LedgerVerbs | None) -> Flow[PaidView | None]:
+def find_paid(proof: str, ledger: LedgerVerbs | None) -> Flow[PaidView | None]:
+    """The payment that used a proof; the ledger is called on the spot where it never waits."""
     if ledger is not None and ledger.direct:
         return ledger.find_paid(proof)
     return cast("PaidView | None", (yield FindPaid(proof)))

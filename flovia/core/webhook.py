@@ -34,6 +34,22 @@ class LatePayment:
 
 
 @attrs.frozen(kw_only=True)
+class WaitingPayment:
+    """Money arrived whose own credential would still be taken.
+
+    Nothing follows from it, unless the challenge was paid with something else meanwhile: then it is a second payment,
+    and recorded as a :class:`LatePayment` with the reason ``duplicate``. Fields as there.
+    """
+
+    challenge_id: str
+    method: str
+    payment_id: str
+    amount: int
+    currency: str
+    payer: str | None = None
+
+
+@attrs.frozen(kw_only=True)
 class RefundedPayment:
     """The backend says that a payment was given back, in full or in part. ``amount`` in base units.
 
@@ -47,7 +63,7 @@ class RefundedPayment:
     challenge_id: str | None = None
 
 
-Notice = LatePayment | RefundedPayment
+Notice = LatePayment | WaitingPayment | RefundedPayment
 
 
 @attrs.frozen(kw_only=True)

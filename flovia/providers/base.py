@@ -67,9 +67,9 @@ from flovia.core.provider import (
     Verdict,
     charge_request,
 )
-from flovia.core.reconcile import Charge, ChargeState, ChargeUnknown, Moved, ReconcilingProvider
+from flovia.core.reconcile import Charge, ChargeState, ChargeUnknown, Moved, OwnCharge, ReconcilingProvider
 from flovia.core.refund import NotRefunded, Refunded, RefundingProvider, RefundOrder, RefundUnknown, RefundVerdict
-from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment, WebhookProvider
+from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment, WaitingPayment, WebhookProvider
 
 __all__ = [
     "Adopted",
@@ -92,6 +92,7 @@ __all__ = [
     "NotPaid",
     "NotRefunded",
     "Notice",
+    "OwnCharge",
     "Paid",
     "PaidBack",
     "ParseError",
@@ -112,6 +113,7 @@ __all__ = [
     "Terms",
     "Unknown",
     "Verdict",
+    "WaitingPayment",
     "WebhookProvider",
     "charge_request",
     "http",

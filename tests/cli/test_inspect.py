@@ -169,13 +169,21 @@ BODY = json.dumps({"error": "payment_required", "challenge": HITPAY})
 
 
 def test_hitpays_own_402_is_explained(typed: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its header and its body, alone or in a response: what it asks, and that no other client can pay it."""
+    """Its header and its body, alone or in a response: what it asks, and that no other client can pay it.
+
+    What both say alike is told once.
+    """
+    other = f'Payment method="hitpay", request="{encode_param({**HITPAY, "amount": "2.00"})}"'
+    response = "HTTP/1.1 402 Payment Required\nwww-authenticate: "
+    kinds = [kind for kind, _ in shown(f"{response}{other}\n\n{BODY}")]
+    assert ["response", "hitpay challenge", "hitpay 402"] == kinds
     field = f'Payment method="hitpay", request="{encode_param(HITPAY)}"'
     typed.write(f"HTTP/1.1 402 Payment Required\r\nwww-authenticate: {field}\r\n\r\n{BODY}")
     typed.seek(0)
     assert 0 == run(["inspect", "--json"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert ["response", "hitpay challenge", "hitpay 402"] == [line["kind"] for line in lines]
+    assert ["response", "hitpay 402"] == [line["kind"] for line in lines]
+    assert ["hitpay challenge"] == [kind for kind, _ in shown(field)]
     for line in lines[1:]:
         assert ("1.00 SGD", "Forecast") == (line["price"], line["description"])
         assert "has not published what pays it" in line["note"]

@@ -252,6 +252,13 @@ def test_answers_that_cost_nothing(cli: Cli) -> None:
         assert 1 == cli(url, *SGD, "--dry-run").status
 
 
+def test_a_stuck_broker_and_a_short_timeout(cli: Cli, street: Street) -> None:
+    """The server knows what the broker does not say: it is asked once before the command gives up."""
+    street.sandbox.fault("broker_status_stuck")
+    done = cli(street.server.url, *SGD, "--auto-pay", "--timeout", "1")
+    assert (0, "goods", 1) == (done.status, done.out, len(street.shop.charges))
+
+
 @pytest.mark.parametrize(
     ("headers", "told"),
     [((("Retry-After", "41"),), "wait 41 s, then ask again"), ((), "the server does not say how long")],

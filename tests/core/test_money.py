@@ -19,13 +19,15 @@ from tests.tools import currencies
         ("1.5 sgd", 150, "sgd", "1.50 SGD"),
         ("0.01 USD", 1, "usd", "0.01 USD"),
         ("5 JPY", 5, "jpy", "5 JPY"),
+        ("50000 IDR", 5_000_000, "idr", "50000 IDR"),
+        ("0.50 IDR", 50, "idr", "0.50 IDR"),
         ("1.234 KWD", 1234, "kwd", "1.234 KWD"),
         ("0.0001 CLF", 1, "clf", "0.0001 CLF"),
         ("9999999999999.99 USD", 999999999999999, "usd", "9999999999999.99 USD"),
     ],
 )
 def test_prices_are_read(text: str, amount: int, currency: str, again: str) -> None:
-    """A price is base units of a currency; its text has all the digits the currency has."""
+    """A price is base units of a currency; its text has all the digits that are written of the currency."""
     price = Price.parse(text)
     assert Price(amount=amount, currency=currency) == price
     assert again == str(price)

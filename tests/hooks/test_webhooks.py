@@ -16,7 +16,16 @@ from flovia.core.errors import LedgerError
 from flovia.core.listening import TEXTS
 from flovia.insights.join import join
 from flovia.ledger.memory import MemoryLedger
-from flovia.providers.base import Flow, Heard, LatePayment, Notice, RefundedPayment, WebhookProvider, sleep
+from flovia.providers.base import (
+    Flow,
+    Heard,
+    LatePayment,
+    Notice,
+    RefundedPayment,
+    WaitingPayment,
+    WebhookProvider,
+    sleep,
+)
 from flovia.providers.mock import MockProvider
 from tests.core.world import SECRET, Clock, challenges, deliver, problem, request
 from tests.hooks.bank import HookBankProvider, event, sign
@@ -339,6 +348,35 @@ def test_a_payment_that_settles_between(shop: Shop, monkeypatch: pytest.MonkeyPa
     assert 1 == len({one.challenge_id for one in shop.events("payment.refunded")} - {None})
 
 
+def test_money_whose_credential_would_be_taken(shop: Shop) -> None:
+    """Its credential can still come, so nothing is written; then another payment buys, and this one is a second."""
+    (challenge,) = challenges(shop.paid.enter(request()).response)
+    arrived = WaitingPayment(**MONEY, challenge_id=challenge.id, payment_id="own", payer="did:x")
+    provider = cast("WebhookProvider", Scripted(arrived))
+    assert (200, "accepted") == told(shop.flo.webhook({}, b"", provider=provider))
+    assert [] == shop.events("payment.late")
+    first = shop.bank.pay("first", challenge.id)
+    deliver(shop.paid, shop.paid.enter(request(credential_of(challenge, first))))
+    for _ in range(2):
+        assert (200, "accepted") == told(shop.flo.webhook({}, b"", provider=provider))
+    (late,) = shop.events("payment.late")
+    assert ("duplicate", "own", challenge.id, "did:x") == (late.reason, late.payment_id, late.challenge_id, late.payer)
+    assert ("delivered", "settled") == (shop.state(first), shop.state("own"))
+    itself = cast("WebhookProvider", Scripted(attrs.evolve(arrived, payment_id=first)))
+    assert (200, "accepted") == told(shop.flo.webhook({}, b"", provider=itself))
+    assert 1 == len(shop.events("payment.late"))
+
+
+def test_late_for_what_another_payment_bought(shop: Shop) -> None:
+    """Late money for a challenge that was settled otherwise is a second payment, whatever the provider calls it."""
+    (challenge,) = challenges(shop.paid.enter(request()).response)
+    first = shop.bank.pay("first", challenge.id)
+    deliver(shop.paid, shop.paid.enter(request(credential_of(challenge, first))))
+    late = LatePayment(**MONEY, challenge_id=challenge.id, payment_id="own")
+    assert (200, "accepted") == told(shop.flo.webhook({}, b"", provider=cast("WebhookProvider", Scripted(late))))
+    assert ["duplicate"] == [one.reason for one in shop.events("payment.late")]
+
+
 # --- providers with a bug --------------------------------------------------------------------------------------
 
 MONEY = {"method": "hookbank", "amount": 100, "currency": "usd"}
@@ -383,6 +421,7 @@ class Scripted:
                 attrs.evolve(LATE, amount=0),
                 attrs.evolve(LATE, amount=cast("int", 1.0)),
                 attrs.evolve(LATE, reason=cast("Literal['late']", "price_risen")),
+                WaitingPayment(challenge_id="c", method="m", payment_id="p", amount=0, currency="usd"),
                 RefundedPayment(method="m", payment_id="p", amount=-1, currency="usd"),
                 RefundedPayment(method="m", payment_id="p", amount=1, currency="usd", challenge_id="a|b"),
             )

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 
 from flovia.client.hitpay.names import DEFAULT_WALLET_NAMES, WalletNames
-from flovia.client.wallet import PaymentContext
+from flovia.client.wallet import PaymentContext, description_of
 from flovia.core.challenge import Challenge
 from flovia.core.encoding import JsonObject
 from flovia.core.errors import WiringError
@@ -227,5 +227,5 @@ def checkout(terms: ChargeTerms, challenge: Challenge, context: PaymentContext) 
         price=context.price,
         charge_id=terms.charge_id,
         expires_at=context.expires_at,
-        description=None if challenge.description is None else printable(challenge.description[:200]),
+        description=description_of(challenge),
     )

@@ -28,6 +28,7 @@ from flovia.client.wallet import (
     ReceiptUnverified,
     ReceiptVerdict,
     WalletVerdict,
+    description_of,
 )
 from flovia.core.challenge import Challenge
 from flovia.core.effects import Flow, now
@@ -181,7 +182,7 @@ class SavedMethodWallet:
                     price=context.price,
                     charge_id=setup.saved_method_id,
                     expires_at=context.expires_at,
-                    description=None if challenge.description is None else printable(challenge.description[:200]),
+                    description=description_of(challenge),
                     setup=True,
                     limits=asked_limits(details(challenge), context.price.currency),
                 )

@@ -31,7 +31,8 @@ def checkout_text(checkout: Checkout, now: float) -> str:
         lines += ["", code.rstrip("\n")]
     lines += ["", f"  {checkout.url}"]
     if checkout.expires_at is not None:
-        lines.append(f"  within {max(0, round((checkout.expires_at - now) / 60))} min")
+        done = "approved" if checkout.setup else "paid"
+        lines.append(f"  it can be {done} there for {max(0, round((checkout.expires_at - now) / 60))} min")
     return "\n".join(lines) + "\n"
 
 

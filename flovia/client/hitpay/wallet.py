@@ -49,7 +49,8 @@ class HitPayWallet:
             the credential is kept and ``resume`` presents it, so that nobody pays twice.
         poll_s: seconds between two questions to the broker.
         present_s: seconds after which the server is asked instead, because the broker's status was seen to get stuck;
-            if it says that nobody has paid, the broker is asked again for as long.
+            if it says that nobody has paid, the broker is asked again for as long. It is asked once more when
+            ``timeout_s`` is over, however short that is.
         verify_receipts: hold receipts against the broker's keys (extra ``receipts``).
         limits: of receipts and keys.
         names: of members that HitPay has not published.
@@ -164,6 +165,9 @@ class HitPayWallet:
         until = started + self.timeout_s
         if context.expires_at is not None:
             until = min(until, max(context.expires_at, started) + LATE_S)
+        if at >= until and context.attempt > 1:
+            # The server has said that it is not paid, and since then the broker, too.
+            return Uncertain(reason="nobody has paid yet, and the charge may still be paid")
         pause = min(until, at + self.present_s)
 
         def tick(left: float) -> None:
@@ -174,10 +178,9 @@ class HitPayWallet:
         found = yield from wait_for(
             terms.polling_url, patience, lambda status: status.status == "paid" or status.status in ENDED
         )
-        if found is None and (yield from now()) < until:
-            return Unconfirmed(payment=self._payment(terms))
         if found is None:
-            return Uncertain(reason="nobody has paid yet, and the charge may still be paid")
+            # At the end of all patience as well: a broker that is stuck would hide a payment from who asks it alone.
+            return Unconfirmed(payment=self._payment(terms))
         if found.status == "paid":
             return self._payment(terms)
         return Declined(reason=_ended(found.status))

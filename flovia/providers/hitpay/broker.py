@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from flovia.core.challenge import parse_expires
+from flovia.core.challenge import format_expires, parse_expires
 from flovia.core.effects import Flow, now
 from flovia.core.encoding import JsonObject, JsonValue
 from flovia.core.errors import ParseError
@@ -230,6 +230,7 @@ class Broker:
         if (expiry := member(found, said.expiry)) is not None:
             try:
                 expires_at = parse_expires(expiry if isinstance(expiry, str) else "")
+                format_expires(int(expires_at))  # an offset may put it beyond the years that can be said
             except ParseError:
                 raise HitPayDown("HitPay's answer says an expiry that cannot be read") from None
         if expires_at <= at:

@@ -15,9 +15,10 @@ from flovia.core.webhook import Heard
 from flovia.providers.hitpay import wire
 from flovia.providers.hitpay.amounts import check_price
 from flovia.providers.hitpay.broker import Broker
-from flovia.providers.hitpay.charges import Charges
+from flovia.providers.hitpay.charges import Charges, same
 from flovia.providers.hitpay.config import HitPayConfig, from_environ
 from flovia.providers.hitpay.core_api import CoreApi
+from flovia.providers.hitpay.names import first
 from flovia.providers.hitpay.native import read_native
 from flovia.providers.hitpay.observed import HitPayReading
 from flovia.providers.hitpay.problems import NOT_CONFIGURED, WALLET_UNSUPPORTED
@@ -160,12 +161,24 @@ class HitPayProvider:
         asked = wire.read_asked(presented.charge)
         if asked is None:
             return NotPaid(problem="invalid-challenge")
+        if not self._is_silent(asked, presented.payload):
+            return (yield from self._charges.verify(presented, asked))
+        if self._saved_methods is None:
+            return NotPaid(problem="invalid-payload")
+        return (yield from self._silent.verify(presented, asked))
+
+    def _is_silent(self, asked: wire.Asked, payload: JsonObject) -> bool:
+        """Whether a credential has a saved wallet charged, so that its challenge's own charge is not what it shows."""
         names = self.config.names
-        if asked.mode or any(name in presented.payload for name in (*names.payload_grant, *names.payload_setup)):
-            if self._saved_methods is None:
-                return NotPaid(problem="invalid-payload")
-            return (yield from self._silent.verify(presented, asked))
-        return (yield from self._charges.verify(presented, asked))
+        return bool(asked.mode) or any(name in payload for name in (*names.payload_grant, *names.payload_setup))
+
+    def own_charge(self, charge: JsonObject, payload: JsonObject) -> str | None:
+        """The charge of a challenge, if that is what the credential says was paid."""
+        asked = wire.read_asked(charge)
+        if asked is None or self._is_silent(asked, payload):
+            return None
+        named = first(payload, self.config.names.payload_charge)
+        return asked.ident if isinstance(named, str) and same(named, asked.ident) else None
 
     def webhook(self, headers: Headers, body: bytes) -> Flow[Heard]:
         """Check a webhook, over its raw bytes, and ask HitPay what is true."""

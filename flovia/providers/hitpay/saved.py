@@ -5,6 +5,7 @@ Here is what they are asked with: who may bind which wallet, and the page to do 
 """
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -40,6 +41,7 @@ WALLETS: Final[dict[str, frozenset[str]]] = {
 """The wallets that can be saved and their currencies (HitPay docs: embedded recurring billing). HitPay's MPP samples
 name more currencies; the broker's own list decides about those."""
 
+_AMOUNT: Final = re.compile(r"(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?", re.ASCII).fullmatch
 METHOD_ID: Final = "saved_method_id"
 MAX_EMAIL: Final = 254
 
@@ -48,12 +50,18 @@ MAX_EMAIL: Final = 254
 class SavedMethods:
     """What customers may bind a wallet for.
 
+    The amounts have no currency of their own: ``"10.00"`` is 10.00 SGD on a route priced in SGD, and 10.00 MYR on one
+    in MYR. Routes in currencies of another size want a provider of their own.
+
     Args:
         customer_email: of the customer who asks; None if the request does not say.
         max_amount_per_charge: ``"10.00"``, in the currency of the price; HitPay's sample takes ten times the price.
-        total_amount_cap: of all charges together.
+        total_amount_cap: of all charges together, in the currency of the price.
         max_uses: how many charges.
         valid_for_s: how long, seconds.
+
+    Raises:
+        WiringError: an amount with a currency, or that is none.
     """
 
     customer_email: Callable[[HttpRequest], str | None]
@@ -61,6 +69,17 @@ class SavedMethods:
     total_amount_cap: str | None = None
     max_uses: int | None = None
     valid_for_s: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("max_amount_per_charge", "total_amount_cap"):
+            value: object = getattr(self, name)
+            if value is None and name == "total_amount_cap":
+                continue
+            if not isinstance(value, str) or not _AMOUNT(value) or not value.strip("0."):
+                raise WiringError(
+                    f"SavedMethods({name}={value!r:.40}) is no amount: write digits as text, '10.00', more than 0 and"
+                    " without a currency; it is in the currency of each route's price"
+                )
 
     def check(self, price: Price) -> None:
         """Whether a grant within these limits could pay the price at all.
@@ -73,7 +92,11 @@ class SavedMethods:
         if self.total_amount_cap is not None:
             to_hitpay(Price.parse(f"{self.total_amount_cap} {price.currency}"))
         if price.amount > most.amount:
-            raise WiringError(f"a saved wallet is charged at most {most} at once, and the price is {price}")
+            raise WiringError(
+                f"a saved wallet is charged at most {most} at once, and the price is {price}. Raise"
+                " SavedMethods(max_amount_per_charge=…), which is in the currency of each route's price, or leave saved"
+                " wallets out of this route: paid_api(provider='hitpay', price=…)"
+            )
 
 
 def _limits(setup: Setup) -> dict[str, JsonValue]:

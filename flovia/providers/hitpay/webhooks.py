@@ -15,7 +15,7 @@ from flovia.core.encoding import JsonObject, JsonValue, loads_object
 from flovia.core.errors import ParseError
 from flovia.core.http import Headers
 from flovia.core.issued import find_issued
-from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment
+from flovia.core.webhook import Heard, LatePayment, Notice, RefundedPayment, WaitingPayment
 from flovia.providers.hitpay import store, wire
 from flovia.providers.hitpay.broker import Broker
 from flovia.providers.hitpay.calls import NAMESPACE, HitPayDown
@@ -134,11 +134,15 @@ class Webhooks:
             first = next((money for money in found.payments if money.payment_id == known.payment_id), first)
             others = [money for money in found.payments if money is not first]
         unsold = first is not None and not first.refunded and (known is None or known.late)
-        other = first is not None and not _is_asked(first, challenge)
-        if first is not None and unsold and (other or (yield from self._too_late(charge_id))):
-            notices.append(self._late(challenge.id, charge_id, first, "unmatched" if other else "late"))
-            paid = store.PaidRecord(payment_id=first.payment_id, request_id=found.id, late=True)
-            yield from store.keep_paid(charge_id, paid)
+        if first is not None and unsold:
+            other = not _is_asked(first, challenge)
+            lost = other or (yield from self._too_late(charge_id))
+            late = self._late(challenge.id, charge_id, first, "unmatched" if other else "late")
+            # What its credential would still get buys nothing either, if a saved wallet has paid meanwhile.
+            notices.append(late if lost else _waiting(late))
+            if lost or known is None:
+                paid = store.PaidRecord(payment_id=first.payment_id, request_id=found.id, late=True)
+                yield from store.keep_paid(charge_id, paid)
         for money in others:
             if not money.refunded:
                 _log.warning("charge %s was paid a second time", shown(charge_id))
@@ -199,6 +203,16 @@ class Webhooks:
         if found.status in _GONE:
             yield from store.revoke_grant(self._config, method_id)
         return ()
+
+
+def _waiting(late: LatePayment) -> WaitingPayment:
+    return WaitingPayment(
+        challenge_id=late.challenge_id,
+        method=late.method,
+        payment_id=late.payment_id,
+        amount=late.amount,
+        currency=late.currency,
+    )
 
 
 def _json(body: bytes) -> JsonObject | None:

@@ -1,6 +1,7 @@
 """examples/hitpay_shop.py and examples/hitpay_agent.py do what they say."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Generator, Mapping
@@ -105,3 +106,21 @@ def test_the_shop_brings_its_own_sandbox(tmp_path: Path) -> None:
     """With no setting at all there is a sandbox on this machine, and an agent can pay."""
     with running(tmp_path, {}) as url:
         assert "receipt verified" in agent(tmp_path, "--auto-pay", url)[1]
+
+
+def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    """The shop says that its port is taken and how to give another one, without a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "examples" / "hitpay_shop.py"), str(port)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+    assert (1, "") == (done.returncode, done.stdout)
+    assert f"\nport {port}: " in f"\n{done.stderr}"
+    assert "python examples/hitpay_shop.py" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -32,6 +32,7 @@ from flovia.client.hitpay.grants import Grant
 from flovia.client.hitpay.pins import asked_limits
 from flovia.client.hitpay.receipts import verify
 from flovia.client.hitpay.terminal import checkout_text
+from flovia.client.wallet import description_of
 from flovia.core.challenge import Challenge
 from flovia.core.effects import HttpCall, HttpReply
 from flovia.core.encoding import JsonValue, canonical, encode_param
@@ -134,7 +135,11 @@ def test_a_state_it_does_not_know_is_waited_out() -> None:
     """A new word of the broker's decides nothing: at the end nobody knows."""
     world = says({**PENDING, "status": "thinking"})
     started = world.clock()
-    assert isinstance(drive(wallet(present_s=1000).pay(challenge(), CONTEXT), world), Uncertain)
+    context = attrs.evolve(CONTEXT, asked_at=started)
+    assert isinstance(drive(wallet(present_s=1000).pay(challenge(), context), world), Unconfirmed)
+    assert 600 == world.clock() - started
+    context = attrs.evolve(context, attempt=2)
+    assert isinstance(drive(wallet(present_s=1000).pay(challenge(), context), world), Uncertain)
     assert 600 == world.clock() - started
 
 
@@ -143,11 +148,11 @@ def test_the_server_is_asked_in_between() -> None:
     world, shown = says(PENDING), list[Checkout]()
     started = world.clock()
     context = attrs.evolve(CONTEXT, asked_at=started)
-    for attempt in range(1, 30):
+    for attempt in range(1, 31):
         verdict = drive(wallet(shown.append).pay(challenge(), attrs.evolve(context, attempt=attempt)), world)
         assert isinstance(verdict, Unconfirmed)
         assert 20 * attempt == world.clock() - started
-    assert isinstance(drive(wallet().pay(challenge(), attrs.evolve(context, attempt=30)), world), Uncertain)
+    assert isinstance(drive(wallet().pay(challenge(), attrs.evolve(context, attempt=31)), world), Uncertain)
     assert (600, 1) == (world.clock() - started, len(shown))
 
 
@@ -156,7 +161,7 @@ def test_it_does_not_wait_beyond_the_challenge() -> None:
     world = says(PENDING)
     started = world.clock()
     context = attrs.evolve(CONTEXT, expires_at=started + 60)
-    assert isinstance(drive(wallet(present_s=1000).pay(challenge(), context), world), Uncertain)
+    assert isinstance(drive(wallet(present_s=1000).pay(challenge(), context), world), Unconfirmed)
     assert 90 == world.clock() - started
 
 
@@ -338,12 +343,39 @@ def test_a_checkout_in_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Amount, server, description, QR code, link and time: on standard error, never on standard output."""
     text = checkout_text(shown(description="A forecast"), now=60.0)
     assert text.startswith(f"Pay 1.00 SGD to {SERVER}\n  it says: A forecast\n")
-    assert "  https://securecheckout.hit-pay.com/x\n  within 10 min\n" in text
+    assert "  https://securecheckout.hit-pay.com/x\n  it can be paid there for 10 min\n" in text
     assert (qr_text("https://securecheckout.hit-pay.com/x") or "none").rstrip("\n") in text
     assert f"Approve charges by {SERVER}" in checkout_text(shown(setup=True, expires_at=None), now=0.0)
     show_in_terminal(shown())
     out, err = capsys.readouterr()
     assert ("", True) == (out, "Pay 1.00 SGD" in err)
+
+
+@pytest.mark.parametrize(
+    ("header", "request_says", "told"),
+    [
+        ("K?se ?", "Käse ☃", "Käse ☃"),
+        ("A forecast", "A forecast", "A forecast"),
+        ("A forecast", "Pay the other one", "A forecast"),
+        ("A forecast", 5, "A forecast"),
+        ("A forecast", None, "A forecast"),
+        (None, "Käse", None),
+        ("a b?", "a\x1bb\u202e", "a b?"),
+        ("?" * 252 + "...", "ä" * 300, "ä" * 200),
+    ],
+)
+def test_what_it_is_for_is_told_in_its_own_letters(
+    header: str | None, request_says: JsonValue, told: str | None
+) -> None:
+    """A header has ASCII only; the request's text is shown where the header's is what is left of it, no other."""
+    request = {"amount": "100", "currency": "sgd", "methodDetails": DETAILS}
+    if request_says is not None:
+        request["description"] = request_says
+    asked = attrs.evolve(challenge(), request=encode_param(request), description=header)
+    assert told == description_of(asked)
+    shown: list[Checkout] = []
+    drive(wallet(shown.append).pay(asked, CONTEXT), says(PENDING, PAID))
+    assert [told] == [one.description for one in shown]
 
 
 def test_without_segno_there_is_the_link(monkeypatch: pytest.MonkeyPatch) -> None:

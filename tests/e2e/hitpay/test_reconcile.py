@@ -3,7 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -21,6 +21,16 @@ from flovia.providers.hitpay.core_api import request_id_of
 from tests.e2e.hitpay.conftest import Site, code, ident, token
 
 DAY_S = 86400.0
+EMAIL = "buyer@example.test"
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Wait for what another process does."""
+    for _ in range(200):
+        if done():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen within 10 s")
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +127,83 @@ def test_paid_twice(site: Site) -> None:
         (second,) = [one for one in flo.refunds_due() if one.challenge_id == challenge.id]
         assert "refunded" == flo.refund(second.payment_id).status
     assert "1.00" == site.sandbox.money()["sgd"]["refunded"]  # type: ignore[index]  # JSON of the sandbox
+
+
+def _grant(site: Site) -> str:
+    """Bind a wallet, as agent and customer do; the grant."""
+    asks = {"x_mpp_payment_method": "grabpay_direct", "x_user_email": EMAIL}
+    site.sandbox.clear()  # of an approval HitPay's own broker learns by webhook as well
+    challenge = site.challenge(**asks)
+    site.sandbox.saved_method(ident(challenge), "approve")
+    reply = site.agent.get(f"{site.sandbox.broker_url}/v1/saved-payment-methods/{ident(challenge)}")
+    site.sandbox.fault("webhook", "lost")
+    return str(reply.json()["saved_method_jws"])
+
+
+def _bought_by_wallet(site: Site, grant: str) -> tuple[Challenge, str]:
+    """A challenge that a saved wallet has paid, and its own charge, which a person pays all the same."""
+    challenge = site.challenge()
+    assert 200 == site.get(token=token(challenge, {"saved_method_jws": grant})).status_code
+    site.sandbox.pay(ident(challenge))
+    return challenge, ident(challenge)
+
+
+def test_paid_by_a_wallet_and_by_a_person(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """The person's money is a second payment, whichever way it becomes known: refunded by its own id, by no other."""
+    grant = _grant(site)
+    presented, looked_at = _bought_by_wallet(site, grant), _bought_by_wallet(site, grant)
+    for _ in range(2):
+        response = site.get(token=token(presented[0]))
+        assert ((500, "refund-due"), None) == (code(response), response.headers.get("www-authenticate"))
+    assert ["second"] == found(reconcile(site, 1000.0, dry_run=True), looked_at[1])
+    run = reconcile(site, 1000.0)
+    assert (["second"], []) == (found(run, looked_at[1]), found(run, presented[1]))
+    asked_back = _bought_by_wallet(site, grant)
+    charges = [one[1] for one in (presented, looked_at, asked_back)]
+    assert set(charges[:2]) <= set(due(site))
+    capsys.readouterr()
+    for challenge, charge in (presented, looked_at, asked_back):
+        assert 0 == command(["refund", charge, "--ledger", site.ledger])
+        assert f"refunded  1.00 SGD  {charge}" in capsys.readouterr().out
+        assert (403, "payment-refunded") == code(site.get(token=token(challenge)))
+        assert 0 == command(["ledger", "show", charge, "--ledger", site.ledger, "--json"])
+        shown = json.loads(capsys.readouterr().out)
+        assert {"delivered", "refunded"} == {row["state"] for row in shown["payments"]}
+        assert charge in {row["payment_id"] for row in shown["payments"] if row["state"] == "refunded"}
+        late = [event for event in shown["events"] if event["type"] == ev.PAYMENT_LATE]
+        assert [("duplicate", charge)] == [(event["reason"], event["payment_id"]) for event in late]
+    assert not set(charges) & set(due(site))
+    for charge in charges:
+        assert [] == found(reconcile(site, 2 * DAY_S), charge)
+    assert 0 == command(["ledger", "verify", "--ledger", site.ledger])
+    sums = site.sandbox.money()["sgd"]
+    assert ("6.00", "3.00") == (sums["in"], sums["refunded"])  # type: ignore[index]  # JSON of the sandbox
+
+
+def test_a_webhook_tells_of_the_persons_money(site: Site) -> None:
+    """The webhook is enough: it is due at once, and only the money that bought nothing."""
+    before, grant = due(site), _grant(site)
+    site.sandbox.clear()
+    site.sandbox.register_webhook(f"{site.url}/hooks/hitpay")
+    _, charge = _bought_by_wallet(site, grant)
+    until(lambda: charge in due(site))
+    assert {*before, charge} == set(due(site))
+    assert [] == found(reconcile(site, 1000.0), charge)
+
+
+def test_a_person_has_paid_before_the_wallet(site: Site) -> None:
+    """An agent that presents a grant has its wallet charged: the person's money goes back, whoever was first."""
+    grant = _grant(site)
+    found_by_run, presented = site.challenge(), site.challenge()
+    for challenge in (found_by_run, presented):
+        site.sandbox.pay(ident(challenge))
+        both = {"saved_method_jws": grant, "challenge_id": ident(challenge)}
+        assert 200 == site.get(token=token(challenge, both)).status_code
+    assert 2 == site.calls("B7")
+    assert (500, "refund-due") == code(site.get(token=token(presented)))
+    run = reconcile(site, 1000.0)
+    assert (["second"], []) == (found(run, ident(found_by_run)), found(run, ident(presented)))
+    assert {ident(found_by_run), ident(presented)} <= set(due(site))
 
 
 def test_refunded_in_the_dashboard(site: Site) -> None:

@@ -486,6 +486,14 @@ class TestCreating:
                 200,
                 {"challenge_id": "mpp_ch_1", "checkout_url": "https://x.test/", "expires_at": "2000-01-01T00:00:00Z"},
             ),
+            reply(
+                200,
+                {
+                    "challenge_id": "mpp_ch_1",
+                    "checkout_url": "https://x.test/",
+                    "expires_at": "9999-12-31T23:59:59-23:59",
+                },
+            ),
             reply(200, {"challenge_id": "mpp_ch_1", "checkout_url": "https://x.test/", "polling_url": 7}),
             HttpReply(status=204),
             HttpError("time-out", sent=True),

@@ -263,9 +263,20 @@ class TestSetup:
     def test_a_cap_below_the_price(self) -> None:
         """A wallet that could never pay the price is a mistake at start."""
         small = SavedMethods(customer_email=customer_from_header, max_amount_per_charge="0.50")
-        with pytest.raises(WiringError, match=r"at most 0\.50 SGD"):
+        with pytest.raises(WiringError, match=r"at most 0\.50 SGD.*Raise SavedMethods.*provider='hitpay'"):
             HitPayProvider(config(), saved=small).check_price(Price.parse("1.00 SGD"))
+        with pytest.raises(WiringError, match=r"at most 10 IDR at once, and the price is 50000 IDR\."):
+            HitPayProvider(config(), saved=SAVED).check_price(Price.parse("50000 IDR"))
         assert EMAIL == customer_from_header(request(x_user_email=EMAIL))
+
+
+@pytest.mark.parametrize("value", ["10.00 SGD", "SGD 10", "ten", "", "0", "0.00", "-1", "1,000", "10.", 10])
+@pytest.mark.parametrize("name", ["max_amount_per_charge", "total_amount_cap"])
+def test_limits_that_are_no_amounts(name: str, value: object) -> None:
+    """An amount with a currency, or none at all, is refused where it is written, with what to write."""
+    limits: dict[str, object] = {"max_amount_per_charge": "10.00", name: value}
+    with pytest.raises(WiringError, match=f"SavedMethods\\({name}=.*'10.00'.*without a currency"):
+        SavedMethods(customer_email=customer_from_header, **limits)  # type: ignore[arg-type]  # as a mistake
 
 
 class TestSilentCharge:
@@ -470,6 +481,22 @@ class TestSilentCharge:
             codes.append(problem(shop.refusal(request(token)))[1])
             shop.hand.clock.advance(1)
         assert ["payment-insufficient", "payment-insufficient", "verification-failed", "payment-insufficient"] == codes
+
+    def test_own_charge(self) -> None:
+        """What a credential shows: its challenge's charge, or not."""
+        shop = world()
+        challenge, setup = shop.challenge(), challenge_of(shop.refusal(request(**ASKS)))
+        own = charge_id(challenge)
+        for payload, expected in (
+            ({"challenge_id": own}, own),
+            ({"challenge_id": "mpp_ch_other"}, None),
+            ({"challenge_id": 7}, None),
+            ({}, None),
+            ({"challenge_id": own, "saved_method_jws": "a.b.c"}, None),
+        ):
+            assert expected == shop.provider.own_charge(challenge.request_json, payload)
+        assert None is shop.provider.own_charge(setup.request_json, {"challenge_id": charge_id(setup)})
+        assert None is shop.provider.own_charge({}, {"challenge_id": own})
 
     def test_not_asked_for_at_all(self) -> None:
         """While HitPay is left alone no charge is asked for, so that a later refusal is certain."""

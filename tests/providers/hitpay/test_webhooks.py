@@ -13,7 +13,7 @@ from flovia.core.challenge import Challenge
 from flovia.core.effects import HttpReply
 from flovia.core.errors import HttpError
 from flovia.core.http import Headers
-from flovia.core.webhook import Heard, LatePayment, RefundedPayment, WebhookProvider
+from flovia.core.webhook import Heard, LatePayment, RefundedPayment, WaitingPayment, WebhookProvider
 from flovia.providers.hitpay import HitPayProvider, store
 from flovia.providers.hitpay.signatures import check_v1, check_v2, read_form
 from flovia.testing.flows import drive
@@ -166,16 +166,21 @@ class TestSignatures:
         assert isinstance(HitPayProvider(config()), WebhookProvider)
 
 
+def waiting(challenge: Challenge, ident: str) -> WaitingPayment:
+    """The notice of a payment whose credential would be taken."""
+    return WaitingPayment(challenge_id=challenge.id, method="hitpay", payment_id=ident, amount=100, currency="sgd")
+
+
 class TestCharges:
     """Payments, late ones, second ones, refunds."""
 
     def test_paid_in_time(self) -> None:
-        """A payment in time changes nothing: its credential will say so. And the webhook alone unlocks nothing."""
+        """A payment in time waits for its credential, which will say so. And the webhook alone unlocks nothing."""
         world = World()
         challenge, ident = asked(world)
         world.hitpay.pay_at_core(ident)
         heard = hear(world, event(world, ident))
-        assert (200, "accepted", ()) == (heard.status, heard.code, heard.notices)
+        assert (200, "accepted", (waiting(challenge, ident),)) == (heard.status, heard.code, heard.notices)
         assert (402, "verification-failed") == problem(world.refusal(request(credential(challenge))))
         world.hitpay.states[ident] = "paid"
         assert world.enter(request(credential(challenge))).grant is not None
@@ -231,8 +236,9 @@ class TestCharges:
         challenge, ident = asked(world)
         world.hitpay.pay(ident)
         world.hand.clock.advance(LIFE_S)
-        assert () == hear(world, event(world, ident)).notices
-        assert world.enter(request(credential(challenge))).grant is not None
+        assert (waiting(challenge, ident),) == hear(world, event(world, ident)).notices
+        world.deliver(world.enter(request(credential(challenge))))
+        assert () == hear(world, {**event(world, ident), "more": 1}).notices
 
     def test_paid_twice(self) -> None:
         """A QR code that was paid twice: the second payment is reported under its own name."""
