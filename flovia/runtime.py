@@ -102,7 +102,9 @@ class World:
             case FindAnswer():
                 return ledger.find_answer(effect.key)
             case Remember():
-                return ledger.remember(effect.namespace, effect.key, effect.value, effect.ttl_s, effect.if_absent)
+                return ledger.remember(
+                    effect.namespace, effect.key, effect.value, effect.ttl_s, effect.if_absent, effect.instead_of
+                )
             case Recall():
                 return ledger.recall(effect.namespace, effect.key)
             case _:

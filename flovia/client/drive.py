@@ -68,12 +68,14 @@ class Notes:
         self._texts: dict[tuple[str, str], tuple[float, str]] = {}
         self._lock = threading.Lock()
 
-    def remember(self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool) -> str:
+    def remember(
+        self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool, instead_of: str | None = None
+    ) -> str:
         """See :class:`flovia.core.effects.Remember`. With too many texts, those that end first go."""
         now, name = self._clock(), (namespace, key)
         with self._lock:
             found = self._texts.get(name)
-            if if_absent and found is not None and found[0] > now:
+            if found is not None and found[0] > now and (if_absent or instead_of not in (None, found[1])):
                 return found[1]
             self._texts[name] = (now + ttl_s, value)
             if len(self._texts) > MAX_NOTES:

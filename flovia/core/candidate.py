@@ -24,10 +24,22 @@ class Candidate:
     """A credential that has the right form for a route, with what the checks found out about it.
 
     ``authentic``: one of our secrets signed the challenge. If it is False, only a payment that is on record
-    under the same ``fingerprint`` can still be redeemed. ``amount`` is in base units.
+    under the same ``fingerprint`` can still be redeemed. ``amount`` is in base units. ``late_s``: for how long
+    after its expiry the challenge is still verified, seconds.
     """
 
-    __slots__ = ("amount", "authentic", "charge", "credential", "currency", "extra", "fingerprint", "key", "plan")
+    __slots__ = (
+        "amount",
+        "authentic",
+        "charge",
+        "credential",
+        "currency",
+        "extra",
+        "fingerprint",
+        "key",
+        "late_s",
+        "plan",
+    )
 
     def __init__(
         self,
@@ -43,6 +55,7 @@ class Candidate:
     ) -> None:
         self.credential = credential
         self.plan = plan
+        self.late_s = plan.late_s
         self.charge = charge
         self.amount = amount
         self.currency = currency

@@ -71,7 +71,8 @@ class Sleep:
 class Remember:
     """Keep a short text under (namespace, key) for ``ttl_s`` seconds, in the ledger.
 
-    With ``if_absent`` an existing value stays. The result is the value that now stands there.
+    With ``if_absent`` an existing value stays; with ``instead_of`` it stays unless it is that one. Either is decided
+    and written in one step: of several that ask at once one has its way. The result is the value that now stands there.
     """
 
     namespace: str
@@ -79,6 +80,7 @@ class Remember:
     value: str = attrs.field(repr=False)
     ttl_s: float
     if_absent: bool = False
+    instead_of: str | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -284,9 +286,13 @@ def sleep(seconds: float) -> Flow[None]:
     yield Sleep(seconds)
 
 
-def remember(namespace: str, key: str, value: str, *, ttl_s: float, if_absent: bool = False) -> Flow[str]:
+def remember(
+    namespace: str, key: str, value: str, *, ttl_s: float, if_absent: bool = False, instead_of: str | None = None
+) -> Flow[str]:
     """Keep a text; returns the value that now stands there (see :class:`Remember`)."""
-    stored = yield Remember(namespace=namespace, key=key, value=value, ttl_s=ttl_s, if_absent=if_absent)
+    stored = yield Remember(
+        namespace=namespace, key=key, value=value, ttl_s=ttl_s, if_absent=if_absent, instead_of=instead_of
+    )
     return cast(str, stored)
 
 

@@ -3,7 +3,7 @@
 Re-exported with a worked example by :mod:`flovia.providers.base`, which is the page for authors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, Protocol, runtime_checkable
 
@@ -203,13 +203,18 @@ class Adopted:
 
     ``handle``: it pays what was asked for under this :attr:`Terms.handle`; the gate takes the challenge it has kept.
     ``terms``: it pays without having been asked; the gate makes the challenge it would have been asked with, and finds
-    that one again when the same credential comes back for the same request before its payment has been delivered. One
-    of the two. ``payload``: the proof, as :attr:`Presented.payload`.
+    that one again when the same credential comes back for the same request before its payment has been delivered, and
+    under the same Idempotency-Key also after that. One of the two. ``payload``: the proof, as
+    :attr:`Presented.payload`; the same for every form in which one credential may come.
+
+    ``check``: with ``terms``, what to find out about a credential before anything is written down for it. A flow that
+    returns None if it may pay, or why not; it may raise :class:`Refusal`. Not asked where a payment is under way.
     """
 
     payload: JsonObject = attrs.field(repr=False)
     handle: str | None = None
     terms: Terms | None = None
+    check: Callable[[], Flow[NotPaid | None]] | None = attrs.field(default=None, repr=False, eq=False)
 
 
 class Provider(Protocol):

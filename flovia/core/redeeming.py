@@ -146,9 +146,9 @@ class Redeemer(Issuer):
         ledger, key, times = self._ledger, candidate.key, self._time(now)
         # We issued it, so it is a whole second in our own format, and texts compare like times.
         expired = echo.expires is None or echo.expires <= times.now
-        if expired and echo.expires is not None and candidate.plan.late_s:
+        if expired and echo.expires is not None and candidate.late_s:
             # Perhaps it was paid in time; the provider says so, or else that a fresh one has to be paid.
-            expired = echo.expires <= format_expires(int(times.second - candidate.plan.late_s))
+            expired = echo.expires <= format_expires(int(times.second - candidate.late_s))
         claim = (
             key,
             candidate.fingerprint,
@@ -156,7 +156,7 @@ class Redeemer(Issuer):
             candidate.plan.lease_s,
             self._deliver_within_s,
             # As long as it could be verified afresh: a ledger that forgot it sooner would let it be paid with again.
-            times.keep_until + candidate.plan.late_s,
+            times.keep_until + candidate.late_s,
             self._max_deliveries,
         )
         claimed: ClaimResult = ledger.claim(*claim) if ledger.direct else (yield Claim(*claim))

@@ -267,7 +267,9 @@ class Ledger(Protocol):
         """Events in the order they were written, with their positions, after position ``after``."""
         ...
 
-    def remember(self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool) -> str:
+    def remember(
+        self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool, instead_of: str | None = None
+    ) -> str:
         """Keep a short text; see :class:`flovia.core.effects.Remember`."""
         ...
 

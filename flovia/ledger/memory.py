@@ -354,14 +354,16 @@ class MemoryLedger(OwedVerbs, KeepingVerbs, MemorySinkVerbs):
             rows = list(islice(self._events, skip, skip + limit))
         return [(first + skip + i, Event.from_row(row)) for i, row in enumerate(rows, 1)]
 
-    def remember(self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool) -> str:
+    def remember(
+        self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool, instead_of: str | None = None
+    ) -> str:
         """See :meth:`flovia.ledger.base.Ledger.remember`."""
         now = self._clock()
         with self._lock:
             if len(self._texts) >= 10_000:
                 self._texts = {k: v for k, v in self._texts.items() if v[0] > now}
             found = self._texts.get((namespace, key))
-            if if_absent and found is not None and found[0] > now:
+            if found is not None and found[0] > now and (if_absent or instead_of not in (None, found[1])):
                 return found[1]
             self._texts[namespace, key] = (now + ttl_s, value)
             return value

@@ -152,8 +152,12 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
         replace: dict[str, object] = {"value": text.excluded.value, "until": text.excluded.until}
         identity = [TEXTS.c.namespace, TEXTS.c.key]
         self._replace_text = text.on_conflict_do_update(index_elements=identity, set_=replace).returning(TEXTS.c.value)
-        self._offer_text = text.on_conflict_do_update(
-            index_elements=identity, set_=replace, where=TEXTS.c.until <= bindparam("now")
+        over = TEXTS.c.until <= bindparam("now")
+        self._offer_text = text.on_conflict_do_update(index_elements=identity, set_=replace, where=over).returning(
+            TEXTS.c.value
+        )
+        self._exchange_text = text.on_conflict_do_update(
+            index_elements=identity, set_=replace, where=or_(over, TEXTS.c.value == bindparam("instead_of"))
         ).returning(TEXTS.c.value)
         watch(self)
         atexit.register(self.close)
@@ -384,13 +388,18 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
     # --- short texts -------------------------------------------------------------------------------------
 
     @retried
-    def remember(self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool) -> str:
+    def remember(
+        self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool, instead_of: str | None = None
+    ) -> str:
         """See :meth:`flovia.ledger.base.Ledger.remember`."""
         now = self._clock()
         values: dict[str, object] = {"namespace": namespace, "key": key, "value": value, "until": now + ttl_s}
         with self._database.write() as connection:
-            if if_absent:
-                stands = connection.scalar(self._offer_text, values | {"now": now})
+            if if_absent or instead_of is not None:
+                if if_absent:
+                    stands = connection.scalar(self._offer_text, values | {"now": now})
+                else:
+                    stands = connection.scalar(self._exchange_text, values | {"now": now, "instead_of": instead_of})
                 if stands is None:
                     stands = connection.scalar(_RECALL, {"of_namespace": namespace, "of_key": key, "now": now})
             else:

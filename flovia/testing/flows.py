@@ -129,7 +129,9 @@ class ByHand:
                 self.clock.advance(seconds)
                 return None
             case Remember():
-                return self.ledger.remember(effect.namespace, effect.key, effect.value, effect.ttl_s, effect.if_absent)
+                return self.ledger.remember(
+                    effect.namespace, effect.key, effect.value, effect.ttl_s, effect.if_absent, effect.instead_of
+                )
             case Recall():
                 return self.ledger.recall(effect.namespace, effect.key)
             case Deadline():

@@ -431,7 +431,30 @@ class LedgerContract(RefundPromises, DeliveryPromises, AnswerPromises, KeepingPr
             clock.advance(10.0)
             assert ledger.remember("nonces", "a", "three", 10.0, True) == "three"
 
+    def test_remember_instead_of(self) -> None:
+        """One text takes another's place, and only that one's; where none stands it is taken."""
+        with self.fresh() as (ledger, clock):
+            assert ledger.remember("made", "a", "one", 10.0, False, "zero") == "one"
+            assert ledger.remember("made", "a", "two", 10.0, False, "zero") == "one"
+            assert ledger.remember("made", "a", "two", 20.0, False, "one") == "two"
+            assert ledger.remember("made", "b", "two", 10.0, False, "one") == "two"
+            clock.advance(10.0)
+            assert ledger.recall("made", "a") == "two"
+            clock.advance(10.0)
+            assert ledger.remember("made", "a", "three", 10.0, False, "one") == "three"
+
     # --- all at once -----------------------------------------------------------------------------------
+
+    def test_one_takes_the_place(self) -> None:
+        """Of many texts that would take another's place at the same time one does, and all are told which."""
+        with self.fresh() as (ledger, _), ThreadPoolExecutor(THREADS) as pool:
+            ledger.remember("made", "a", "before", 100.0, False)
+            calls = [
+                pool.submit(ledger.remember, "made", "a", f"text {number}", 100.0, False, "before")
+                for number in range(THREADS * 4)
+            ]
+            told = {call.result() for call in calls}
+            assert {ledger.recall("made", "a")} == told
 
     def test_one_claim_wins(self) -> None:
         """Of many claims at the same time one gets in and the others are told to wait (S42)."""

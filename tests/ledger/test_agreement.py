@@ -172,10 +172,11 @@ class Agreement(RuleBasedStateMachine):
         """Time passes for both, past any lease and past the expiry, but not past what is kept."""
         self.clock.advance(seconds)
 
-    @rule(text=st.text(max_size=3), if_absent=st.booleans())
-    def remember(self, text: str, if_absent: bool) -> None:
+    @rule(text=st.sampled_from("abc"), if_absent=st.booleans(), instead_of=st.sampled_from([None, *"abc"]))
+    def remember(self, text: str, if_absent: bool, instead_of: str | None) -> None:
         """Both remember the same, for as long."""
-        first, second = (ledger.remember("n", "k", text, 30.0, if_absent) for ledger in self.ledgers)
+        before = None if if_absent else instead_of
+        first, second = (ledger.remember("n", "k", text, 30.0, if_absent, before) for ledger in self.ledgers)
         assert first == second
 
     @invariant()

@@ -17,7 +17,7 @@ from flovia.core.encoding import JsonValue
 from flovia.core.errors import WiringError
 from flovia.core.http import HttpRequest
 from flovia.core.money import Price
-from flovia.core.provider import Adopted, Quote, Refusal, Terms
+from flovia.core.provider import Adopted, NotPaid, Quote, Refusal, Terms
 from flovia.providers.hitpay import store, wire
 from flovia.providers.hitpay.amounts import to_hitpay
 from flovia.providers.hitpay.broker import Broker, Setup
@@ -186,7 +186,7 @@ class SavedWallets:
         found = (saved.customer_email(request) or "").strip()
         return found if found and len(found) <= MAX_EMAIL and "@" in found and found.isprintable() else None
 
-    def adopt(self, grant: str, quote: Quote) -> Adopted | None:
+    def adopt(self, grant: str, quote: Quote, *, check: Callable[[], Flow[NotPaid | None]]) -> Adopted | None:
         """A grant that comes without a challenge: it pays today's price for this request."""
         claimed = peek(grant).get(self._config.signed.names.currency)
         if isinstance(claimed, str) and claimed.lower() != quote.price.currency:
@@ -195,6 +195,7 @@ class SavedWallets:
         return Adopted(
             payload={self._config.names.payload_grant[0]: grant},
             terms=Terms(request=request, opaque={HASH: request_hash(quote.request, self._config)}),
+            check=check,
         )
 
     def _setup(self, saved: SavedMethods, wallet: str, email: str, currency: str) -> Flow[Setup]:

@@ -12,6 +12,7 @@ from flovia.core.challenge import parse_expires
 from flovia.core.effects import Flow, now
 from flovia.core.encoding import JsonObject, JsonValue
 from flovia.core.errors import ParseError
+from flovia.core.money import Price
 from flovia.core.provider import NotPaid, Paid, Presented, Refusal, Unknown, Verdict
 from flovia.providers.hitpay import store, wire
 from flovia.providers.hitpay.amounts import from_hitpay, to_hitpay
@@ -52,9 +53,10 @@ class SilentCharges:
                 grant = found
             if not isinstance(grant, str):
                 return NotPaid(problem="invalid-payload")
-            claims = yield from self._checked(grant, asked)
+            claims = yield from self._checked(grant, asked.price)
             if not isinstance(claims, GrantClaims):
-                return claims
+                # What it may pay no more it may have paid before.
+                return claims if not (yield from store.silent_begun(presented.nonce)) else _cannot_be_repeated()
             return (yield from self._charge(presented, asked, claims, grant, rh))
         except HitPayDown as down:
             _log.warning("a silent charge has no known outcome: %s", down)
@@ -65,7 +67,20 @@ class SilentCharges:
                 return Unknown(retry_after_s=error.retry_after_s)
             # Certainly nothing was charged. Anybody can make up a grant of a key that nobody has: it must not leave an
             # outcome that somebody has to look into.
-            raise Refusal("provider-unavailable", retry_after_s=error.retry_after_s, open_outcome=False) from None
+            raise _unchecked(error) from None
+
+    def check(self, grant: str, price: Price) -> Flow[NotPaid | None]:
+        """Why a grant may not pay the price; None if it may, as far as we can say. Nothing is charged.
+
+        Raises:
+            Refusal: its key cannot be looked up now.
+        """
+        try:
+            claims = yield from self._checked(grant, price)
+        except KeysUnavailable as error:
+            _log.warning("a grant cannot be verified now: %s", error)
+            raise _unchecked(error) from None
+        return None if isinstance(claims, GrantClaims) else claims
 
     def _bound(self, presented: Presented, asked: wire.Asked) -> Flow[str | Verdict]:
         """The grant of the wallet that this challenge had bound, once it is active."""
@@ -91,7 +106,7 @@ class SilentCharges:
         look = wire.look_again(presented, asked, self._config)
         return NotPaid(retry_after_s=self._config.retry_after_s, same_challenge=True, look=look)
 
-    def _checked(self, grant: str, asked: wire.Asked) -> Flow[GrantClaims | NotPaid]:
+    def _checked(self, grant: str, price: Price) -> Flow[GrantClaims | NotPaid]:
         """The grant's claims, if it may pay the price; nothing has been charged yet."""
         try:
             claims = yield from self._jwks.grant(grant, audience=self._config.grant_audience)
@@ -99,7 +114,7 @@ class SilentCharges:
             _log.info("a grant is not accepted (%s)", error.reason)
             return NotPaid(problem="payment-expired" if error.reason == "time" else "verification-failed")
         try:
-            claims.check(asked.price)
+            claims.check(price)
         except BadToken as error:
             over = error.reason in ("amount", "claims")
             return NotPaid(problem="payment-insufficient" if over else "verification-failed")
@@ -124,13 +139,15 @@ class SilentCharges:
             )
         except HitPayDown as down:
             if not (down.called or again):
-                yield from store.end_silent(nonce)
+                yield from store.end_silent(presented.nonce, nonce)
             raise
         if answer.ok:
             return (yield from self._charged(presented, asked, claims, answer, rh, nonce))
-        return (yield from self._refused(claims, answer, nonce, again))
+        return (yield from self._refused(presented, claims, answer, nonce, again))
 
-    def _refused(self, claims: GrantClaims, answer: Answer, nonce: str, again: bool) -> Flow[Verdict]:
+    def _refused(
+        self, presented: Presented, claims: GrantClaims, answer: Answer, nonce: str, again: bool
+    ) -> Flow[Verdict]:
         """What a refusal of the broker's means. The wallet's own is about this charge, others about the next one.
 
         So after a try of unknown outcome they say nothing about that one: it may have gone through before the wallet
@@ -141,17 +158,16 @@ class SilentCharges:
             if meaning == "method_inactive":
                 yield from store.revoke_grant(self._config, claims.saved_method_id)
             if again:
-                _log.error("a silent charge of unknown outcome cannot be repeated: look for it in the dashboard")
-                return Unknown(retry_after_s=30)
+                return _cannot_be_repeated()
         match meaning:
             case "charge_failed":
-                yield from store.end_silent(nonce)
+                yield from store.end_silent(presented.nonce, nonce)
                 return NotPaid()  # the wallet declined
             case "scope_exceeded":
-                yield from store.end_silent(nonce)
+                yield from store.end_silent(presented.nonce, nonce)
                 return NotPaid(problem="payment-insufficient")
             case "unknown_method" | "method_inactive":
-                yield from store.end_silent(nonce)
+                yield from store.end_silent(presented.nonce, nonce)
                 return NotPaid(problem="payment-expired")
             case _:
                 # nonce_reused above all: so a charge was made, and which one cannot be said.
@@ -164,7 +180,7 @@ class SilentCharges:
         members = answer.members
         status, jws, charge_id = members.get("status"), members.get("receipt_jws"), members.get("charge_id")
         if status == "failed":
-            yield from store.end_silent(nonce)
+            yield from store.end_silent(presented.nonce, nonce)
             return NotPaid()
         if status != "paid" or not isinstance(jws, str) or not isinstance(charge_id, str) or not is_id(charge_id):
             return Unknown()
@@ -212,3 +228,12 @@ def _says(members: JsonObject, claims: ReceiptClaims) -> bool:
         return from_hitpay(members.get("amount"), claims.price.currency) == claims.price.amount
     except ParseError:
         return False
+
+
+def _unchecked(error: KeysUnavailable) -> Refusal:
+    return Refusal("provider-unavailable", retry_after_s=error.retry_after_s, open_outcome=False)
+
+
+def _cannot_be_repeated() -> Unknown:
+    _log.error("a silent charge of unknown outcome cannot be repeated: look for it in the dashboard")
+    return Unknown(retry_after_s=30)

@@ -105,9 +105,13 @@ def silent_begun(key: str) -> Flow[bool]:
     return nonce is not None and (yield from recall(NAMESPACE, f"silent {nonce}")) is not None
 
 
-def end_silent(nonce: str) -> Flow[None]:
-    """Note that a silent charge has certainly not been made."""
+def end_silent(key: str, nonce: str) -> Flow[None]:
+    """Note that a silent charge has certainly not been made. Another try is another call, so with another nonce.
+
+    ``key``: as the nonce is kept under; if that is another one by now, it stays.
+    """
     yield from remember(NAMESPACE, f"silent {nonce}", "", ttl_s=0.001)
+    yield from remember(NAMESPACE, f"nonce silent {key}", "", ttl_s=0.001, instead_of=nonce)
 
 
 def revoke_grant(config: HitPayConfig, saved_method_id: str) -> Flow[None]:

@@ -1,12 +1,17 @@
 """Saved wallets, and tokens that pass for others: one app, one sandbox, agents as processes."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import cast
+
+import pytest
 
 from flovia.core import events as ev
 from flovia.core.encoding import JsonObject
 from tests.e2e.hitpay.conftest import challenge_of, code, ident, token
 from tests.e2e.hitpay.rows.table import plays
 from tests.e2e.hitpay.rows.world import World
+from tests.patience import PROGRAM_S
 from tests.tree import ROOT
 
 ASKS = {"x_mpp_payment_method": "grabpay_direct", "x_user_email": "buyer@example.test"}
@@ -46,6 +51,26 @@ def test_an_agent_saves_a_wallet(here: World) -> None:
     done = here.program(program, url)
     assert (5, True) == (done.status, "the saved wallet is detached" in done.out), done.out + done.err
     assert (("2.00", 2), 2) == (spent(here, saved), here.calls("B7"))
+
+
+@pytest.mark.parametrize("key", [None, '"one-purchase"'], ids=["no-key", "key"])
+def test_one_grant_at_the_same_moment(here: World, key: str | None) -> None:
+    """Eight times at once: whoever is let in was charged once; under one key that is one charge, later too."""
+    saved, grant = bound(here, "/saved/0.50")
+    more = {} if key is None else {"idempotency_key": key}
+    barrier = Barrier(8)
+
+    def present() -> int:
+        barrier.wait(PROGRAM_S)
+        return here.get("/saved/0.50", grant, **more).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = [call.result() for call in [pool.submit(present) for _ in range(8)]]
+    # 402: one that was begun beside a purchase which was delivered just then.
+    assert {200} <= set(statuses) <= {200, 409, 402}
+    assert (1 if key else statuses.count(200)) == spent(here, saved)[1] == here.calls("B7")
+    assert 200 == here.get("/saved/0.50", grant, **more).status_code
+    assert (1 if key else statuses.count(200) + 1) == spent(here, saved)[1]
 
 
 @plays("Saved method life")
