@@ -99,9 +99,7 @@ def _entered(otel: Otel, request: HttpRequest, flow: Flow[Passage]) -> Flow[Pass
     """Enter below the server's span; else below the one that ``traceparent`` names; else below one of our own."""
     if trace.get_current_span().get_span_context().is_valid:
         passage = yield from flow
-        if passage.response is not None:
-            visit = visit_of(passage.trace)
-            visit.close({**visit.told(), **visit.ended()})
+        _tell(passage)
         return passage
     root = None
     ours = propagate.extract(request.headers, getter=_FIELDS)
@@ -111,19 +109,22 @@ def _entered(otel: Otel, request: HttpRequest, flow: Flow[Passage]) -> Flow[Pass
     token = context.attach(ours)
     try:
         passage = yield from flow
-    except GeneratorExit:  # closed from anywhere, perhaps where our context has never been
-        raise
     except BaseException as error:
-        context.detach(token)
+        if not isinstance(error, GeneratorExit):  # closed from anywhere, perhaps where our context has never been
+            context.detach(token)
         if root is not None:
             end(root, {names.ERROR: error_type(error)})
         raise
     context.detach(token)
-    visit = visit_of(passage.trace)
-    visit.root = root
-    if passage.response is not None:
-        visit.close({**visit.told(), **visit.ended()})
+    visit_of(passage.trace).root = root
+    _tell(passage)
     return passage
+
+
+def _tell(passage: Passage) -> None:
+    """What is known when a request has entered: that of an admitted one goes on, and its framework's span may not."""
+    visit = visit_of(passage.trace)
+    visit.tell({**visit.told(), **visit.ended()}, ended=passage.response is not None)
 
 
 class TracedGate(Gate):
@@ -307,4 +308,4 @@ def _left(visit: Visit, delivery: str | None) -> None:
         failed = visit.status is not None and visit.status >= 400
         told[names.ERROR] = str(visit.status) if failed else names.CUT_OFF
     end(running, told)
-    visit.close(told)
+    visit.tell(told, ended=True)

@@ -92,11 +92,7 @@ class Otel:
 
         Instrumentations of HTTP clients are kept quiet meanwhile: they would tell all of it.
         """
-        host = urlsplit(call.url)
-        told: Attributes = {names.HTTP_METHOD: call.http_method, names.SERVER: host.hostname or ""}
-        port = host.port or _PORTS.get(host.scheme)
-        if port is not None:
-            told[names.PORT] = port
+        told: Attributes = {names.HTTP_METHOD: call.http_method, **_server(call.url)}
         span = self.start(call.http_method, told, SpanKind.CLIENT)
         ours = trace.set_span_in_context(span)
         for key in self._quiet:
@@ -117,6 +113,15 @@ class Otel:
             raise
         finally:
             self.call_duration.record(opened.close(told, error), told)
+
+
+def _server(url: str) -> Attributes:
+    try:
+        found = urlsplit(url)
+        port = found.port or _PORTS.get(found.scheme, 0)
+    except ValueError:  # for whoever sends it to refuse
+        return {names.SERVER: ""}
+    return {names.SERVER: found.hostname or "", names.PORT: port}
 
 
 class Open:

@@ -93,11 +93,12 @@ class Visit(Trace):
             found[names.ERROR] = self.problem or str(self.status)
         return found
 
-    def close(self, told: Attributes) -> None:
-        """Tell the span that the request came in, and end what is ours of it."""
+    def tell(self, told: Attributes, *, ended: bool) -> None:
+        """Tell the span that the request came in; if the request has ended, so does a span of our own."""
         if self.root is not None:
-            end(self.root, told)
-            self.root = None
+            if ended:
+                end(self.root, told)
+                self.root = None
         elif self.around.is_recording():
             # Whether the server's own span has failed is for the server to say.
             self.around.set_attributes({name: value for name, value in told.items() if name.startswith("flovia.")})
