@@ -1,5 +1,6 @@
-"""An SDK as an app sets it up, that keeps in memory what it gets; and the span of a server, as instrumentations make it."""
+"""An SDK that keeps in memory what it gets, and the span of a server as instrumentations make it."""
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -19,11 +20,11 @@ from flovia.core.credential import Credential, format_credential
 from flovia.otel import Otel
 
 SECRET = "test-secret-of-the-telemetry-0123456789abcdef"
-Fields = list[tuple[str, str]]
+_log = logging.getLogger("tests.otel")
 
 
 class Kept:
-    """Providers of their own, and what they got. Everything is printed, so that it is searched for secrets."""
+    """Providers of their own, and what they got."""
 
     def __init__(self) -> None:
         self._spans, self._reader = InMemorySpanExporter(), InMemoryMetricReader()
@@ -61,10 +62,10 @@ class Kept:
         return found
 
     def show(self) -> None:
-        """Print everything."""
+        """Log everything, so that it is searched for secrets."""
         for span in self.spans():
-            print(span.to_json())
-        print(self.metrics())
+            _log.info(span.to_json())
+        _log.info(repr(self.metrics()))
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:

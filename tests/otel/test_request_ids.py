@@ -70,7 +70,9 @@ def test_two_of_them() -> None:
     st.one_of(
         st.text(),
         st.builds("-".join, st.lists(hexadecimal, max_size=5)),
-        st.builds("{}-{}-{}-{}".format, *(st.text("0123456789abcdefg", min_size=n, max_size=n) for n in (2, 32, 16, 2))),
+        st.builds(
+            "{}-{}-{}-{}".format, *(st.text("0123456789abcdefg", min_size=n, max_size=n) for n in (2, 32, 16, 2))
+        ),
     )
 )
 def test_as_the_api_reads_it(value: str) -> None:

@@ -302,9 +302,7 @@ def test_a_stored_answer(kept: Kept) -> None:
     copy.feed(b"whole")
     gate.leave(passage, completed=True)
     assert gate.enter(request(key, credential)).replayed
-    assert ["delivered", "replayed"] == [
-        attributes(span)["flovia.delivery"] for span in kept.spans("flovia.deliver")
-    ]
+    assert ["delivered", "replayed"] == [attributes(span)["flovia.delivery"] for span in kept.spans("flovia.deliver")]
 
 
 def test_a_request_that_is_refused_at_once(kept: Kept) -> None:
@@ -415,9 +413,7 @@ def test_an_address_that_is_none(kept: Kept) -> None:
 
 
 @pytest.mark.parametrize("how", ["run", "arun"])
-async def test_a_backend_that_fails(
-    kept: Kept, backend: HTTPServer, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_backend_that_fails(kept: Kept, backend: HTTPServer, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer of 400 or more, and none at all, are errors of the call."""
     monkeypatch.setattr(Backend, "status", 502)
     away = "http://127.0.0.1:1"
