@@ -147,7 +147,7 @@ class TracedGate(Gate):
         look: Look | None = None,
     ) -> Flow[HttpResponse]:
         visit = visit_of(trace)
-        opened = visit.otel.open(names.CHALLENGE, visit.told())
+        opened = visit.otel.open(names.CHALLENGE, {})
         try:
             response = yield from super()._challenge(request, trace, problem, retry_after_s, same, look)
         except BaseException as error:
@@ -229,7 +229,8 @@ class TracedGate(Gate):
             yield from super().leave(passage, completed)
         finally:
             done = names.REDELIVERED if redelivery else names.DELIVERED
-            _left(visit_of(passage.trace), done if passage.state == DELIVERED else names.FAILED)
+            visit = visit_of(passage.trace)
+            _left(visit, done if passage.state == DELIVERED else names.FAILED, visit.ended())
 
 
 class TracedObserver(Observer):
@@ -256,7 +257,7 @@ class TracedObserver(Observer):
         if visit.granted:
             word = names.DELIVERED if passage.state == DELIVERED else names.FAILED
             visit.otel.deliveries.add(1, visit.counted({names.DELIVERY: word}))
-        _left(visit, word)
+        _left(visit, word, {**visit.told(), **visit.ended()})
 
 
 def _settling(flow: Flow[Outcome], visit: Visit) -> Flow[Outcome]:
@@ -296,12 +297,11 @@ def _settle(effect: Settle, visit: Visit) -> Generator[Effect, object, object]:
     return result
 
 
-def _left(visit: Visit, delivery: str | None) -> None:
-    """End the span of an answer, once; ``delivery`` says what became of it."""
+def _left(visit: Visit, delivery: str | None, told: Attributes) -> None:
+    """End the span of an answer, once; ``delivery`` says what became of it, ``told`` what is new since it began."""
     running, visit.running = visit.running, None
     if running is None:
         return
-    told = {**visit.told(), **visit.ended()}
     if delivery is not None:
         told[names.DELIVERY] = delivery
     if delivery == names.FAILED and names.ERROR not in told:

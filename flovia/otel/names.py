@@ -52,3 +52,17 @@ CUT_OFF: Final = "cut_off"
 
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """The buckets that OpenTelemetry asks for in HTTP durations, seconds."""
+
+# Metrics: name, unit, and what it is.
+COUNTERS: Final = (
+    ("flovia.requests", "{request}", "requests for guarded routes that have ended"),
+    ("flovia.challenges", "{challenge}", "challenges issued; a 402 with two offers has two"),
+    ("flovia.presentations", "{credential}", "credentials presented that answer a challenge of ours"),
+    ("flovia.settlements", "{payment}", "payments settled"),
+    ("flovia.deliveries", "{delivery}", "deliveries that have ended"),
+)
+DURATIONS: Final = (
+    ("flovia.verify.duration", "s", "how long a provider took for its verdict"),
+    ("flovia.settle.duration", "s", "how long the ledger took to settle a payment"),
+    ("http.client.request.duration", "s", "how long HTTP calls to payment backends took"),
+)

@@ -45,33 +45,12 @@ class Otel:
         self.monotonic = monotonic
         self.tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
         meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
-        self.requests = meter.create_counter(
-            "flovia.requests", "{request}", "Requests for guarded routes that have ended, by what they were told."
+        self.requests, self.challenges, self.presentations, self.settlements, self.deliveries = (
+            meter.create_counter(name, unit, text) for name, unit, text in names.COUNTERS
         )
-        self.challenges = meter.create_counter("flovia.challenges", "{challenge}", "Challenges issued.")
-        self.presentations = meter.create_counter(
-            "flovia.presentations", "{credential}", "Credentials presented that answer a challenge of ours."
-        )
-        self.settlements = meter.create_counter("flovia.settlements", "{payment}", "Payments settled.")
-        self.deliveries = meter.create_counter("flovia.deliveries", "{delivery}", "Deliveries that have ended.")
-        buckets = names.SECONDS
-        self.verify_duration = meter.create_histogram(
-            "flovia.verify.duration",
-            "s",
-            "How long a provider took for its verdict.",
-            explicit_bucket_boundaries_advisory=buckets,
-        )
-        self.settle_duration = meter.create_histogram(
-            "flovia.settle.duration",
-            "s",
-            "How long the ledger took to settle a payment.",
-            explicit_bucket_boundaries_advisory=buckets,
-        )
-        self.call_duration = meter.create_histogram(
-            "http.client.request.duration",
-            "s",
-            "How long HTTP calls to payment backends took.",
-            explicit_bucket_boundaries_advisory=buckets,
+        self.verify_duration, self.settle_duration, self.call_duration = (
+            meter.create_histogram(name, unit, text, explicit_bucket_boundaries_advisory=names.SECONDS)
+            for name, unit, text in names.DURATIONS
         )
         self._quiet = _quiet_keys()
 

@@ -95,10 +95,13 @@ class Visit(Trace):
 
     def tell(self, told: Attributes, *, ended: bool) -> None:
         """Tell the span that the request came in; if the request has ended, so does a span of our own."""
-        if self.root is not None:
+        root = self.root
+        if root is not None:
             if ended:
-                end(self.root, told)
                 self.root = None
+                end(root, told)
+            else:
+                root.set_attributes(told)
         elif self.around.is_recording():
             # Whether the server's own span has failed is for the server to say.
             self.around.set_attributes({name: value for name, value in told.items() if name.startswith("flovia.")})
