@@ -11,6 +11,7 @@ from flovia.core.http import Headers
 
 TRACEPARENT: Final = "traceparent"
 _FORM: Final = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+_TRACED: Final = re.compile(r"(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-")
 _MAX: Final = 512
 """Characters of a header that are looked at: a later version may have more members, but not without an end."""
 
@@ -31,3 +32,9 @@ def request_id(headers: Headers, token: str) -> str:
 def traced_id(trace_id: str, span_id: str, token: str) -> str:
     """The id of a request that was seen in this span; trace id 32, span id 16 lower-case hexadecimal digits."""
     return f"{trace_id}-{span_id}-{token}"
+
+
+def trace_of(request_id: str) -> tuple[int, int] | None:
+    """The trace id and the span id in a request's id; None if there are none."""
+    found = _TRACED.match(request_id)
+    return None if found is None else (int(found[1], 16), int(found[2], 16))
