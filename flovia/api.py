@@ -27,6 +27,7 @@ from flovia.core.retention import Retention
 from flovia.providers.registry import RAILS, Roster, observed
 from flovia.route_checks import PriceLike, check_distinct, check_route, checked_price, not_none
 from flovia.settings import Settings, read_settings
+from flovia.watching import guards, telemetry, watched
 
 if TYPE_CHECKING:
     from flovia.ledger.base import Ledger
@@ -179,7 +180,8 @@ class Flovia(BackOffice):
             hash_payers=hash_payers,
             otel=otel if otel is None or isinstance(otel, bool) else True,
         )
-        self._otel = _telemetry(None if isinstance(otel, bool) else otel) if self.settings.otel else None
+        self._otel = telemetry(otel, self.settings.otel)
+        self._gate, self._observer = guards(self._otel)
         self._provider = provider
         self._rail = rail
         self._clock = clock
@@ -278,7 +280,7 @@ class Flovia(BackOffice):
             max_body=max_body,
             delivery=delivery,
         )
-        gate = self._gate_type()(
+        gate = self._gate(
             self._services(chosen),
             offers=chosen,
             rail=rail,
@@ -310,7 +312,7 @@ class Flovia(BackOffice):
                 " or, for a handler with a gate of its own, which provider that is: observe(provider='hitpay')"
             )
         label, field, reading = observed(chosen)
-        guard = self._observer_type()(
+        guard = self._observer(
             self._services(()), provider=label, receipt_header=field, reading=reading, rail=rail, name=name
         )
         return PaidApi(guard, self._world())
@@ -330,20 +332,6 @@ class Flovia(BackOffice):
     def _world(self) -> runtime.World:
         watch = None if self._otel is None else self._otel.call
         return runtime.World(ledger=self.ledger, clock=self._clock, tokens=self._tokens, watch=watch)
-
-    def _gate_type(self) -> type[Gate]:
-        if self._otel is None:
-            return Gate
-        from flovia.otel.guards import TracedGate
-
-        return TracedGate
-
-    def _observer_type(self) -> type[Observer]:
-        if self._otel is None:
-            return Observer
-        from flovia.otel.guards import TracedObserver
-
-        return TracedObserver
 
     def _offers(
         self,
@@ -406,11 +394,7 @@ class Flovia(BackOffice):
             client_of=self._client_of,
             known_methods=self._methods,
         )
-        if self._otel is None:
-            return services
-        from flovia.otel.guards import traced
-
-        return traced(services, self._otel)
+        return watched(services, self._otel)
 
     def _random_keyring(self) -> Keyring:
         remedy = 'set FLOVIA_SECRET to the output of: python -c "import secrets; print(secrets.token_urlsafe(32))"'
@@ -419,16 +403,6 @@ class Flovia(BackOffice):
         self._check_workers("without FLOVIA_SECRET each of them would refuse the challenges of the others")
         _log.warning("no FLOVIA_SECRET: using a random one, good for this process only; %s", remedy)
         return Keyring([os.urandom(32)])
-
-
-def _telemetry(given: "Otel | None") -> "Otel":
-    if given is not None:
-        return given
-    try:
-        from flovia.otel import Otel
-    except ModuleNotFoundError as error:
-        raise WiringError(str(error)) from None
-    return Otel()
 
 
 _default: Flovia | None = None

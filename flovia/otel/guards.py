@@ -26,7 +26,7 @@ from flovia.core.provider import Look, NotPaid, Paid, PaidBack, Refusal, Verdict
 from flovia.core.redeeming import VERDICTS, Outcome
 from flovia.core.trace_context import traced_id
 from flovia.otel import names
-from flovia.otel.telemetry import Attributes, Otel, end, error_type
+from flovia.otel.telemetry import Attributes, Open, Otel, end, error_type
 from flovia.otel.visit import Visit, visit_of
 
 T = TypeVar("T")
@@ -180,9 +180,7 @@ class TracedGate(Gate):
         return verdict
 
     def _verified(self, visit: Visit, verdict: object, error: BaseException | None = None) -> None:
-        opened, visit.verifying = visit.verifying, None
-        if opened is None:
-            return
+        opened = cast("Open", visit.verifying)
         word = next((word for kind, word in _VERDICTS if isinstance(verdict, kind)), "unknown")
         told: Attributes = {names.VERDICT: word}
         if isinstance(verdict, Paid):

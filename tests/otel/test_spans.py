@@ -4,19 +4,21 @@ import contextvars
 import json
 import logging
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
 
 import anyio
 import pytest
-from opentelemetry import context, trace
+from opentelemetry import context, propagate, trace
+from opentelemetry.propagators.textmap import TextMapPropagator, default_getter
 
 import flovia
 from flovia.core.delivery import Delivery
 from flovia.core.effects import Flow, HttpCall, HttpReply, Settle, http, sleep
 from flovia.core.errors import LedgerError
-from flovia.core.provider import NotPaid, Paid, PaidBack, Presented, Refusal, Unknown, Verdict
+from flovia.core.provider import NotPaid, Paid, PaidBack, Presented, Quote, Refusal, Terms, Unknown, Verdict
 from flovia.ledger.memory import MemoryLedger
 from flovia.providers.mock import MockProvider
 from tests.otel.sdk import Kept, attributes, ident, parent, paying, request, shop
@@ -329,6 +331,83 @@ def test_what_an_observer_withholds(kept: Kept) -> None:
         attributes(span)["failed"],
         attributes(span).get("flovia.delivery"),
     )
+
+
+def test_a_passage_that_is_left_twice(kept: Kept) -> None:
+    """Is the caller's mistake, and has one span."""
+    gate = shop(kept).paid_api()
+    passage = bought(gate)
+    deliver(gate, passage)
+    with pytest.raises(flovia.CallerError):
+        gate.leave(passage, completed=True)
+    assert 1 == len(kept.spans("flovia.deliver"))
+
+
+class Interrupted(MockProvider):
+    """A provider during whose work somebody presses Ctrl-C."""
+
+    def quote(self, quote: Quote) -> Flow[Terms]:
+        """At the 402, unless it is the first."""
+        yield from ()
+        if quote.request.headers.get("x-interrupt"):
+            raise KeyboardInterrupt
+        return (yield from super().quote(quote))
+
+    def verify(self, presented: Presented) -> Flow[Verdict]:
+        """At once."""
+        yield from ()
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("span", ["flovia.challenge", "flovia.verify"])
+@pytest.mark.parametrize("below", ["server", "proxy", "nothing"])
+def test_a_program_that_is_told_to_stop(kept: Kept, span: str, below: str) -> None:
+    """Every span that was open has ended, as an error, and the context is as it was."""
+    gate = shop(kept, provider=Interrupted(fixed_terms=False)).paid_api()
+    fields = [paying(gate.enter(request()).response) if span == "flovia.verify" else ("x-interrupt", "1")]
+    if below == "proxy":
+        fields.append(("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))
+    kept.clear()
+    server = kept.tracers.get_tracer("server").start_as_current_span("GET /paid")
+    with server if below == "server" else nullcontext(), pytest.raises(KeyboardInterrupt):
+        gate.enter(request(*fields))
+    assert not trace.get_current_span().get_span_context().is_valid
+    *_, stopped = kept.spans()
+    assert (span, "KeyboardInterrupt") == (stopped.name, attributes(stopped)["error.type"])
+    around = {"server": ["GET /paid"], "proxy": [], "nothing": ["flovia.request"]}[below]
+    assert [*around, span] == kept.names()
+    assert [below == "nothing" for _ in around] == [
+        "KeyboardInterrupt" == attributes(one).get("error.type") for one in kept.spans()[:-1]
+    ]
+
+
+class Letters(TextMapPropagator):
+    """Another way to name a trace, that looks at the names of all fields."""
+
+    fields = frozenset({"x-letter-trace"})
+
+    def extract(self, carrier: Any, context: Any = None, getter: Any = default_getter) -> context.Context:
+        """The trace that such a field names."""
+        (name,) = [name for name in getter.keys(carrier) if name in self.fields]
+        assert getter.get(carrier, "absent") is None
+        (value,) = getter.get(carrier, name.title())
+        found = trace.SpanContext(int(value, 16), 7, is_remote=True, trace_flags=trace.TraceFlags(1))
+        return trace.set_span_in_context(trace.NonRecordingSpan(found), context)
+
+    def inject(self, carrier: Any, context: Any = None, setter: Any = None) -> None:
+        """Not used here."""
+
+
+def test_below_the_span_of_another_propagator(kept: Kept) -> None:
+    """Whatever propagator the app has set reads the request's fields; the request's id follows it."""
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(Letters())
+    try:
+        passage = shop(kept).paid_api().enter(request(("X-Letter-Trace", "abc")))
+    finally:
+        propagate.set_global_textmap(before)
+    assert passage.trace.request_id.startswith(f"{0xABC:032x}-{7:016x}-")
+    assert 7 == parent(kept.spans()[0])
 
 
 # --- calls to a payment backend ---------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ def test_on(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOVIA_OTEL", "true" if how == "variable" else "false")
     flo = opened(**{"argument": {"otel": True}, "object": {"otel": Otel()}}.get(how, {}))
     gate = flo.paid_api(price="1.00 USD", name="r")
+    assert "<Otel>" == repr(Otel())
     assert (TracedGate, TracedObserver) == (type(gate.guard), type(flo.observe().guard))
     assert ("<PaidApi gate r>", "<PaidApi observer unnamed>") == (repr(gate), repr(flo.observe()))
 

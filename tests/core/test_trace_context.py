@@ -11,7 +11,7 @@ from opentelemetry.propagate import extract
 import flovia
 from flovia.core.events import Event
 from flovia.core.http import Headers
-from flovia.core.trace_context import request_id
+from flovia.core.trace_context import request_id, trace_of
 from flovia.insights.join import CONVERTED, NOT_PAID, join
 from tests.otel.sdk import SECRET, paying, request
 
@@ -30,6 +30,7 @@ def of(value: str) -> str:
 def test_valid(value: str) -> None:
     """Trace id, parent id and a token of our own; of a later version what is known of it."""
     assert f"{TRACE}-{SPAN}-{TOKEN}" == of(value)
+    assert (int(TRACE, 16), int(SPAN, 16)) == trace_of(of(value))
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,7 @@ def test_valid(value: str) -> None:
 def test_invalid(value: str) -> None:
     """Anything else is as if it were not there."""
     assert f"req_{TOKEN}" == of(value)
+    assert trace_of(of(value)) is None
 
 
 def test_two_of_them() -> None:
