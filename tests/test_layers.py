@@ -15,11 +15,11 @@ ALLOWED = {
     "core": {"core"},
     "signed": {"core", "signed"},
     "providers": {"core", "signed", "providers"},
-    "ledger": {"core", "ledger"},
+    "ledger": {"core", "database_file", "ledger"},
     "insights": {"core", "insights"},
     "export": {"core", "ledger", "export"},
     "otel": {"core", "otel"},
-    "client": {"core", "runtime", "signed", "client"},
+    "client": {"core", "database_file", "runtime", "signed", "client"},
     # Not the provider, nor what checks signatures: a mistake made once must not hide at both ends.
     "sandbox": {"core", "sandbox"},
 }
