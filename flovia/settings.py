@@ -13,6 +13,7 @@ with :class:`~flovia.core.errors.WiringError` that names the variable and the re
 ``FLOVIA_WORKERS``          how many processes serve the app, where ``WEB_CONCURRENCY`` does not say it
 ``FLOVIA_RETENTION``        ``events=400d,unpaid_events=90d,delivered=30d``; without it events are kept for ever
 ``FLOVIA_HASH_PAYERS``      ``true``: events name payers and workflows by keyed hashes only
+``FLOVIA_OTEL``             ``true``: spans and metrics for OpenTelemetry (extra ``otel``)
 ==========================  ================================================================================
 """
 
@@ -43,6 +44,7 @@ VARIABLES: Final = (
     "FLOVIA_WORKERS",
     "FLOVIA_RETENTION",
     "FLOVIA_HASH_PAYERS",
+    "FLOVIA_OTEL",
 )
 
 
@@ -59,6 +61,7 @@ class Settings:
     workers: int
     retention: Retention = FOR_EVER
     hash_payers: bool = False
+    otel: bool = False
 
 
 def read_settings(
@@ -72,6 +75,7 @@ def read_settings(
     limit: Limit | str | None = None,
     retention: Retention | str | None = None,
     hash_payers: bool | None = None,
+    otel: bool | None = None,
 ) -> Settings:
     """The settings from arguments, else from the environment.
 
@@ -116,6 +120,7 @@ def read_settings(
         workers=_workers(text("FLOVIA_WORKERS"), text("WEB_CONCURRENCY")),
         retention=(Retention.parse(retention) if isinstance(retention, str) else retention) or FOR_EVER,
         hash_payers=hide,
+        otel=_flag("FLOVIA_OTEL", text("FLOVIA_OTEL")) if otel is None else otel,
     )
 
 

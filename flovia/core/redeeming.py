@@ -52,7 +52,7 @@ Outcome = HttpResponse | Passage
 # What a claim once verified, and what money may depend on. A fingerprint on record was authentic when it was claimed.
 _ON_RECORD: Final = frozenset({CLAIMED, PARKED, SETTLED, DELIVERING})
 # A provider's refusal is raised, but by then it is a value like the others.
-_VERDICTS: Final = (Paid, NotPaid, Unknown, PaidBack, Refusal)
+VERDICTS: Final = (Paid, NotPaid, Unknown, PaidBack, Refusal)
 _ADMITTED: Final = step(EXCHANGE, RECEIVED, "admit")
 _REPLAYED: Final = step(EXCHANGE, RECEIVED, "replay")
 
@@ -171,9 +171,9 @@ class Redeemer(Issuer):
             return self._refuse(request, trace, "internal-payment-error")
         try:
             flow = provider.verify(self._presented(request, candidate, claimed.attempt))
-            verdict = self._begin(flow, provider.name)
-            if not isinstance(verdict, _VERDICTS):
-                verdict = yield from self._go_on(flow, verdict, provider.deadline_s, provider.name)
+            verdict = self._begin(flow, trace)
+            if not isinstance(verdict, VERDICTS):
+                verdict = yield from self._go_on(flow, verdict, provider.deadline_s, trace)
         except GeneratorExit:
             # Nobody drives this flow any more: the lease ends by itself, and then the claim counts as parked.
             raise
@@ -388,7 +388,7 @@ class Redeemer(Issuer):
             request,
         )
 
-    def _begin(self, flow: Flow[Verdict], name: str) -> Verdict | Refusal | Effect:
+    def _begin(self, flow: Flow[Verdict], trace: Trace) -> Verdict | Refusal | Effect:
         """The verdict of a provider that needs nothing to know it, or the first effect it asks for."""
         try:
             return flow.send(None)
@@ -398,23 +398,23 @@ class Redeemer(Issuer):
         except Refusal as refusal:
             return refusal
         except Exception:
-            _log.exception("provider %s raised while verifying; the outcome counts as unknown", name)
+            _log.exception("provider %s raised while verifying; the outcome counts as unknown", trace.provider)
             return Unknown()
 
-    def _go_on(self, flow: Flow[Verdict], effect: Effect, seconds: float, name: str) -> Flow[Verdict | Refusal]:
+    def _go_on(self, flow: Flow[Verdict], effect: Effect, seconds: float, trace: Trace) -> Flow[Verdict | Refusal]:
         try:
             verdict = yield Deadline(flow=flow, effect=effect, seconds=seconds)
         except Refusal as refusal:
             return refusal
         except Exception:
-            _log.exception("provider %s raised while verifying; the outcome counts as unknown", name)
+            _log.exception("provider %s raised while verifying; the outcome counts as unknown", trace.provider)
             return Unknown()
-        if isinstance(verdict, _VERDICTS):
+        if isinstance(verdict, VERDICTS):
             return verdict
         if verdict is TIMED_OUT:
-            _log.warning("provider %s took longer than %s s; the outcome is unknown", name, seconds)
+            _log.warning("provider %s took longer than %s s; the outcome is unknown", trace.provider, seconds)
         else:
-            _log.error("provider %s returned %s instead of a verdict", name, type(verdict).__name__)
+            _log.error("provider %s returned %s instead of a verdict", trace.provider, type(verdict).__name__)
         return Unknown()
 
     def _release(self, trace: Trace, key: str, fence: int, *, park: bool) -> Flow[bool]:
