@@ -186,7 +186,7 @@ class Charges:
         if not isinstance(jws, str):
             return Unknown()
         try:
-            claims = yield from self._jwks.receipt(jws)
+            claims = yield from self._jwks.receipt(jws, from_issuer=True)
         except BadToken as error:
             # The broker says paid and cannot prove it: asking for the money again would be wrong, and so letting in.
             _log.error("the receipt of charge %s is not believed (%s): %s", asked_id(asked), error.reason, error)
