@@ -82,9 +82,8 @@ class Charges:
         except HitPayDown as down:
             _log.warning("no charge was created: %s", down)
             raise Refusal("provider-unavailable", retry_after_s=down.retry_after_s) from None
-        yield from store.keep_charge(
-            config, created.id, store.ChargeRecord(nonce=nonce, checkout_url=created.checkout_url)
-        )
+        record = store.ChargeRecord(nonce=nonce, request_id=request_id_of(created.checkout_url))
+        yield from store.keep_charge(config, created.id, record)
         return created
 
     def _shared(self, quote: Quote, rh: str, caller: str) -> Flow[Created]:
