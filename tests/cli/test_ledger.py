@@ -188,6 +188,17 @@ def test_the_default_is_that_of_every_route() -> None:
 
 
 @pytest.mark.parametrize(
+    "command", [["ledger", "show"], ["ledger", "redeliver"], ["ledger", "redeliver", "--force"], ["refund"]]
+)
+def test_an_empty_id(shop: Shop, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    """A variable that is not set names no payment: said in one line, and nobody's payment is shown or changed."""
+    assert "noted" == shop.ledger.note_refund("", "mock|pay-3", 100, "usd", ())
+    assert 1 == run([*command, ""])
+    shown_ = capsys.readouterr()
+    assert ("", "flovia: the id is empty: is the variable set that it was to come from?\n") == (shown_.out, shown_.err)
+
+
+@pytest.mark.parametrize(
     ("ident", "quoted"), [("-hbc", "-hbc"), ("--a-b_c", "--a-b_c"), ("a b", "'a b'"), ("it's", "'it'\"'\"'s'")]
 )
 def test_redeliver_nothing(shop: Shop, capsys: pytest.CaptureFixture[str], ident: str, quoted: str) -> None:
