@@ -13,6 +13,7 @@ with :class:`~flovia.core.errors.WiringError` that names the variable and the re
 ``FLOVIA_WORKERS``          how many processes serve the app, where ``WEB_CONCURRENCY`` does not say it
 ``FLOVIA_RETENTION``        ``events=400d,unpaid_events=90d,delivered=30d``; without it events are kept for ever
 ``FLOVIA_HASH_PAYERS``      ``true``: events name payers and workflows by keyed hashes only
+``FLOVIA_OTEL``             ``true``: spans and metrics for OpenTelemetry (extra ``otel``)
 ==========================  ================================================================================
 """
 
@@ -45,6 +46,7 @@ VARIABLES: Final = (
     "FLOVIA_WORKERS",
     "FLOVIA_RETENTION",
     "FLOVIA_HASH_PAYERS",
+    "FLOVIA_OTEL",
 )
 
 
@@ -61,6 +63,7 @@ class Settings:
     workers: int
     retention: Retention = FOR_EVER
     hash_payers: bool = False
+    otel: bool = False
 
 
 def read_settings(
@@ -74,6 +77,7 @@ def read_settings(
     limit: Limit | str | None = None,
     retention: Retention | str | None = None,
     hash_payers: bool | None = None,
+    otel: bool | None = None,
 ) -> Settings:
     """The settings from arguments, else from the environment.
 
@@ -112,6 +116,8 @@ def read_settings(
         hash_payers = _read("FLOVIA_HASH_PAYERS", text("FLOVIA_HASH_PAYERS"), _flag) or False
     if hash_payers and not secrets:
         raise WiringError("payers are to be hashed (FLOVIA_HASH_PAYERS), which needs a key: set FLOVIA_SECRET")
+    if otel is None:
+        otel = _read("FLOVIA_OTEL", text("FLOVIA_OTEL"), _flag) or False
     workers = _read("FLOVIA_WORKERS", text("FLOVIA_WORKERS"), _number)
     if workers is None:
         workers = _read("WEB_CONCURRENCY", text("WEB_CONCURRENCY"), _number) or 0
@@ -125,6 +131,7 @@ def read_settings(
         workers=workers,
         retention=(Retention.parse(retention) if isinstance(retention, str) else retention) or FOR_EVER,
         hash_payers=hash_payers,
+        otel=otel,
     )
 
 
@@ -149,6 +156,7 @@ FORMS: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
     "FLOVIA_WORKERS": ("a number of processes", _number),
     "WEB_CONCURRENCY": ("a number of processes", _number),
     "FLOVIA_HASH_PAYERS": ("true or false", _flag),
+    "FLOVIA_OTEL": ("true or false", _flag),
     "FLOVIA_RETENTION": (
         "a retention: each part is kept for a whole number of days, events for 2 at least, events=400d,delivered=30d",
         Retention.parse,

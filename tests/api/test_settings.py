@@ -23,6 +23,7 @@ ENV = (
     "FLOVIA_LEDGER",
     "FLOVIA_LIMIT",
     "FLOVIA_WORKERS",
+    "FLOVIA_OTEL",
     "WEB_CONCURRENCY",
 )
 
@@ -110,7 +111,7 @@ def test_what_cannot_work_is_refused_at_start(name: str, value: str) -> None:
     "name",
     [
         *("FLOVIA_PRICE", "FLOVIA_LIMIT", "FLOVIA_WORKERS", "WEB_CONCURRENCY", "FLOVIA_HASH_PAYERS"),
-        *("FLOVIA_RETENTION", "FLOVIA_PUBLIC_ORIGIN", "FLOVIA_LEDGER"),
+        *("FLOVIA_OTEL", "FLOVIA_RETENTION", "FLOVIA_PUBLIC_ORIGIN", "FLOVIA_LEDGER"),
     ],
 )
 @pytest.mark.parametrize("more", ["", "challenges=", "events="])
