@@ -11,7 +11,7 @@ import attrs
 from flovia import entropy, runtime
 from flovia.back_office import BackOffice
 from flovia.core.binding import Keyring
-from flovia.core.delivery import Delivery
+from flovia.core.delivery import MAX_DELIVERIES, Delivery
 from flovia.core.errors import WiringError
 from flovia.core.gate import Gate
 from flovia.core.guard import DAY_S, Services
@@ -233,7 +233,7 @@ class Flovia(BackOffice):
         expires_in: int = 300,
         redeem_for: float = 7 * DAY_S,
         deliver_within: float = 60.0,
-        max_deliveries: int = 5,
+        max_deliveries: int = MAX_DELIVERIES,
         delivery: Delivery | None = None,
         digest: bool = True,
         max_body: int = 1 << 20,

@@ -19,8 +19,8 @@ with :class:`~flovia.core.errors.WiringError` that names the variable and the re
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
 
 import attrs
 
@@ -34,6 +34,8 @@ from flovia.core.slips import slips
 _log = logging.getLogger("flovia")
 DEFAULT_LEDGER: Final = "sqlite:///flovia.db"
 MAX_REALM: Final = 255
+MAX_DIGITS: Final = 9
+T = TypeVar("T")
 VARIABLES: Final = (
     "FLOVIA_SECRET",
     "FLOVIA_REALM",
@@ -104,36 +106,75 @@ def read_settings(
         raise WiringError(
             f"the realm must be at most {MAX_REALM} printable ASCII characters without | and quotes; set FLOVIA_REALM"
         )
-    found = price if price is not None else text("FLOVIA_PRICE")
-    limit = limit if limit is not None else text("FLOVIA_LIMIT")
-    retention = retention if retention is not None else text("FLOVIA_RETENTION")
-    hide = _flag("FLOVIA_HASH_PAYERS", text("FLOVIA_HASH_PAYERS")) if hash_payers is None else hash_payers
-    if hide and not secrets:
+    if price is None:
+        price = _read("FLOVIA_PRICE", text("FLOVIA_PRICE"), Price.parse)
+    if limit is None:
+        limit = _read("FLOVIA_LIMIT", text("FLOVIA_LIMIT"), Limit.parse)
+    if retention is None:
+        retention = _read("FLOVIA_RETENTION", text("FLOVIA_RETENTION"), Retention.parse)
+    if hash_payers is None:
+        hash_payers = _read("FLOVIA_HASH_PAYERS", text("FLOVIA_HASH_PAYERS"), _flag) or False
+    if hash_payers and not secrets:
         raise WiringError("payers are to be hashed (FLOVIA_HASH_PAYERS), which needs a key: set FLOVIA_SECRET")
+    if otel is None:
+        otel = _read("FLOVIA_OTEL", text("FLOVIA_OTEL"), _flag) or False
+    workers = _read("FLOVIA_WORKERS", text("FLOVIA_WORKERS"), _number)
+    if workers is None:
+        workers = _read("WEB_CONCURRENCY", text("WEB_CONCURRENCY"), _number) or 0
     return Settings(
         secrets=secrets,
         realm=realm,
         origin=origin,
-        price=Price.parse(found) if isinstance(found, str) else found,
+        price=Price.parse(price) if isinstance(price, str) else price,
         ledger=ledger or text("FLOVIA_LEDGER") or DEFAULT_LEDGER,
         limit=Limit.parse(limit) if isinstance(limit, str) else limit,
-        workers=_workers(text("FLOVIA_WORKERS"), text("WEB_CONCURRENCY")),
+        workers=workers,
         retention=(Retention.parse(retention) if isinstance(retention, str) else retention) or FOR_EVER,
-        hash_payers=hide,
-        otel=_flag("FLOVIA_OTEL", text("FLOVIA_OTEL")) if otel is None else otel,
+        hash_payers=hash_payers,
+        otel=otel,
     )
 
 
-def _workers(own: str | None, common: str | None) -> int:
-    for name, value in (("FLOVIA_WORKERS", own), ("WEB_CONCURRENCY", common)):
-        if value is not None:
-            if not (value.isascii() and value.isdecimal()):
-                raise WiringError(f"{name}={value!r} is not a number of processes")
-            return int(value)
-    return 0
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS):
+        raise WiringError("no number of processes")
+    return int(text)
 
 
-def _flag(name: str, value: str | None) -> bool:
-    if value is None or value.lower() in ("true", "false"):
-        return value is not None and value.lower() == "true"
-    raise WiringError(f"{name}={value!r} is neither true nor false")
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise WiringError("neither true nor false")
+    return text.lower() == "true"
+
+
+FORMS: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
+    "FLOVIA_PRICE": (
+        "a price: write an amount above 0, one space and a currency, with no more decimals than it has, 1.00 SGD",
+        Price.parse,
+    ),
+    "FLOVIA_LIMIT": ("a limit: write challenges=60/min, or several with commas", Limit.parse),
+    "FLOVIA_WORKERS": ("a number of processes", _number),
+    "WEB_CONCURRENCY": ("a number of processes", _number),
+    "FLOVIA_HASH_PAYERS": ("true or false", _flag),
+    "FLOVIA_OTEL": ("true or false", _flag),
+    "FLOVIA_RETENTION": (
+        "a retention: each part is kept for a whole number of days, events for 2 at least, events=400d,delivered=30d",
+        Retention.parse,
+    ),
+}
+"""What each variable is, in words, and how it is read."""
+
+
+def _read(name: str, value: str | None, parse: Callable[[str], T]) -> T | None:
+    """What a variable says. One that cannot be read is not quoted: a secret may have been put there by mistake.
+
+    Raises:
+        WiringError: it is not of its form.
+    """
+    if value is None:
+        return None
+    try:
+        return parse(value)
+    except WiringError:
+        characters = "1 character" if len(value) == 1 else f"{len(value)} characters"
+        raise WiringError(f"{name} is a text of {characters} that is not {FORMS[name][0]}") from None

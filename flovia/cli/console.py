@@ -20,8 +20,13 @@ def console() -> Console:
 
 def complain(message: str) -> None:
     """Say on standard error why there is no result."""
+    hint(message, style="bold red")
+
+
+def hint(message: str, style: str = "bold") -> None:
+    """Say on standard error what can be done about the result."""
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(
-        Text("flovia: ", style="bold red") + safe(message)
+        Text("flovia: ", style=style) + safe(message)
     )
 
 

@@ -103,7 +103,7 @@ def sinks(
     with closing(_opened(ledger)) as opened:
         if forget is not None:
             if not opened.forget_sink(forget):
-                complain(f"there is no sink {safe(forget)}, or an exporter is feeding it")
+                complain(f"there is no sink {forget!r}, or an exporter is feeding it")
                 return 1
             return 0
         now = time.time()

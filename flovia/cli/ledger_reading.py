@@ -8,14 +8,21 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from rich.text import Text
 
-from flovia.cli.console import complain, console, in_line, members, money, safe
+from flovia.cli.console import complain, console, hint, in_line, members, money, safe
 from flovia.cli.ledger_opening import moment, opened, write_json
 from flovia.cli.wording import counted
+from flovia.core.delivery import MAX_DELIVERIES
 from flovia.core.encoding import JsonValue
 from flovia.core.events import Event
 
 WIDTH: Final = 14
 _TIMES: Final = ("at", "created_at", "updated_at", "lease_until", "keep_until")
+_REDEEMS: Final = {
+    "redeemable": "redeems until {until}",
+    "over": "redeems no more, since {until}",
+    "exhausted": "redeems no more, its deliveries are used up",
+    "perhaps_exhausted": f"redeems no more, unless its route allows more than {MAX_DELIVERIES} deliveries",
+}
 _FLAGS: Final = ("refund_due", "was_due")
 Row = Mapping[str, str | int | float | bool | None]
 
@@ -80,24 +87,28 @@ def undelivered(
     limit: PositiveInt = 100,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
-    """List the payments that were taken and are not delivered, the oldest first. Their credentials still redeem.
+    """List the payments that were taken and are not delivered, the oldest first, and whether their credentials redeem.
 
-    Exit status 0, also if there are none.
+    Exit status 0, also if there are none. What redeems no more is for you to decide about: flovia ledger redeliver, or
+    flovia refund.
 
     Args:
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
         limit: how many, at most.
         as_json: one JSON object a line.
     """
+    from flovia.ledger.exhausted import standings
+
     with opened(ledger) as found:
         rows = found.find_undelivered(limit)
-    for one in rows:
+        stands = standings(found.database, rows, found.now())
+    for one, standing in zip(rows, stands, strict=True):
         if as_json:
             shown: dict[str, JsonValue] = {
                 **attrs.asdict(one),
                 "amount": None if one.amount is None else str(one.amount),
             }
-            write_json({"challenge_id": one.challenge_id, **shown})
+            write_json({"challenge_id": one.challenge_id, **shown, "standing": standing})
         else:
             parts = (
                 one.challenge_id,
@@ -105,9 +116,14 @@ def undelivered(
                 money(one.amount, one.currency),
                 one.state,
                 f"{counted(one.deliveries, 'delivery', 'deliveries')} begun",
-                f"redeems until {moment(one.keep_until)}",
+                _REDEEMS[standing].format(until=moment(one.keep_until)),
             )
             console().print(in_line(parts))
+    if not as_json and any(standing != "redeemable" for standing in stands):
+        hint(
+            "what redeems no more waits for you: flovia ledger redeliver ID makes it redeemable again, flovia refund ID"
+            " gives the money back"
+        )
     return 0
 
 

@@ -13,6 +13,7 @@ from flovia.cli.events import ledger_of
 from flovia.cli.ledger_opening import opened, write_json
 from flovia.core.errors import CallerError
 from flovia.core.provider import Provider
+from flovia.core.refunding import RefundError, RefundResult
 from flovia.ledger.opening import open_ledger
 from flovia.providers.registry import find_provider
 
@@ -31,8 +32,9 @@ def refund(
 ) -> int:
     """Give a payment back, in full or in part, through the provider that took it; there is one refund for a payment.
 
-    The provider takes its settings from the environment, as in the app. Exit status 0 if the money is on its way
-    back, 1 if not; if the outcome is unknown, run the same command again: it asks for the same refund.
+    The provider takes its settings from the environment, as in the app. Exit status 0 if the money that was asked for
+    is on its way back, or went back before; 1 if not. If the outcome is unknown, run the same command again: it asks
+    for the same refund.
 
     Args:
         payment_id: the provider's reference of the payment, as in flovia events.
@@ -42,12 +44,14 @@ def refund(
         as_json: one JSON object.
     """
     with opened(ledger) as found:
-        result = Flovia(provider=_provider_of(found, payment_id, provider), ledger=found).refund(payment_id, amount)
+        flo = Flovia(provider=_provider_of(found, payment_id, provider), ledger=found)
+        result, before = _refund(flo, payment_id, amount)
     if as_json:
         shown = {**attrs.asdict(result), "amount": str(result.amount)}
         write_json(shown)
     elif result.status == "refunded":
-        parts = ("refunded", money(result.amount, result.currency), result.payment_id, result.refund_id or "")
+        word = "refunded before, nothing was asked for now" if before else "refunded"
+        parts = (word, money(result.amount, result.currency), result.payment_id, result.refund_id or "")
         console().print(in_line(parts, "green"))
     if result.status != "refunded":
         complain(f"{result.status}: {result.reason}")
@@ -88,6 +92,16 @@ def refunds(
             parts = (due.method, due.payment_id, money(due.amount, due.currency), begun)
             console().print(in_line(parts))
     return 0
+
+
+def _refund(flo: Flovia, payment_id: str, amount: str | None) -> tuple[RefundResult, bool]:
+    """What became of the refund, and whether it was made before: a repeat is no failure."""
+    try:
+        return flo.refund(payment_id, amount), False
+    except RefundError as error:
+        if error.done is None:
+            raise
+        return error.done, True
 
 
 def _provider_of(ledger: "SqlLedger", payment_id: str, named: str | None) -> Provider:

@@ -36,6 +36,9 @@ FAILURES: Final[Mapping[OnFailure, str]] = MappingProxyType(
 )
 """The problem that a payer is told of, where flovia itself answers for a handler that failed."""
 
+MAX_DELIVERIES: Final = 5
+"""Deliveries that may be begun for one payment, unless its route says otherwise."""
+
 
 def _statuses(policy: "Delivery") -> frozenset[int]:
     found: set[int] = set()
@@ -130,7 +133,9 @@ class Delivery:
 
 @attrs.frozen(kw_only=True)
 class Undelivered:
-    """A payment that was taken and that nobody is being served for at the moment: its credential still redeems.
+    """A payment that was taken and that nobody is being served for at the moment.
+
+    Its credential still redeems, unless its time is over or its deliveries are used up.
 
     ``state``: ``settled``, or ``delivering`` if the lease of its last delivery ran out. ``payment_id`` is the
     provider's reference, ``amount`` in base units of ``currency`` (None for what a ledger no longer knows).

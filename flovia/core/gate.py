@@ -17,7 +17,7 @@ from flovia.core import events as ev
 from flovia.core.adopting import Adopter
 from flovia.core.answers import StoredAnswer, read_key
 from flovia.core.candidate import Candidate
-from flovia.core.delivery import Delivery
+from flovia.core.delivery import MAX_DELIVERIES, Delivery
 from flovia.core.effects import Deliver, Fail, Flow, Renew
 from flovia.core.errors import CallerError, LedgerError, ParseError
 from flovia.core.exchange import ADMITTED, EXCHANGE, RECEIVED, step
@@ -66,7 +66,7 @@ class Gate(Adopter):
         ttl_s: int = 300,
         redeem_for_s: float = 7 * DAY_S,
         deliver_within_s: float = 60.0,
-        max_deliveries: int = 5,
+        max_deliveries: int = MAX_DELIVERIES,
         delivery: Delivery = _USUAL,
         bind_body: bool = True,
         max_body: int = 1 << 20,

@@ -62,8 +62,8 @@ class Origin:
             or parts.fragment
             or parts.username is not None
         ):
-            # Before an @ stands a password, and a query may hold a token.
-            shown = "…" if "@" in text else re.split(r"[?#]", text, maxsplit=1)[0]
+            # Before an @ stands a password, a query may hold a token, and what is no address may be a secret itself.
+            shown = "…" if "@" in text or "://" not in text else re.split(r"[?#]", text, maxsplit=1)[0]
             raise WiringError(
                 f"FLOVIA_PUBLIC_ORIGIN={shown!r} is not an origin; write scheme and host alone: https://api.example.com"
             )

@@ -106,7 +106,8 @@ class RefundOpening:
     * ``busy``: another call is asking for this refund; come back in ``retry_after_s`` seconds.
     * ``unknown``: no payment has this proof.
     * ``delivering``: what was paid for is being delivered; come back in ``retry_after_s`` seconds.
-    * ``refunded``: it was given back already (``amount``).
+    * ``refunded``: ``amount`` of what was ``paid`` (0: nobody knows) was given back already, by the provider's
+      ``refund_id`` if that is known.
     * ``too_much``, ``other_currency``: more than was ``paid``, or not in its ``currency``.
     * ``other_amount``: an order over ``amount`` is open, and its outcome is unknown.
     * ``no_amount``: it was taken before the ledger kept amounts for so long.
@@ -120,6 +121,7 @@ class RefundOpening:
     currency: str = ""
     nonce: str = attrs.field(default="", repr=False)
     retry_after_s: int = 1
+    refund_id: str = ""
 
 
 @attrs.frozen(kw_only=True)

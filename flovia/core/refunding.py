@@ -52,12 +52,23 @@ class RefundError(CallerError):
     """A refund that cannot be asked for, or not now; nothing was changed. ``code`` says why, the message what to do.
 
     ``delivering`` and ``busy`` pass: call again after ``retry_after_s`` seconds.
+
+    ``done``: with ``refunded``, the refund that was made, if that is what was asked for (without an amount: all that
+    was paid); then nothing is left to do.
     """
 
-    def __init__(self, code: RefundCode, message: str, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        code: RefundCode,
+        message: str,
+        retry_after_s: int | None = None,
+        *,
+        done: "RefundResult | None" = None,
+    ) -> None:
         super().__init__(message)
         self.code: RefundCode = code
         self.retry_after_s = retry_after_s
+        self.done = done
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +111,7 @@ def refund(payment_id: str, amount: Price | None, providers: Iterable[Provider],
     order_it = OpenRefund(proof, units, currency, nonce, provider.deadline_s + MARGIN_S)
     opening = cast("RefundOpening", (yield order_it))
     if opening.outcome != "open":
-        raise _refusal(payment_id, opening)
+        raise _refusal(payment_id, amount, opening)
     order = RefundOrder(
         method=provider.method,
         payment_id=payment_id,
@@ -175,7 +186,23 @@ def _unknown(payment_id: str) -> RefundError:
     )
 
 
-def _refusal(payment_id: str, opening: RefundOpening) -> RefundError:
+def _done(payment_id: str, asked: Price | None, opening: RefundOpening) -> RefundResult | None:
+    """The refund that was made before, if it is the one that is asked for."""
+    units, currency = (opening.paid, opening.currency) if asked is None else (asked.amount, asked.currency)
+    if (units, currency) != (opening.amount, opening.currency):
+        return None
+    return RefundResult(
+        status="refunded",
+        payment_id=payment_id,
+        challenge_id=challenge_of(opening.key) if opening.key else "",
+        amount=opening.amount,
+        currency=opening.currency,
+        refund_id=opening.refund_id or None,
+        reason="it was given back before",
+    )
+
+
+def _refusal(payment_id: str, asked: Price | None, opening: RefundOpening) -> RefundError:
     def money(amount: int) -> str:
         try:
             return str(Price(amount=amount, currency=opening.currency))
@@ -195,8 +222,11 @@ def _refusal(payment_id: str, opening: RefundOpening) -> RefundError:
             text = f"another call is asking for the refund of {payment_id}; call again in {wait} s to learn the outcome"
             return RefundError("busy", text, wait)
         case "refunded":
-            text = f"{payment_id} was given back already ({money(opening.amount)}); there is one refund for a payment"
-            return RefundError("refunded", text)
+            back = money(opening.amount)
+            if opening.paid > opening.amount:
+                back = f"{back} of {money(opening.paid)}"
+            text = f"{payment_id} was given back already ({back}); there is one refund for a payment"
+            return RefundError("refunded", text, done=_done(payment_id, asked, opening))
         case "too_much":
             text = f"{payment_id} paid {money(opening.paid)}, so no more can go back; give that or less"
             return RefundError("too_much", text)

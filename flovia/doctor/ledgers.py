@@ -1,13 +1,14 @@
 """The ledger: whether it answers and how fast, its clock, and what in it waits for somebody."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Final, cast
 
 from flovia import entropy
 from flovia.cli.wording import counted
 from flovia.core.awaited import AWAITED, WAITING
+from flovia.core.delivery import MAX_DELIVERIES
 from flovia.core.errors import FloviaError
 from flovia.core.exchange import DELIVERING
 from flovia.doctor.finding import Finding, guarded
@@ -15,6 +16,7 @@ from flovia.ledger.opening import open_ledger, shown
 from flovia.settings import DEFAULT_LEDGER
 
 if TYPE_CHECKING:
+    from flovia.ledger.exhausted import Standing
     from flovia.ledger.sql import SqlLedger
 
 CHECK: Final = "ledger"
@@ -25,6 +27,7 @@ SKEW_S: Final = 2.0
 WRONG_S: Final = 30.0
 MOST: Final = 1000
 """As many of a kind are counted."""
+DECIDE: Final = "flovia ledger redeliver ID lets the agent in again, flovia refund ID gives the money back."
 OVERDUE_S: Final = 3600.0
 OLD_BACKLOG_S: Final = 300.0
 
@@ -129,7 +132,8 @@ def _clock(ledger: "SqlLedger", clock: Callable[[], float]) -> Iterator[Finding]
 
 
 def _payments(ledger: "SqlLedger") -> Iterator[Finding]:
-    now = ledger.now()
+    from flovia.ledger.exhausted import standings
+
     unresolved = ledger.find_unresolved("", MOST)
     yield _count(
         "payments",
@@ -138,28 +142,35 @@ def _payments(ledger: "SqlLedger") -> Iterator[Finding]:
         "flovia ledger reconcile finds it out; what no backend can be asked about shows in flovia ledger show.",
     )
     undelivered = ledger.find_undelivered(MOST)
+    stands = standings(ledger.database, undelivered, ledger.now())
     yield _count(
         "payments",
         len(undelivered),
         ("is paid and not delivered", "are paid and not delivered"),
-        "Their agents can still come for them. List them: flovia ledger undelivered; see to why the handler fails.",
+        f"{_agents(stands)} List them: flovia ledger undelivered; see to why the handler fails.",
     )
-    over = [one for one in undelivered if one.keep_until <= now]
     yield _count(
         "payments",
-        len(over),
+        sum(standing in ("over", "exhausted") for standing in stands),
         (
             "is paid, not delivered, and cannot be redeemed any more",
             "are paid, not delivered, and cannot be redeemed any more",
         ),
-        "flovia ledger redeliver ID lets the agent in again, flovia refund gives the money back.",
+        DECIDE,
+    )
+    most = f"begun {MAX_DELIVERIES} deliveries, all that a route allows by default, and got none"
+    yield _count(
+        "payments",
+        stands.count("perhaps_exhausted"),
+        (f"has {most}", f"have {most}"),
+        f"Their credentials get 500 delivery-exhausted, unless the route has a larger max_deliveries. {DECIDE}",
     )
     stuck = [one for one in undelivered if one.state == DELIVERING]
     yield _count(
         "payments",
         len(stuck),
         ("has a delivery whose lease has run out", "have a delivery whose lease has run out"),
-        "A worker died meanwhile. Nothing has to be done: their credentials redeem again.",
+        "A worker died meanwhile. For this nothing has to be done: what can still be redeemed redeems again.",
         level="note",
     )
     yield _count(
@@ -168,6 +179,16 @@ def _payments(ledger: "SqlLedger") -> Iterator[Finding]:
         ("has a refund that is due", "have a refund that is due"),
         "flovia refunds lists them, flovia refund gives each back.",
     )
+
+
+def _agents(stands: "Sequence[Standing]") -> str:
+    """Who of the payments' agents can still come."""
+    redeemable = stands.count("redeemable")
+    if redeemable == len(stands):
+        return "Their agents can still come for them."
+    if not redeemable:
+        return "Whether their agents can still come for them stands below."
+    return f"The agents of {redeemable} of them can still come; about the others see below."
 
 
 def _awaited(ledger: "SqlLedger") -> Iterator[Finding]:

@@ -1,25 +1,21 @@
 """Settings: which are set, where each comes from, and what cannot work."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Final
 
 from flovia.cli.wording import counted
 from flovia.core.binding import Keyring
-from flovia.core.errors import FloviaError, WiringError
-from flovia.core.limiter import Limit
-from flovia.core.money import Price
-from flovia.core.retention import Retention
+from flovia.core.errors import FloviaError
 from flovia.doctor.finding import SECRET_NAMES, Finding
 from flovia.ledger.opening import shown
 from flovia.providers.hitpay import config as hitpay
-from flovia.settings import DEFAULT_LEDGER, VARIABLES, Settings, read_settings
+from flovia.settings import DEFAULT_LEDGER, FORMS, VARIABLES, Settings, read_settings
 
 CHECK: Final = "settings"
 _ADDRESS: Final = re.compile(r"(https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)(?:[/?#][^@]*)?")
 _MISSED: Final = ("FLOVIA_SECRET", "FLOVIA_PUBLIC_ORIGIN")
-_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _WORDS_OF_EXAMPLES: Final = ("changeme", "change-me", "example", "secret", "password", "your-", "test")
 
 
@@ -32,7 +28,7 @@ def setting_findings(env: Mapping[str, str]) -> Iterator[Finding]:
     if not _is_read("WEB_CONCURRENCY", env.get("WEB_CONCURRENCY", "").strip()):
         yield _variable("WEB_CONCURRENCY", env["WEB_CONCURRENCY"])
     # Those that cannot be read are told of above, without their values, which may be meant for another variable.
-    readable = {name: value for name, value in env.items() if name not in _FORMS or _is_read(name, value.strip())}
+    readable = {name: value for name, value in env.items() if name not in FORMS or _is_read(name, value.strip())}
     try:
         settings = read_settings(readable)
     except FloviaError as error:
@@ -83,11 +79,11 @@ def _variable(name: str, value: str | None) -> Finding:
 def _plain(name: str, value: str) -> Finding:
     """One that is no secret; but somebody may have set it to one."""
     long = counted(len(value), "character")
-    if name in _FORMS and value and not _is_read(name, value):
+    if name in FORMS and value and not _is_read(name, value):
         return Finding(
             check=CHECK,
             level="error",
-            text=f"{name} from the environment: a text of {long} that is not {_FORMS[name][0]}",
+            text=f"{name} from the environment: a text of {long} that is not {FORMS[name][0]}",
             remedy="Put that right: the app would not start like this.",
         )
     told = value
@@ -99,35 +95,11 @@ def _plain(name: str, value: str) -> Finding:
     return Finding(check=CHECK, level="ok", text=f"{name} from the environment: {told}")
 
 
-def _number(text: str) -> None:
-    if _NUMBER.fullmatch(text) is None:
-        raise WiringError("no number of processes")
-
-
-def _flag(text: str) -> None:
-    if text.lower() not in ("true", "false"):
-        raise WiringError("neither true nor false")
-
-
-_FORMS: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
-    "FLOVIA_PRICE": ("a price: write an amount, one space and a currency, 1.00 SGD", Price.parse),
-    "FLOVIA_LIMIT": ("a limit: write challenges=60/min, or several with commas", Limit.parse),
-    "FLOVIA_WORKERS": ("a number of processes", _number),
-    "WEB_CONCURRENCY": ("a number of processes", _number),
-    "FLOVIA_HASH_PAYERS": ("true or false", _flag),
-    "FLOVIA_RETENTION": (
-        "a retention: each part is kept for a whole number of days, events=400d,unpaid_events=90d",
-        Retention.parse,
-    ),
-}
-"""What each variable is, in words, and how it is read."""
-
-
 def _is_read(name: str, value: str) -> bool:
     if not value:
         return True  # that it is empty is said by who reads it
     try:
-        _FORMS[name][1](value)
+        FORMS[name][1](value)
     except FloviaError:
         return False
     return True

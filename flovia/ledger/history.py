@@ -10,6 +10,7 @@ import attrs
 from sqlalchemy import Select, and_, select, text
 
 from flovia.core.awaited import AWAITED, WAITING
+from flovia.core.errors import CallerError
 from flovia.core.events import FIELDS, Event
 from flovia.core.owed import challenge_of
 from flovia.ledger.sql_events import read_event
@@ -90,8 +91,11 @@ def look_up(database: "Database", ident: str, *also: str) -> History:
         also: what else the same payment is known by.
 
     Raises:
+        CallerError: the id is empty. Rows that lack an id of some kind are nobody's.
         LedgerError: the ledger does not answer.
     """
+    if not ident.strip():
+        raise CallerError("the id is empty: is the variable set that it was to come from?")
     idents = _known_as(database, (ident, *also))
     challenges = _challenges(database, idents)
     of_requests = select(EVENTS.c.request_id).where(EVENTS.c.challenge_id.in_(challenges))
@@ -144,7 +148,7 @@ def _known_as(database: "Database", idents: Sequence[str]) -> Sequence[str]:
         text(REFERENCES), TEXTS.c.key.in_([f"{REFERENCE}{ident}" for ident in idents])
     )
     found += [str(row[0]) for row in database.query(references.limit(MOST_ROWS), {})]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def _challenges(database: "Database", idents: Sequence[str]) -> set[str]:
@@ -164,7 +168,7 @@ def _challenges(database: "Database", idents: Sequence[str]) -> set[str]:
         text(HANDLES), TEXTS.c.namespace.in_((AWAITED, WAITING)), last_part(TEXTS.c.key).in_(handles)
     )
     found |= {str(row[0]) for row in database.query(awaited.limit(MOST_ROWS), {}) if row[0]}
-    return found or set(idents)
+    return found - {""} or set(idents)
 
 
 def _rows(database: "Database", statement: Select[*tuple[object, ...]]) -> tuple[Row, ...]:

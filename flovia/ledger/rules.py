@@ -140,7 +140,15 @@ def judge_refund(
         nonce: of a new order.
     """
     if order is not None and order.state == "refunded":
-        return RefundOpening(outcome="refunded", amount=order.amount, currency=order.currency)
+        return RefundOpening(
+            outcome="refunded",
+            key=found.key,
+            amount=order.amount,
+            # Of what was given back elsewhere before anybody presented it only that much is on record.
+            paid=0 if not found.key else found.amount or order.paid,
+            currency=order.currency,
+            refund_id=order.refund_id or "",
+        )
     if found.amount is None or found.currency is None:
         return RefundOpening(outcome="no_amount")
     is_open = order is not None and order.state == "open"

@@ -3,6 +3,9 @@
 What the cache holds against: a peer that makes up key names to have the issuer flooded (one refetch, then a cool-down),
 a rotation (that one refetch), an issuer that is down (the last good set serves for a day), and an answer that is huge,
 empty or ambiguous (it counts as no answer). Nobody's token is ever accepted because keys could not be had.
+
+What the issuer itself has just handed to us has a refetch and a cool-down of its own: made-up names cannot use that up,
+so after a rotation they hold up no payer.
 """
 
 import re
@@ -73,37 +76,44 @@ class Jwks:
     def __attrs_post_init__(self) -> None:
         require_joserfc()
 
-    def receipt(self, jws: str) -> Flow[ReceiptClaims]:
+    def receipt(self, jws: str, *, from_issuer: bool = False) -> Flow[ReceiptClaims]:
         """The claims of a receipt, verified. Hold them against what was asked for with :meth:`ReceiptClaims.check`.
+
+        ``from_issuer``: the issuer itself answered a call of ours with it. Not for a token that came from anybody else,
+        the agent or the server at the other end: such a one could use up the fetch that real receipts need.
 
         Raises:
             BadToken: it proves nothing (UnknownKey: the issuer has no such key).
             KeysUnavailable: nobody can say now; the outcome is unknown.
         """
-        claims = yield from self.claims(jws, receipt_rule(self.limits))
+        claims = yield from self.claims(jws, receipt_rule(self.limits), from_issuer=from_issuer)
         return read_receipt(claims, (yield from self._expected(None)), self.limits)
 
-    def grant(self, jws: str, *, audience: str | None = None) -> Flow[GrantClaims]:
-        """The claims of a saved-method grant, verified. ``audience``: who it must be for, if that is known.
+    def grant(self, jws: str, *, audience: str | None = None, from_issuer: bool = False) -> Flow[GrantClaims]:
+        """The claims of a saved-method grant, verified.
+
+        ``audience``: who it must be for, if that is known. ``from_issuer``: as for :meth:`receipt`.
 
         Raises:
             BadToken, KeysUnavailable: as for :meth:`receipt`.
         """
-        claims = yield from self.claims(jws, GRANT)
+        claims = yield from self.claims(jws, GRANT, from_issuer=from_issuer)
         return read_grant(claims, (yield from self._expected(audience)), self.limits)
 
-    def claims(self, jws: str, typ: TypRule) -> Flow[JsonObject]:
+    def claims(self, jws: str, typ: TypRule, *, from_issuer: bool = False) -> Flow[JsonObject]:
         """Any token's claims, once its signature has been verified; issuer and times are not looked at.
+
+        ``from_issuer``: as for :meth:`receipt`.
 
         Raises:
             BadToken, KeysUnavailable: as for :meth:`receipt`.
         """
         opened = open_jws(jws, typ, self.limits)
-        key = yield from self.key(opened.kid)
+        key = yield from self.key(opened.kid, from_issuer=from_issuer)
         return verify_opened(opened, key, self.limits)
 
-    def key(self, kid: str) -> Flow[PublicKey]:
-        """The issuer's key of this name, fetched only if need be.
+    def key(self, kid: str, *, from_issuer: bool = False) -> Flow[PublicKey]:
+        """The issuer's key of this name, fetched only if need be. ``from_issuer``: as for :meth:`receipt`.
 
         Raises:
             UnknownKey: a set fetched for this very question does not have it.
@@ -125,7 +135,9 @@ class Jwks:
             return kept.keys[kid]
         # What another worker fetched is kept in whole seconds, so it counts only if it is certainly newer.
         fetched_now = fetched is not None and fetched.fetched_at >= asked_at
-        return (yield from self._look_again(kid, kept, asked_at, fetched_now=fetched_now))
+        # Nothing is kept about the name: a stranger could make up the one that the issuer will use next.
+        mark = f"cool issuer {self.origin}" if from_issuer else f"cool {self.origin}"
+        return (yield from self._look_again(kid, kept, asked_at, mark, fetched_now=fetched_now))
 
     def _expected(self, audience: str | None) -> Flow[Expected]:
         return Expected(issuer=self.limits.issuer or self.origin, now=(yield from now()), audience=audience)
@@ -158,9 +170,9 @@ class Jwks:
             return None
         return (yield from self._await_fetch(name, holder, holder))
 
-    def _look_again(self, kid: str, kept: KeySet, asked_at: float, *, fetched_now: bool) -> Flow[PublicKey]:
-        """A key that no set has: fetch for it, but at most once in ``cool_down_s`` whatever anybody presents."""
-        name, limits = f"cool {self.origin}", self.limits
+    def _look_again(self, kid: str, kept: KeySet, asked_at: float, name: str, *, fetched_now: bool) -> Flow[PublicKey]:
+        """A key that no set has: fetch for it, but under one ``name`` at most once in ``cool_down_s``."""
+        limits = self.limits
         own = yield from token()
         mine = f"{asked_at:.3f} {own}"
         mark = yield from remember(NAMESPACE, name, mine, ttl_s=limits.cool_down_s, if_absent=True)

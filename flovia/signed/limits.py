@@ -21,7 +21,8 @@ class SignedLimits:
         default_age_s: how long a set is fresh if its ``Cache-Control`` names no ``max-age``.
         min_age_s: the least a ``max-age`` counts, so that no answer makes us ask all the time.
         max_age_s: the most a ``max-age`` counts.
-        cool_down_s: after a fetch for an unknown ``kid``, the next one waits this long.
+        cool_down_s: after a fetch for an unknown ``kid``, the next one waits this long. Tokens that the issuer itself
+            handed to us have a fetch and a cool-down of their own.
         failure_s: after a failed fetch, the next one waits this long.
         last_good_s: how long the last good set serves while the issuer is down.
         retired_s: how long a key that is no longer published still verifies what was signed while it was. Receipts

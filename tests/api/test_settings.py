@@ -8,9 +8,11 @@ import pytest
 import flovia
 from flovia.core.limiter import Limit
 from flovia.core.origin import Origin
+from flovia.doctor.setup import setting_findings
 from flovia.ledger.memory import MemoryLedger
+from flovia.ledger.opening import open_ledger
 from flovia.providers.mock import MockProvider
-from flovia.settings import DEFAULT_LEDGER, read_settings
+from flovia.settings import DEFAULT_LEDGER, FORMS, read_settings
 from tests.core.world import SECRET, challenges, request
 
 ENV = (
@@ -103,6 +105,28 @@ def test_what_cannot_work_is_refused_at_start(name: str, value: str) -> None:
     """A wrong value is a WiringError, before any request."""
     with pytest.raises(flovia.WiringError):
         read_settings({name: value})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("FLOVIA_PRICE", "FLOVIA_LIMIT", "FLOVIA_WORKERS", "WEB_CONCURRENCY", "FLOVIA_HASH_PAYERS"),
+        *("FLOVIA_OTEL", "FLOVIA_RETENTION", "FLOVIA_PUBLIC_ORIGIN", "FLOVIA_LEDGER"),
+    ],
+)
+@pytest.mark.parametrize("more", ["", "challenges=", "events="])
+def test_what_may_be_a_secret_is_not_quoted(name: str, more: str) -> None:
+    """Somebody pastes a key into the wrong variable: it is refused without its value, and the doctor says the same."""
+    environ = {"FLOVIA_SECRET": "x" * 40, name: more + "test-key-of-a-merchant"}
+    with pytest.raises(flovia.WiringError) as caught:
+        open_ledger(read_settings(environ).ledger)
+    told = str(caught.value)
+    assert "test-key-of-a-merchant" not in told
+    found = [one.text for one in setting_findings(environ) if one.level == "error"]
+    assert "test-key-of-a-merchant" not in repr(found)
+    if name in FORMS:
+        assert f"{name} is a text of {len(environ[name])} characters that is not {FORMS[name][0]}" == told
+        assert f"{name} from the environment: a text of {len(environ[name])} characters" in repr(found)
 
 
 class TestFlovia:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from flovia.ledger.opening import open_ledger
 from flovia.sandbox import serving
 from flovia.testing.ledger_refunds import record_late
 from flovia.testing.ledger_steps import ManualClock, claim
-from tests.core.world import SECRET, buy, deliver
+from tests.core.world import SECRET, buy, deliver, request
 
 GOOD = "test-secret-Kq7vWm2xR9pLz4Tn8BfY3cJd6Hg"
 
@@ -166,6 +167,28 @@ def test_what_waits(env: dict[str, str]) -> None:
     assert "1 payment has a delivery whose lease has run out" in notes
     assert "1 charge is paid, and its agent has not come yet" in notes
     assert 1 == found.status
+
+
+def test_deliveries_that_are_used_up(env: dict[str, str]) -> None:
+    """A payment whose credential was told delivery-exhausted is not called redeemable, and one that may be says so."""
+    with closing(open_ledger(env["FLOVIA_LEDGER"])) as ledger:
+        flo = flovia.Flovia(ledger=ledger, secret=SECRET)
+        for number, (allowed, tries) in enumerate([(1, 2), (5, 5), (5, 1)]):
+            gate = flo.paid_api(provider="mock", price="1.00 USD", max_deliveries=allowed)
+            credential, passage = buy(gate, f"ok{number}")
+            for _ in range(tries - 1):
+                deliver(gate, passage, 500)
+                passage = gate.enter(request(credential))
+            if passage.grant is not None:  # the first one is told instead
+                deliver(gate, passage, 500)
+    found = {one.text: one.remedy for one in examine(env, offline=True).findings if one.level == "warning"}
+    assert "The agents of 1 of them can still come;" in found["3 payments are paid and not delivered"]
+    remedy = found["1 payment is paid, not delivered, and cannot be redeemed any more"]
+    assert "flovia ledger redeliver ID" in remedy
+    assert "flovia refund ID gives the money back" in remedy
+    (perhaps,) = (text for text in found if "5 deliveries" in text)
+    assert "1 payment has begun 5 deliveries, all that a route allows by default, and got none" == perhaps
+    assert remedy in found[perhaps]
 
 
 def test_a_check_that_fails(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

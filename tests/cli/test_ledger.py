@@ -1,5 +1,6 @@
 """``flovia ledger``, run in this process on a file that a shop wrote."""
 
+import inspect
 import json
 from collections.abc import Generator
 from pathlib import Path
@@ -13,7 +14,9 @@ from flovia.core import events as ev
 from flovia.core.awaited import Awaited, keep_awaited
 from flovia.core.binding import Keyring, issue
 from flovia.core.challenge import format_challenge
+from flovia.core.delivery import MAX_DELIVERIES
 from flovia.core.encoding import encode_param
+from flovia.core.gate import Gate
 from flovia.core.issued import keep_issued
 from flovia.core.money import Price
 from flovia.core.provider import charge_request
@@ -134,6 +137,65 @@ def test_undelivered_and_redelivered(shop: Shop, capsys: pytest.CaptureFixture[s
     again = shop.gate.enter(request(shop.credential))
     deliver(shop.gate, again)
     assert [] == list(shop.ledger.find_undelivered(9))
+
+
+def test_what_redeems_no_more(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Used up as soon as the credential was told; then it is not called redeemable, and the remedies are named."""
+    assert 0 == run(["ledger", "undelivered"])
+    printed = capsys.readouterr()
+    assert ("redeems until" in printed.out, "") == (True, printed.err)
+    refused = shop.gate.enter(request(shop.credential)).response
+    assert refused is not None
+    assert b"delivery-exhausted" in refused.body
+    shop.ledger.flush()
+    assert 0 == run(["ledger", "undelivered"])
+    printed = capsys.readouterr()
+    assert "1 delivery begun  redeems no more, its deliveries are used up\n" in printed.out
+    assert "flovia ledger redeliver ID makes it redeemable again, flovia refund ID gives the money back" in printed.err
+    assert 0 == run(["ledger", "undelivered", "--json"])
+    assert "exhausted" == shown(capsys)[0]["standing"]
+    assert 0 == run(["ledger", "redeliver", shop.failed, "--json"])
+    capsys.readouterr()
+    assert 0 == run(["ledger", "undelivered", "--json"])
+    assert "redeemable" == shown(capsys)[0]["standing"]
+    again = shop.gate.enter(request(shop.credential))
+    deliver(shop.gate, again, 500)
+    assert 0 == run(["ledger", "undelivered", "--json"])
+    assert "redeemable" == shown(capsys)[0]["standing"]
+
+
+@pytest.mark.parametrize(("allowed", "begun"), [(5, 5), (7, 6)])
+def test_the_default_number_of_deliveries(
+    shop: Shop, capsys: pytest.CaptureFixture[str], allowed: int, begun: int
+) -> None:
+    """Five begun are all by default, which a route may raise; more than that are proof that it did."""
+    gate = flovia.Flovia(ledger=shop.ledger, secret=SECRET).paid_api(
+        provider="mock", price="1.00 USD", max_deliveries=allowed
+    )
+    for _ in range(begun - 1):
+        deliver(gate, gate.enter(request(shop.credential)), 500)
+    assert 0 == run(["ledger", "undelivered"])
+    told = "redeems no more, unless its route allows more than 5 deliveries" if begun == 5 else "redeems until "
+    assert f"{begun} deliveries begun  {told}" in capsys.readouterr().out
+    assert 0 == run(["ledger", "undelivered", "--json"])
+    assert ("perhaps_exhausted" if begun == 5 else "redeemable") == shown(capsys)[0]["standing"]
+
+
+def test_the_default_is_that_of_every_route() -> None:
+    """What the command takes for a route's number is what a route has that says nothing."""
+    for made in (flovia.Flovia.paid_api, Gate.__init__):
+        assert MAX_DELIVERIES == inspect.signature(made).parameters["max_deliveries"].default
+
+
+@pytest.mark.parametrize(
+    "command", [["ledger", "show"], ["ledger", "redeliver"], ["ledger", "redeliver", "--force"], ["refund"]]
+)
+def test_an_empty_id(shop: Shop, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    """A variable that is not set names no payment: said in one line, and nobody's payment is shown or changed."""
+    assert "noted" == shop.ledger.note_refund("", "mock|pay-3", 100, "usd", ())
+    assert 1 == run([*command, ""])
+    shown_ = capsys.readouterr()
+    assert ("", "flovia: the id is empty: is the variable set that it was to come from?\n") == (shown_.out, shown_.err)
 
 
 @pytest.mark.parametrize(

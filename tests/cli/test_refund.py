@@ -14,7 +14,7 @@ from flovia.ledger.base import Ledger
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from flovia.ledger.sql_schema import EVENTS
-from flovia.providers.base import NotRefunded
+from flovia.providers.base import NotRefunded, RefundUnknown
 from flovia.providers.mock import MockProvider
 from flovia.testing.ledger_refunds import record_late
 from flovia.testing.ledger_steps import ManualClock
@@ -44,12 +44,51 @@ def shop(tmp_path: Path) -> Generator[Shop]:
 
 
 def test_a_part(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """A part goes back; a second time is refused, in one line."""
+    """A part goes back; the same again is done already, and anything else is refused, in one line."""
     arguments = ["refund", shop.payment, "--provider", "mock", "--ledger", shop.url, "--amount", "0.40 USD"]
     assert 0 == run(arguments)
     assert f"refunded  0.40 USD  {shop.payment}  mock_refund_" in capsys.readouterr().out
-    assert 1 == run(arguments)
-    assert "was given back already (0.40 USD)" in capsys.readouterr().err
+    assert 0 == run(arguments)
+    told = f"refunded before, nothing was asked for now  0.40 USD  {shop.payment}  mock_refund_"
+    assert told in capsys.readouterr().out
+    for other in (["--amount", "0.50 USD"], ["--amount", "0.40 SGD"], []):
+        assert 1 == run([*arguments[:6], *other])
+        assert "was given back already (0.40 USD of 1.00 USD); there is one refund" in capsys.readouterr().err
+
+
+def test_all_of_it_twice(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 0 both times, in JSON with the same refund: a script may repeat it until it is 0."""
+    arguments = ["refund", shop.payment, "--ledger", shop.url, "--json"]
+    told: list[dict[str, object]] = []
+    for _ in range(2):
+        assert 0 == run(arguments)
+        told.append(json.loads(capsys.readouterr().out))
+    assert ["it was given back before", None] == [told[1].pop("reason"), told[0].pop("reason")]
+    assert told[0] == told[1]
+
+
+def test_after_an_unknown_outcome(
+    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer got lost and a webhook told of the refund: the same command again says so, with exit status 0."""
+
+    def lose(self: object, order: object) -> object:
+        yield from ()
+        return RefundUnknown()
+
+    arguments = ["refund", shop.payment, "--ledger", shop.url, "--amount", "0.40 USD"]
+    with monkeypatch.context() as patched:
+        patched.setattr(MockProvider, "refund", lose)
+        assert 1 == run(arguments)
+    assert "unknown: the provider gave no clear answer" in capsys.readouterr().err
+    proof = f"mock|{shop.payment}"
+    found = shop.ledger.find_paid(proof)
+    assert found is not None
+    assert "noted" == shop.ledger.note_refund(found.key, proof, 40, "usd", ())
+    assert 0 == run(arguments)
+    assert f"refunded before, nothing was asked for now  0.40 USD  {shop.payment}" in capsys.readouterr().out
+    assert 1 == run(arguments[:4])
+    assert "(0.40 USD of 1.00 USD)" in capsys.readouterr().err
 
 
 def test_as_json(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def test_what_cannot_go_back(shop: Shop, said: object, code: str, message: str) 
     shop.till.charges["charge-0"] = said
     with pytest.raises(flovia.RefundError, match=message) as caught:
         shop.flo.refund("charge-0")
-    assert (code, []) == (caught.value.code, orders(shop))
+    assert (code, None, []) == (caught.value.code, caught.value.done, orders(shop))
 
 
 def test_its_credential_has_to_come(shop: Shop) -> None:

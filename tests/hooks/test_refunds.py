@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
+import attrs
 import pytest
 
 import flovia
@@ -447,6 +448,24 @@ def test_refund_against_redemption(shop: Shop) -> None:
         else:
             assert "refunded" == refunded
             assert problem(passage.response) in ("in-flight", "payment-refunded")
+
+
+def test_the_same_again_is_done(shop: Shop) -> None:
+    """The error says which refund was made, if it is the one that is asked for: then nothing is left to do."""
+    part, _ = shop.buy()
+    made = shop.flo.refund(part, "0.40 USD")
+    whole, _ = shop.buy()
+    shop.flo.refund(whole)
+    told: list[tuple[bool, str]] = []
+    for payment, amount in ((part, "0.40 USD"), (part, "0.41 USD"), (part, None), (whole, None), (whole, "1.00 USD")):
+        with pytest.raises(RefundError) as caught:
+            shop.flo.refund(payment, amount)
+        assert "refunded" == caught.value.code
+        told.append((caught.value.done is not None, str(caught.value).partition("(")[2].partition(")")[0]))
+        if payment == part and amount == "0.40 USD":
+            assert attrs.evolve(made, reason="it was given back before") == caught.value.done
+    of_it = "0.40 USD of 1.00 USD"
+    assert [(True, of_it), (False, of_it), (False, of_it), (True, "1.00 USD"), (True, "1.00 USD")] == told
 
 
 def test_nothing_secret_is_shown(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:

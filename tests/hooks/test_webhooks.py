@@ -203,8 +203,13 @@ def test_refunded_and_no_webhook_came(shop: Shop) -> None:
     assert found is not None
     assert ("refunded", 60) == (found.refund, found.refunded)
     assert [("payment refunded in part", payment, 403)] == attempts(shop)
-    with pytest.raises(flovia.RefundError, match="given back already"):
+    with pytest.raises(flovia.RefundError, match=r"given back already \(0\.60 USD\)") as caught:
         shop.flo.refund(payment)
+    assert caught.value.done is None  # who knows what was paid
+    with pytest.raises(flovia.RefundError) as caught:
+        shop.flo.refund(payment, "0.60 USD")
+    assert caught.value.done is not None
+    assert ("", 60) == (caught.value.done.challenge_id, caught.value.done.amount)
 
 
 def test_our_own_refund_comes_back_as_a_webhook(shop: Shop) -> None:
@@ -219,8 +224,10 @@ def test_our_own_refund_comes_back_as_a_webhook(shop: Shop) -> None:
     assert [payment, other] == [one.payment_id for one in shop.events("payment.refunded")]
     assert [] == shop.flo.refunds_due()
     assert "payment-refunded" == problem(shop.paid.enter(request(credential)).response)
-    with pytest.raises(flovia.RefundError, match="given back already"):
+    with pytest.raises(flovia.RefundError, match="given back already") as caught:
         shop.flo.refund(other)
+    assert caught.value.done is not None
+    assert ("refunded", other) == (caught.value.done.status, caught.value.done.payment_id)
 
 
 # --- what is answered ----------------------------------------------------------------------------------------------

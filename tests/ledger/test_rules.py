@@ -151,8 +151,13 @@ def test_what_is_not_known_any_more_is_not_guessed(unknown: dict[str, None]) -> 
 
 def test_why_a_refund_is_refused() -> None:
     """With the figures that say what is possible."""
-    done = attrs.evolve(ORDERED, state="refunded")
-    assert RefundOpening(outcome="refunded", amount=40, currency="sgd") == asked(order=done, amount=99)
+    done = attrs.evolve(ORDERED, state="refunded", refund_id="refund-1")
+    back = RefundOpening(
+        outcome="refunded", key="realm.test|c1", amount=40, paid=100, currency="sgd", refund_id="refund-1"
+    )
+    assert back == asked(order=done, amount=99)
+    assert back == asked(attrs.evolve(PAID, amount=None), order=done)
+    assert attrs.evolve(back, key="", paid=0) == asked(attrs.evolve(PAID, key=""), order=done)
     assert RefundOpening(outcome="other_currency", paid=100, currency="sgd") == asked(currency="usd")
     assert RefundOpening(outcome="too_much", paid=100, currency="sgd") == asked(amount=101)
     other = RefundOpening(outcome="other_amount", amount=40, paid=100, currency="sgd")

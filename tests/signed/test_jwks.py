@@ -169,6 +169,38 @@ def test_an_unknown_kid_is_final_only_after_a_fetch_for_it() -> None:
     ask(world, issuer)
 
 
+def test_junk_does_not_use_up_the_fetch_of_what_the_issuer_handed_over() -> None:
+    """A stranger's key name, then a rotation: the issuer's own receipt is good at once, and then so are all others."""
+    issuer, forged = Issuer(), Issuer()
+    world = issuer.by_hand()
+    ask(world, issuer)
+    forged.rotate("made-up")
+    with pytest.raises(UnknownKey):
+        ask(world, issuer, forged.receipt(world.clock()))
+    issuer.rotate("key-2")
+    with pytest.raises(KeysUnavailable):
+        ask(world, issuer)
+    assert "pay_1" == drive(JWKS.receipt(issuer.receipt(world.clock()), from_issuer=True), world).payment_id
+    assert 3 == len(world.calls)
+    ask(world, issuer)
+    assert "mpp_spm_demo0001" == drive(JWKS.grant(issuer.grant(world.clock())), world).saved_method_id
+    assert 3 == len(world.calls)
+
+
+def test_what_the_issuer_hands_over_has_a_cool_down_too() -> None:
+    """An issuer that signs with keys it does not publish is asked once a minute; both classes together: twice."""
+    issuer, forged = Issuer(), Issuer()
+    world = issuer.by_hand()
+    ask(world, issuer)
+    for number in range(600):
+        forged.rotate(f"unpublished-{number}")
+        for own in (True, False):
+            with pytest.raises((UnknownKey, KeysUnavailable)):
+                drive(JWKS.receipt(forged.receipt(world.clock()), from_issuer=own), world)
+        world.clock.advance(0.5)
+    assert 1 + 2 * 5 == len(world.calls)
+
+
 def test_the_last_good_set_serves_for_a_day_while_the_issuer_is_down() -> None:
     """Down is not forged: known keys go on for 24 h, then nobody can say, and never is anything accepted."""
     issuer = Issuer()

@@ -198,7 +198,7 @@ class SavedMethodWallet:
         if found.status != "active" or not isinstance(jws, str):
             return Declined(reason=f"the saved wallet is {printable(found.status[:20])}, without a grant")
         try:
-            claims = yield from Jwks(origin=setup.issuer, limits=self.limits).grant(jws)
+            claims = yield from Jwks(origin=setup.issuer, limits=self.limits).grant(jws, from_issuer=True)
         except BadToken as error:
             return Declined(reason=f"the broker's grant does not hold: {error}")
         except KeysUnavailable as error:

@@ -82,9 +82,8 @@ class Charges:
         except HitPayDown as down:
             _log.warning("no charge was created: %s", down)
             raise Refusal("provider-unavailable", retry_after_s=down.retry_after_s) from None
-        yield from store.keep_charge(
-            config, created.id, store.ChargeRecord(nonce=nonce, checkout_url=created.checkout_url)
-        )
+        record = store.ChargeRecord(nonce=nonce, request_id=request_id_of(created.checkout_url))
+        yield from store.keep_charge(config, created.id, record)
         return created
 
     def _shared(self, quote: Quote, rh: str, caller: str) -> Flow[Created]:
@@ -186,7 +185,7 @@ class Charges:
         if not isinstance(jws, str):
             return Unknown()
         try:
-            claims = yield from self._jwks.receipt(jws)
+            claims = yield from self._jwks.receipt(jws, from_issuer=True)
         except BadToken as error:
             # The broker says paid and cannot prove it: asking for the money again would be wrong, and so letting in.
             _log.error("the receipt of charge %s is not believed (%s): %s", asked_id(asked), error.reason, error)

@@ -121,7 +121,11 @@ class HitPayConfig:
         default=frozenset[str](), metadata=_choice("query names that the request hash leaves out")
     )
     nonce_kept_s: int = attrs.field(
-        default=30 * 86400, metadata=_choice("how long the nonce of a call is kept, so that a retry repeats it")
+        default=30 * 86400,
+        metadata=_choice(
+            "how long the nonce of a call is kept, so that a retry repeats it; and the challenge of a charge, so that"
+            " late money finds it"
+        ),
     )
 
     # --- the broker's contract, where it is not published -----------------------------------------------------

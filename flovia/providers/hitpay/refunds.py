@@ -17,7 +17,7 @@ from flovia.providers.hitpay.amounts import to_hitpay
 from flovia.providers.hitpay.calls import NAMESPACE, HitPayDown, NotCalled
 from flovia.providers.hitpay.charges import shown
 from flovia.providers.hitpay.config import HitPayConfig
-from flovia.providers.hitpay.core_api import CoreApi, Money, PaymentRequest, read_refund, request_id_of
+from flovia.providers.hitpay.core_api import CoreApi, Money, PaymentRequest, read_refund
 
 _log = logging.getLogger("flovia")
 
@@ -132,7 +132,7 @@ class Refunds:
         request_id, payment_id = (paid.request_id or None, paid.payment_id or None) if paid else (None, None)
         if request_id is None:
             charge = yield from store.find_charge(order.payment_id)
-            request_id = None if charge is None else request_id_of(charge.checkout_url)
+            request_id = None if charge is None else charge.request_id
         if payment_id is None and request_id is not None:
             request = yield from self._api.payment_request(request_id)
             listed = () if request is None else request.payments

@@ -46,14 +46,15 @@ class SilentCharges:
             return NotPaid()
         try:
             grant = first(presented.payload, self._config.names.payload_grant)
-            if grant is None:
+            brought = grant is not None
+            if not brought:
                 found = yield from self._bound(presented, asked)
                 if not isinstance(found, str):
                     return found
                 grant = found
             if not isinstance(grant, str):
                 return NotPaid(problem="invalid-payload")
-            claims = yield from self._checked(grant, asked.price)
+            claims = yield from self._checked(grant, asked.price, from_issuer=not brought)
             if not isinstance(claims, GrantClaims):
                 # What it may pay no more it may have paid before.
                 return claims if not (yield from store.silent_begun(presented.nonce)) else _cannot_be_repeated()
@@ -106,10 +107,11 @@ class SilentCharges:
         look = wire.look_again(presented, asked, self._config)
         return NotPaid(retry_after_s=self._config.retry_after_s, same_challenge=True, look=look)
 
-    def _checked(self, grant: str, price: Price) -> Flow[GrantClaims | NotPaid]:
+    def _checked(self, grant: str, price: Price, *, from_issuer: bool = False) -> Flow[GrantClaims | NotPaid]:
         """The grant's claims, if it may pay the price; nothing has been charged yet."""
         try:
-            claims = yield from self._jwks.grant(grant, audience=self._config.grant_audience)
+            audience = self._config.grant_audience
+            claims = yield from self._jwks.grant(grant, audience=audience, from_issuer=from_issuer)
         except BadToken as error:
             _log.info("a grant is not accepted (%s)", error.reason)
             return NotPaid(problem="payment-expired" if error.reason == "time" else "verification-failed")
@@ -185,7 +187,7 @@ class SilentCharges:
         if status != "paid" or not isinstance(jws, str) or not isinstance(charge_id, str) or not is_id(charge_id):
             return Unknown()
         try:
-            claims = yield from self._jwks.receipt(jws)
+            claims = yield from self._jwks.receipt(jws, from_issuer=True)
         except BadToken as error:
             _log.error("the receipt of silent charge %s is not believed (%s)", shown(charge_id), error.reason)
             return Unknown()

@@ -11,6 +11,7 @@ from flovia.core.errors import ParseError
 from flovia.providers.hitpay.broker import Created
 from flovia.providers.hitpay.calls import NAMESPACE
 from flovia.providers.hitpay.config import HitPayConfig
+from flovia.providers.hitpay.core_api import request_id_of
 
 PAID_KEPT_S: Final = 400 * 86400.0
 """How long it is known which payment of HitPay's a receipt of ours belongs to: longer than anybody may refund."""
@@ -18,10 +19,14 @@ PAID_KEPT_S: Final = 400 * 86400.0
 
 @attrs.frozen(kw_only=True)
 class ChargeRecord:
-    """What is known of a charge and is not in its challenge. ``nonce`` is the broker's, never an agent's."""
+    """What is known of a charge and is not in its challenge. ``nonce`` is the broker's, never an agent's.
+
+    ``request_id``: of the payment request behind it, if that is known; not the address of its page, which whoever reads
+    the ledger could pay on.
+    """
 
     nonce: str = attrs.field(repr=False)
-    checkout_url: str = attrs.field(repr=False)
+    request_id: str | None
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +60,7 @@ def keep_charge(config: HitPayConfig, charge_id: str, record: ChargeRecord) -> F
     """Keep what :class:`ChargeRecord` says."""
     yield from _keep(
         f"charge {charge_id}",
-        {"nonce": record.nonce, "checkout_url": record.checkout_url},
+        {"nonce": record.nonce, "request_id": record.request_id or ""},
         float(config.nonce_kept_s),
     )
 
@@ -63,7 +68,11 @@ def keep_charge(config: HitPayConfig, charge_id: str, record: ChargeRecord) -> F
 def find_charge(charge_id: str) -> Flow[ChargeRecord | None]:
     """What is known of a charge."""
     found = yield from _find(f"charge {charge_id}")
-    return None if found is None else ChargeRecord(nonce=found["nonce"], checkout_url=found["checkout_url"])
+    if found is None:
+        return None
+    # Earlier versions kept the page instead.
+    request_id = found.get("request_id") or request_id_of(found.get("checkout_url", ""))
+    return ChargeRecord(nonce=found["nonce"], request_id=request_id)
 
 
 def keep_paid(reference: str, record: PaidRecord) -> Flow[None]:

@@ -21,7 +21,7 @@ from flovia.providers.hitpay.broker import Broker
 from flovia.providers.hitpay.calls import NAMESPACE, HitPayDown
 from flovia.providers.hitpay.charges import shown
 from flovia.providers.hitpay.config import HitPayConfig
-from flovia.providers.hitpay.core_api import PAID, CoreApi, Money, PaymentRequest, request_id_of
+from flovia.providers.hitpay.core_api import PAID, CoreApi, Money, PaymentRequest
 from flovia.providers.hitpay.signatures import check_v1, check_v2, read_form
 
 _log = logging.getLogger("flovia")
@@ -116,7 +116,7 @@ class Webhooks:
         if paid is not None and paid.request_id:
             return paid.request_id
         charge = yield from store.find_charge(reference)
-        return None if charge is None else request_id_of(charge.checkout_url)
+        return None if charge is None else charge.request_id
 
     # --- charges ------------------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ from flovia.core.errors import HttpError
 from flovia.core.money import Price
 from flovia.core.reconciling import reconcile
 from flovia.core.refunding import refund
+from flovia.providers.hitpay import store
+from flovia.testing.flows import drive
 from tests.providers.hitpay.fake import (
     LIFE_S,
     Signer,
@@ -670,3 +672,35 @@ def _decoded(receipt: str) -> bytes:
     from flovia.core.encoding import b64url_decode
 
     return b64url_decode(receipt)
+
+
+class TestWhatIsKept:
+    """What an unpaid request leaves in the ledger."""
+
+    def test_no_page_to_pay_on(self) -> None:
+        """Ids and the nonce, and the page in the challenge alone; a month later nothing of it is there."""
+        world = World()
+        challenge = world.challenge()
+        ident = charge_id(challenge)
+        names = ("hitpay", "issued", "awaited")
+        kept = {name: dict(world.hand.ledger.list_texts(name, "", 99)) for name in names}
+        assert [f"hitpay|{ident}"] == list(kept["issued"])
+        assert [challenge.id] == list(kept["awaited"].values())
+        request_id = world.hitpay.charges[ident]["uuid"]
+        assert request_id == loads_object(kept["hitpay"][f"charge {ident}"])["request_id"]
+        assert not [key for texts in kept.values() for key, text in texts.items() if "/checkout" in text]
+        world.hand.clock.advance(30 * 86400.0 + 1)
+        assert [[], [], []] == [list(world.hand.ledger.list_texts(name, "", 99)) for name in names]
+
+    @pytest.mark.parametrize(
+        "page", ["https://api.example.test/payment-request/@hitpay/{}/checkout", "https://x.test/"]
+    )
+    def test_charges_of_an_earlier_version(self, page: str) -> None:
+        """Their record has the page; the payment request is found in it, if it is there."""
+        world = World()
+        request_id = "9ef68e2e-3569-4f69-9f68-000000000000"
+        text = json.dumps({"nonce": "test-nonce", "checkout_url": page.format(request_id)})
+        world.hand.ledger.remember("hitpay", "charge mpp_ch_1", text, 60.0, False)
+        found = drive(store.find_charge("mpp_ch_1"), world.hand)
+        assert found is not None
+        assert ("test-nonce", request_id if "{}" in page else None) == (found.nonce, found.request_id)

@@ -14,6 +14,7 @@ from flovia.providers.hitpay import HitPayConfig, HitPayProvider, SavedMethods, 
 from flovia.providers.hitpay.request_hash import flovia_rh_1
 from flovia.testing.flows import drive
 from tests.providers.hitpay.fake import (
+    BROKER,
     EMAIL,
     LIFE_S,
     SAVED,
@@ -547,3 +548,44 @@ def test_a_config_is_enough() -> None:
     assert "hitpay" == provider.method
     assert 262144 == provider.max_webhook
     assert "<HitPayProvider sandbox>" == repr(provider)
+
+
+class TestMadeUpKeys:
+    """A stranger presents a grant of a key that nobody has, moments before the broker takes a new one."""
+
+    def rotated(self) -> World:
+        """The made-up key was just asked for, and now there is a new one."""
+        shop = world()
+        shop.deliver(shop.enter(request(shop.hitpay.grant())))
+        forged = Signer("made-up").sign({"iss": BROKER, "currency": "sgd"}, "mpp-spm+jwt")
+        assert 402 == shop.refusal(request(forged)).status
+        assert 2 == len(shop.hitpay.called("jwks"))
+        return shop
+
+    def test_a_payer(self) -> None:
+        """A payment under the new key is good at once, and after it grants under the new key are."""
+        shop = self.rotated()
+        shop.hitpay.signer = Signer("test-2")
+        assert (503, "provider-unavailable") == problem(shop.refusal(request(shop.hitpay.grant())))
+        challenge = shop.challenge()
+        shop.hitpay.pay(charge_id(challenge))
+        shop.deliver(shop.enter(request(credential(challenge))))
+        shop.deliver(shop.enter(request(shop.hitpay.grant())))
+        assert 3 == len(shop.hitpay.called("jwks"))
+
+    def test_a_silent_charge(self) -> None:
+        """A grant of the old key is charged, and the receipt of the new one is believed: no open outcome."""
+        shop = self.rotated()
+        grant = shop.hitpay.grant()
+        shop.hitpay.signer = Signer("test-2")
+        shop.deliver(shop.enter(request(grant)))
+        assert 3 == len(shop.hitpay.called("jwks"))
+
+    def test_a_wallet_that_was_just_bound(self) -> None:
+        """The broker says which grant it is, so that the agent that bound the wallet is let in."""
+        shop = self.rotated()
+        challenge = challenge_of(shop.refusal(request(**ASKS)))
+        shop.hitpay.signer = Signer("test-2")
+        shop.hitpay.approve(ident := charge_id(challenge))
+        shop.deliver(shop.enter(request(credential(challenge, {"saved_method_id": ident}), **ASKS)))
+        assert 3 == len(shop.hitpay.called("jwks"))
