@@ -9,6 +9,7 @@
 
 ``--part`` takes names of :data:`tests.mutation.parts.PARTS`. Results are kept in ``.mutation/``: what has been
 tried is not tried again, and ``--again`` tries those that survived once more, after tests were written.
+``--slow`` tries survivors in the SQL ledger with the tests that start processes or a PostgreSQL server: a minute each.
 
 What a mutant is comes from `mutmut <https://mutmut.readthedocs.io>`_ (:mod:`tests.mutation.mutants`), how it is
 tried is ours (:mod:`tests.mutation.trying`), because mutmut's own runner leaves out what stands outside functions

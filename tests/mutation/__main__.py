@@ -7,9 +7,10 @@ from pathlib import Path
 
 import tests.mutation
 from tests.mutation.children import Verdict
+from tests.mutation.copying import try_copied
 from tests.mutation.mutant import Mutant
 from tests.mutation.mutants import mutants
-from tests.mutation.parts import PARTS, TESTS
+from tests.mutation.parts import PARTS, SLOW, TESTS, is_slow
 from tests.mutation.report import Results, report
 from tests.mutation.trying import Plan, sample, try_all
 from tests.tree import ROOT
@@ -30,6 +31,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--budget", type=float, default=10.0, help="seconds of tests for a mutant; 0: all tests")
     parser.add_argument("--again", action="store_true", help="try those that survived once more")
+    parser.add_argument("--slow", action="store_true", help="ask tests with processes and a database server as well")
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--folder", type=Path, default=ROOT / ".mutation")
     chosen = parser.parse_args(arguments)
@@ -50,7 +52,7 @@ def main(arguments: list[str]) -> int:
             mutant
             for found in drawn.values()
             for mutant in found
-            if mutant.id not in verdicts or (chosen.again and verdicts[mutant.id].outcome in ("survived", "uncovered"))
+            if mutant.id not in verdicts or (chosen.again and is_alive(verdicts[mutant.id]))
         ]
         print(f"{len(left)} mutants to try", flush=True)
         every = tuple(module for part in PARTS.values() for module in part.modules)
@@ -64,9 +66,22 @@ def main(arguments: list[str]) -> int:
 
         if left:
             try_all(plan, left, done)
+        if chosen.slow:
+            verdicts = results.read()
+            alive = [
+                one for found in drawn.values() for one in found if is_slow(one.module) and is_alive(verdicts[one.id])
+            ]
+            print(f"{len(alive)} to try slowly", flush=True)
+            if alive:
+                try_copied(ROOT, chosen.folder / "copy", alive, SLOW, done)
     for line in report(parts, results.read()):
         print(line)
     return 0
+
+
+def is_alive(verdict: Verdict) -> bool:
+    """Whether no test noticed it."""
+    return verdict.outcome in ("survived", "uncovered")
 
 
 if __name__ == "__main__":

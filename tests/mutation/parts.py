@@ -55,6 +55,24 @@ APART: Final = (
 """Those of them that start processes of their own, which import the package as it stands."""
 
 
+SLOW: Final = (
+    ("tests/ledger/test_forking.py",),
+    ("tests/cli/test_ledger.py",),
+    ("tests/ledger/test_postgres.py",),
+    ("tests/ledger/test_contract.py", "-k", "Postgres"),
+    ("tests/ledger/test_races.py",),
+)
+"""Of the tests left out, and of those of the program, what knows most of the SQL ledger: for ``--slow``."""
+
+
+def is_slow(module: str) -> bool:
+    """Whether tests that take a database server or processes of their own can say something of a module."""
+    name = module.rpartition("/")[2]
+    return module.startswith("flovia/ledger/") and (
+        name.startswith("sql") or name in ("fences.py", "forking.py", "opening.py", "reopening.py", "schema_answers.py")
+    )
+
+
 def asked(nodeid: str, fixtures: tuple[str, ...]) -> bool:
     """Whether a test is of use here: it runs the modules in its own process, and needs no database server."""
     return not nodeid.startswith(APART) and "postgres" not in nodeid.lower() and "postgres" not in fixtures
