@@ -87,7 +87,7 @@ def test_money_is_never_forgotten() -> None:
 def test_diagram_shows_every_step() -> None:
     """The drawing has one line a step and marks the ends."""
     text = diagram(PAYMENT)
-    assert diagram({"a": {"go": "b"}, "b": {}}) == "stateDiagram-v2\n    [*] --> a\n    a --> b: go\n    b --> [*]"
+    assert "stateDiagram-v2\n    [*] --> a\n    a --> b: go\n    b --> [*]" == diagram({"a": {"go": "b"}, "b": {}})
     assert ["stateDiagram-v2", "    [*] --> issued"] == text.splitlines()[:2]
     assert "    claimed --> parked: park" in text.splitlines()
     assert sum(len(verbs) for verbs in PAYMENT.values()) == text.count(": ")
