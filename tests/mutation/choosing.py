@@ -7,7 +7,7 @@ are asked, then those that run any line of it, or, if it has none but such, of t
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -80,17 +80,25 @@ class Chooser:
 
     def _running(self, module: str) -> set[str]:
         """The tests that run any line of the module, or else of those that import it."""
-        seen, level = {module}, [module]
-        while level:
-            tests = {test for one in level for test in self._survey.tests(one, ())}
-            if tests:
+        for level in self._levels(module):
+            if tests := {test for one in level for test in self._survey.tests(one, ())}:
                 return tests
-            level = [one for one in self._modules if one not in seen and any(_names(self._root, one, m) for m in level)]
-            seen.update(level)
         return set()
 
     def _naming(self, module: str) -> list[str]:
-        return [file for file in self._survey.files if _names(self._root, file, module)]
+        """The test files that import the module, or else those that import it."""
+        for level in self._levels(module):
+            if files := [file for file in self._survey.files if any(_names(self._root, file, one) for one in level)]:
+                return files
+        return []
+
+    def _levels(self, module: str) -> Iterator[list[str]]:
+        """The module, those that import it, those that import them, and so on."""
+        seen, level = {module}, [module]
+        while level:
+            yield level
+            level = [one for one in self._modules if one not in seen and any(_names(self._root, one, m) for m in level)]
+            seen.update(level)
 
     def _neighbours(self, mutant: Mutant, tests: Iterable[str]) -> list[str]:
         known = set(tests)
