@@ -1,7 +1,7 @@
 """A file that an earlier version made: brought forward when it is opened, whole, and still good for that version.
 
-``version1.sql`` is a dump of a file that the code of schema version 1 wrote, ``version3.sql`` what that of version 3 makes
-in an empty database of each kind.
+``version1.sql`` is a dump of a file that the code of schema version 1 wrote, ``version3.sql`` what that of version 3
+makes in an empty database of each kind.
 """
 
 import sqlite3
