@@ -27,12 +27,18 @@ class Mutant:
     source: str = attrs.field(repr=False)
 
     @property
-    def shown(self) -> str:
-        """A line that says what was planted: of a long statement what changes, with a little around it."""
+    def around(self) -> tuple[str, str]:
+        """What it was and what is planted: of a long statement what changes, with a little on either side."""
         was, now = self.was, self.now
         begin, end = _same(was, now), _same(was[::-1], now[::-1])
         end = min(end, len(was) - begin, len(now) - begin)
-        return f"{self.module}:{self.line} [{self.id}] {_cut(was, begin, end)}  ->  {_cut(now, begin, end)}"
+        return _cut(was, begin, end), _cut(now, begin, end)
+
+    @property
+    def shown(self) -> str:
+        """A line that says what was planted."""
+        was, now = self.around
+        return f"{self.module}:{self.line} [{self.id}] {was}  ->  {now}"
 
 
 def _cut(text: str, begin: int, end: int) -> str:
