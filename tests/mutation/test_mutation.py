@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from tests.mutation import page
 from tests.mutation.children import Verdict
 from tests.mutation.choosing import Chooser
 from tests.mutation.copying import try_copied
@@ -217,6 +218,26 @@ def test_a_mutant_stands_in_a_copy_for_as_long_as_it_is_tried(tmp_path: Path) ->
     try_copied(root, tmp_path / "copy", mutants, [("test_shop.py",)], lambda m, v: seen.update({m.id: v.outcome}))
     assert {"times": "killed", "plus": "survived"} == seen
     assert (root / "till" / "shop.py").read_text() == (tmp_path / "copy" / "till" / "shop.py").read_text()
+
+
+def test_the_page_says_why_each_survivor_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a row with what was planted and the reason, or that a test is missing; a bar breaks no table."""
+    mutants = [
+        planted(name, "number * 2", f"number | {n}", ("price", 16)) for n, name in enumerate(["one", "two", "three"])
+    ]
+    verdicts = {
+        "one": Verdict(outcome="survived"),
+        "two": Verdict(outcome="uncovered"),
+        "three": Verdict(outcome="killed"),
+    }
+    monkeypatch.setattr(page, "EQUIVALENT", {"two": "Both are even."})
+    text = page.page({"till": mutants, "shelf": []}, verdicts)
+    assert "## till\n\n3 of 3 tried, 1 noticed. Of the other 2, 1 change nothing that a test could see.\n" in text
+    assert [
+        "| `till/shop.py:17` | `number * 2` | `number \\| 0` | *missing* |",
+        "| `till/shop.py:17` | `number * 2` | `number \\| 1` | Both are even. |",
+    ] == [line for line in text.splitlines() if line.startswith("| `")]
+    assert "## shelf\n\n0 of 0 tried, 0 noticed.\n" in text
 
 
 LIMITS = '''
