@@ -35,6 +35,12 @@ def test_weak_or_missing_secrets_are_refused(secrets: list[str | bytes]) -> None
     assert "test-secret" not in str(caught.value)
 
 
+def test_the_weak_one_of_many_is_named_by_its_place() -> None:
+    """Counted from one, and of how many."""
+    with pytest.raises(WiringError, match=r"^secret 2 of 3 is shorter than 32 bytes; make one with: python -c"):
+        Keyring([SECRET, "short", OLDER])
+
+
 def test_a_keyring_does_not_show_its_secrets() -> None:
     """S37: the repr tells how many secrets there are, nothing else."""
     assert "<Keyring of 2>" == repr(Keyring([SECRET, OLDER]))

@@ -1,5 +1,8 @@
 """Challenges and times."""
 
+from calendar import monthrange
+from datetime import UTC, datetime
+
 import attrs
 import pytest
 
@@ -179,6 +182,15 @@ def test_identifiers() -> None:
 def test_rfc3339_is_read(text: str, seconds: float) -> None:
     """C04: any RFC 3339 time is read to the exact second: either case, fractions, any offset."""
     assert seconds == parse_expires(text)
+
+
+def test_every_kind_of_year_is_written() -> None:
+    """The first and last day of each month of 500 years, and of the last, are written as the calendar has them."""
+    for year in (*range(1970, 2470), 9999):
+        for month in range(1, 13):
+            first = datetime(year, month, 1, 12, 34, 56, tzinfo=UTC)
+            for moment in (first, first.replace(day=monthrange(year, month)[1])):
+                assert moment.strftime("%Y-%m-%dT%H:%M:%SZ") == format_expires(int(moment.timestamp()))
 
 
 @pytest.mark.parametrize(
