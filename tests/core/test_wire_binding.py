@@ -80,6 +80,15 @@ def test_empty_is_not_absent(member: str) -> None:
     assert not authenticate(Keyring([SECRET]), challenge)
 
 
+@pytest.mark.parametrize(
+    "member", ["id", "realm", "method", "intent", "request", "expires", "digest", "opaque", "header"]
+)
+def test_what_is_no_text_is_only_wrong(member: str) -> None:
+    """An echo with a lone surrogate, or with any other text that was not issued, is refused without an exception."""
+    for text in ("\ud800", "é", "other"):
+        assert not authenticate(Keyring([SECRET]), attrs.evolve(issued(opaque="e30"), **{member: text}))
+
+
 def test_the_header_cannot_hide_in_the_slot_before() -> None:
     """S10: an echo that moves ``header`` into ``opaque`` has the issued bytes, and is refused."""
     challenge = issued(opaque="e30", header=PAYMENT_AUTHORIZATION)

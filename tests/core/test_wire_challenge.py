@@ -143,6 +143,19 @@ def test_what_we_would_not_parse_is_not_emitted(members: dict[str, str]) -> None
     with pytest.raises(ParseError) as caught:
         format_challenge(attrs.evolve(CHALLENGE, **members))
     assert "format_error" == caught.value.kind
+    (name,) = members
+    named = {"id": "id or realm", "realm": "challenge" if len(members[name]) > 99 else "id or realm"}
+    assert f"its {name if members[name] == '' else named.get(name, name)} has to be: " in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ['say "hi"', "back\\slash", '\\"'])
+def test_quotes_and_backslashes_are_escaped(text: str) -> None:
+    """In each member that may hold them, so that the challenge reads as it was meant."""
+    sent = attrs.evolve(CHALLENGE, id=text, realm=text, description=text)
+    assert sent == parse_challenge(format_challenge(sent))
+    for name in ("id", "realm", "description"):
+        alone = attrs.evolve(CHALLENGE, **{name: text})
+        assert alone == parse_challenge(format_challenge(alone))
 
 
 def test_descriptions_cannot_crash_a_402() -> None:

@@ -54,6 +54,9 @@ def message(call: Any, given: Any) -> str:
         "Q+",
         "Q/",
         "+/+/",
+        "QQ+Q",
+        "QQ/Q",
+        "Q+-Q",
         "ＱＱ",
         "Qé",
         "Q\0Q",
@@ -159,6 +162,8 @@ def test_depth_is_checked_before_decoding() -> None:
     deep = '{"a":[' * 50_000
     assert "parse_error" == kind(loads, deep)
     assert "parse_error" == kind(loads, '["\\"[", ' * 40)
+    assert "parse_error" == kind(loads, '{"a":' * 32 + "[]" + "}" * 32)
+    assert "parse_error" == kind(loads, "[" * 32 + "{}" + "]" * 32)
     for opening in ('{"a":', "["):
         assert f"JSON nested deeper than {MAX_DEPTH}" == message(loads, opening * 50_000)
         closing = "}" if opening.startswith("{") else "]"
