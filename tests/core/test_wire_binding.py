@@ -72,6 +72,25 @@ def test_an_issued_challenge_is_authentic() -> None:
     assert not authenticate(Keyring([OLDER]), challenge)
 
 
+def test_an_issued_challenge_holds_what_it_was_issued_for() -> None:
+    """Every member that is bound, and the description, which is not."""
+    members = {
+        "realm": "r.test",
+        "method": "other",
+        "intent": "session",
+        "request": "eyJhIjoxfQ",
+        "expires": "2031-01-01T00:00:00Z",
+        "digest": "sha-256=:AA==:",
+        "opaque": "e30",
+        "header": PAYMENT_AUTHORIZATION,
+    }
+    challenge = issued(**members, description="a report")
+    expected = Challenge(id=challenge_id(SECRET.encode(), **members), **members, description="a report")  # type: ignore[arg-type]
+    assert expected == challenge
+    assert authenticate(Keyring([SECRET]), challenge)
+    assert authenticate(Keyring([SECRET]), attrs.evolve(challenge, description=None))
+
+
 @pytest.mark.parametrize("member", ["expires", "digest", "opaque", "header"])
 def test_empty_is_not_absent(member: str) -> None:
     """S10: an echo with "" in place of an absent member fills the same slot, and is refused all the same."""

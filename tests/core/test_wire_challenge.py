@@ -97,6 +97,7 @@ def test_what_was_received_is_kept() -> None:
     challenge = parse_challenge(spelled(request=request, opaque="anything", digest="", future="x"))
     assert (request, "anything", "") == (challenge.request, challenge.opaque, challenge.digest)
     assert {"a": 1} == challenge.request_json
+    assert challenge.request_json is challenge.request_json
 
 
 def test_opaque_is_a_flat_map_of_text() -> None:
@@ -156,6 +157,15 @@ def test_quotes_and_backslashes_are_escaped(text: str) -> None:
     for name in ("id", "realm", "description"):
         alone = attrs.evolve(CHALLENGE, **{name: text})
         assert alone == parse_challenge(format_challenge(alone))
+
+
+def test_the_longest_challenge_is_sent() -> None:
+    """S34: at the limit it is, with one character more it is not."""
+    left = MAX_CHALLENGE - len(format_challenge(attrs.evolve(CHALLENGE, realm="")))
+    longest = attrs.evolve(CHALLENGE, realm="r" * left)
+    assert MAX_CHALLENGE == len(format_challenge(longest))
+    with pytest.raises(ParseError, match=f"at most {MAX_CHALLENGE} characters"):
+        format_challenge(attrs.evolve(longest, realm="r" * (left + 1)))
 
 
 def test_descriptions_cannot_crash_a_402() -> None:

@@ -162,6 +162,8 @@ def test_depth_is_checked_before_decoding() -> None:
     deep = '{"a":[' * 50_000
     assert "parse_error" == kind(loads, deep)
     assert "parse_error" == kind(loads, '["\\"[", ' * 40)
+    assert 40 == len(loads("[" + ",".join(["[]"] * 40) + "]"))  # type: ignore[arg-type]  # a list
+    assert "parse_error" == kind(loads, "[" + '"x",' * 40 + "[" * 32 + "]" * 33)
     assert "parse_error" == kind(loads, '{"a":' * 32 + "[]" + "}" * 32)
     assert "parse_error" == kind(loads, "[" * 32 + "{}" + "]" * 32)
     for opening in ('{"a":', "["):
