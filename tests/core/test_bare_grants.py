@@ -64,6 +64,18 @@ def test_a_note_of_another_request() -> None:
     assert "invalid-challenge" == problem(door.paid.enter(request(GRANT)).response)
 
 
+def test_a_note_that_cannot_be_read() -> None:
+    """It stands for no challenge: the grant is taken as one that came for the first time."""
+    door = Door(Native())
+    answer(door.paid, door.paid.enter(request(GRANT)))
+    name = name_of(door, key=False)
+    door.shop.ledger.remember(ADOPTED, name, "- no challenge", 100.0, False)
+    next_payment(door.toy, 2)  # type: ignore[arg-type]  # a Native
+    again = door.paid.enter(request(GRANT))
+    assert again.grant is not None
+    assert ("toy_2", False) == (again.grant.payment_id, again.grant.redelivery)
+
+
 class Overtaken(MemoryLedger):
     """A ledger in which another purchase is noted under a key just before ours."""
 

@@ -307,7 +307,9 @@ def wrong_money(story: Story) -> None:
     story.ask(story.with_proof("ok2", paid_amount="101"))
     story.ask(story.with_proof("ok3", paid_currency="SGD"))
     story.ask(story.with_proof("other recipient"))
+    story.ask(story.with_proof("ok4", paid_amount="1"))
     story.ask(story.with_proof("nothing"))
+    story.lines += [f"  due {due.payment_id} {due.amount} {due.currency}" for due in story.shop.flovia.refunds_due()]
 
 
 def failed(story: Story) -> None:

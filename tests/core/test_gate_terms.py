@@ -29,6 +29,8 @@ def unasked(story: Story) -> None:
     story.ask(GRANT)
     story.ask(GRANT)
     story.ask(GRANT, **KEYED)
+    story.ask(GRANT, headers={"idempotency-key": '"key-2"'})
+    story.ask(GRANT, headers={"idempotency-key": '"key-2"'})
     story.ask("Payment refuse.x")
     story.ask("Payment what.ever")
 

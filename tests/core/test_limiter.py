@@ -35,6 +35,15 @@ def test_limits_as_one_text() -> None:
             Limit.parse(wrong)
 
 
+def test_a_look_takes_nothing_and_tells_the_whole_wait() -> None:
+    """For a client that is new, that has just taken its permit, and that has waited a while; time never goes back."""
+    buckets = _Buckets(Rate(count=2, seconds=10.0))
+    assert 0.0 == buckets.look("c", 100.0)
+    assert [0.0, 0.0, 5.0] == [buckets.take("c", 100.0) for _ in range(3)]
+    assert [5.0, 5.0, 2.0, 0.0, 5.0] == [buckets.look("c", now) for now in (100.0, 100.0, 103.0, 105.0, 90.0)]
+    assert 0.0 == buckets.look("d", 100.0)
+
+
 @given(
     st.integers(1, 20),
     st.floats(0.1, 100),
