@@ -10,10 +10,12 @@ import pytest
 from sqlalchemy import select, text
 
 import flovia
+from flovia.core import events as ev
 from flovia.core.errors import WiringError
 from flovia.core.events import Event
 from flovia.core.exchange import DELIVERED, PARKED, REFUNDED, SETTLED
 from flovia.core.hiding import hider
+from flovia.core.refunding import moved_event
 from flovia.core.retention import Retention
 from flovia.ledger import forgetting, sql, sql_keeping
 from flovia.ledger.forgetting import Forgotten, forget
@@ -128,6 +130,16 @@ def test_unpaid_events(shops: object) -> None:
     shop.prune(3)
     assert len(left) == len(shop.events())
     assert [] == list(verify(shop.ledger.database))
+
+
+def test_events_that_name_only_a_payment(shops: object) -> None:
+    """What is told of a payment whose challenge nobody knows, as of a refund made elsewhere, is not of nobody's."""
+    shop: Shop = shops(Retention(unpaid_events_days=3))  # type: ignore[operator]  # a function
+    shop.unpaid()
+    told = moved_event(ev.PAYMENT_REFUNDED, shop.clock(), ("hook", 1), "mock", "mpp", (100, "usd"), ("", "pay-1"))
+    shop.ledger.append([attrs.evolve(told, challenge_id=None).to_row()])
+    shop.prune(4)
+    assert ["hook"] == [event.request_id for event in shop.events()]
 
 
 def test_all_events(shops: object) -> None:
