@@ -263,6 +263,46 @@ def test_a_damaged_file(ledger: SqlLedger, path: Path, clock: ManualClock) -> No
         claim(ledger, clock)
 
 
+def test_around_a_fork(ledger: SqlLedger, clock: ManualClock) -> None:
+    """Before it all connections are closed and nothing begins; after it the parent goes on, with as many readers."""
+    fence = claim(ledger, clock).fence
+    database = ledger.database
+    assert isinstance(database, SqliteDatabase)
+    for _ in range(3):
+        ledger.before_fork()
+        assert database._writer is None
+        assert 0 == database._readers.pool.checkedin()  # type: ignore[attr-defined]  # a QueuePool
+        assert not database._lock.acquire(blocking=False)
+        assert not database._slots.acquire(blocking=False)
+        ledger.after_fork_in_parent()
+        assert ledger.find(KEY) is not None
+    for _ in range(sqlite.READERS):
+        assert database._slots.acquire(blocking=False)
+    database._slots.release(sqlite.READERS)
+    assert "settled" == settle(ledger, clock, fence)
+
+
+def test_in_a_child(ledger: SqlLedger, clock: ManualClock) -> None:
+    """It begins with locks and connections of its own; those of a parent that was busy are left as they are."""
+    claim(ledger, clock)
+    database = ledger.database
+    assert isinstance(database, SqliteDatabase)
+    for busy in (False, True):
+        held = database._lock
+        abandoned = len(sqlite._abandoned)
+        if busy:
+            assert held.acquire(blocking=False)
+            database._patience_s = 0.01
+        ledger.before_fork()
+        writer, readers = database._writer, database._readers
+        ledger.after_fork_in_child()
+        assert database._lock is not held
+        assert database._readers is not readers
+        assert [(writer, readers)] * busy == [(one[0], one[2]) for one in sqlite._abandoned[abandoned:]]
+        database._patience_s = None
+        assert "busy" == claim(ledger, clock).outcome
+
+
 def test_closed(ledger: SqlLedger) -> None:
     """A closed ledger answers nothing and says why; its lost events are counted."""
     ledger.close()

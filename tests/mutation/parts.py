@@ -43,9 +43,13 @@ PARTS: Final[Mapping[str, Part]] = MappingProxyType(
 TESTS: Final = (
     *("tests/core", "tests/properties", "tests/vectors", "tests/ledger", "tests/api", "tests/runtime"),
     *("tests/providers", "tests/insights", "tests/simulator", "tests/docs/test_drawn.py"),
+    "tests/cli/test_ledger.py",
     *(f"tests/hooks/test_{name}.py" for name in ("contract", "corners", "refunds", "webhooks")),
 )
-"""The tests without servers, as in the nox session ``unit``, but for those of the client and of signatures."""
+"""The tests without servers, as in the nox session ``unit``, but for those of the client and of signatures.
+
+And those of the program that alone reopens payments.
+"""
 
 APART: Final = (
     *("tests/ledger/test_postgres", "tests/ledger/test_races.py", "tests/ledger/test_forking.py"),
@@ -57,12 +61,11 @@ APART: Final = (
 
 SLOW: Final = (
     ("tests/ledger/test_forking.py",),
-    ("tests/cli/test_ledger.py",),
     ("tests/ledger/test_postgres.py",),
     ("tests/ledger/test_contract.py", "-k", "Postgres"),
     ("tests/ledger/test_races.py",),
 )
-"""Of the tests left out, and of those of the program, what knows most of the SQL ledger: for ``--slow``."""
+"""Of the tests left out what knows most of the SQL ledger: for ``--slow``."""
 
 
 def is_slow(module: str) -> bool:
