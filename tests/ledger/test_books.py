@@ -14,6 +14,7 @@ import pytest
 
 from flovia.core.answers import StoredAnswer
 from flovia.core.events import Event, EventRow
+from flovia.core.retention import Retention
 from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sinks import DeadLetter, SinkLedger, with_sinks
@@ -83,7 +84,7 @@ def _row(columns: list[str], row: tuple[object, ...]) -> str:
 
 def _value(value: object) -> str:
     if isinstance(value, float) and value > START - 1000 * DAY_S:
-        return f"T{value - START:+g}"
+        return f"T{value - START:+.10g}"
     return repr(value)
 
 
@@ -313,6 +314,39 @@ def sinks(book: Bookkeeper) -> None:
     book.do("find_sinks")
 
 
+def pruned(book: Bookkeeper) -> None:
+    """Every kind of row, and what goes of it day by day: what is owed, unknown or used up stays."""
+    claim = ("f1", False, 15.0, 60.0, START + 360.0, 2)
+    book.do("claim", "r|claimed", *claim)
+    book.do("claim", "r|parked", *claim)
+    book.do("release", "r|parked", 1, True, ())
+    book.do("claim", "r|unpaid", *claim)
+    book.do("release", "r|unpaid", 1, False, ())
+    settled(book, "r|running", "p1")
+    answer = StoredAnswer(caller="c1", status=200, headers=(), body=b"", until=START + DAY_S)
+    for key, reference in (("r|delivered", "p2"), ("r|refunded", "p3"), ("r|failed", "p4")):
+        fence = settled(book, key, reference)
+        if key == "r|failed":
+            book.do("fail", key, fence, book.event("q1"))
+        else:
+            book.do("deliver", key, fence, book.event("q1"), answer)
+    book.do("note_refund", "r|refunded", "mock|p3", 100, "usd", book.event("q2"))
+    book.do("late", "r|z|mock|p5", "mock|p5", "p5", 70, "eur", START + DAY_S, book.event("q3"))
+    book.do("remember", "n", "a", "one", DAY_S, False)
+    book.do("append", [*book.event("unpaid"), *book.event("asked", challenge_id="delivered")])
+    for days in (0.5, 0.5, 2.0, 4.0, 1.0, 3.0, 20.0):
+        book.wait(days * DAY_S)
+        book.do("append", book.event(f"after {book.clock() - START:.10g}"))
+        book.do("count_forgettable")
+        book.do("prune")
+        book.do("prune")
+    book.do("claim", "r|delivered", "f1", False, 15.0, 60.0, book.clock() + 360.0, 2)
+    book.do("find_paid", "mock|p2")
+    book.do("find_paid", "mock|p3")
+    book.do("find_paid", "mock|p5")
+
+
+KEPT = Retention(events_days=9, unpaid_events_days=2, delivered_days=8)
 USES: list[Callable[[Bookkeeper], None]] = [claims, deliveries, refunds, found_elsewhere, texts, sinks]
 
 
@@ -328,7 +362,8 @@ def in_memory(use: Callable[[Bookkeeper], None]) -> Bookkeeper:
 def in_a_file(use: Callable[[Bookkeeper], None], path: Path) -> Bookkeeper:
     """The book of a SQLite ledger."""
     clock = ManualClock()
-    with closing(with_sinks(open_ledger(f"sqlite:///{path}", clock=clock))) as ledger:
+    retention = KEPT if use is pruned else None
+    with closing(with_sinks(open_ledger(f"sqlite:///{path}", clock=clock, retention=retention))) as ledger:
         book = Bookkeeper(ledger, clock, path)
         use(book)
     return book
@@ -351,7 +386,7 @@ def _without_end(line: str) -> str:
     return re.sub(r"(state='parked'.*|state='claimed'.*)keep_until=[^,]+", r"\1keep_until=…", line)
 
 
-@pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__)
+@pytest.mark.parametrize("use", [*USES, pruned], ids=lambda use: use.__name__)
 def test_in_a_file(use: Callable[[Bookkeeper], None], tmp_path: Path) -> None:
     """The answers and the rows are those of the book; ``python -m tests.ledger.test_books FOLDER`` writes it."""
     assert expected()[use.__name__] == in_a_file(use, tmp_path / "shop.db").lines
@@ -360,7 +395,8 @@ def test_in_a_file(use: Callable[[Bookkeeper], None], tmp_path: Path) -> None:
 if __name__ == "__main__":
     import sys
 
-    books = (
-        f"# {use.__name__}\n" + "\n".join(in_a_file(use, Path(sys.argv[1], f"{use.__name__}.db")).lines) for use in USES
-    )
+    books: list[str] = []
+    for use in [*USES, pruned]:
+        lines = in_a_file(use, Path(sys.argv[1], f"{use.__name__}.db")).lines
+        books.append(f"# {use.__name__}\n" + "\n".join(lines))
     BOOKS.write_text("\n\n".join(books) + "\n", encoding="utf-8")
