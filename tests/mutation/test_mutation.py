@@ -12,7 +12,9 @@ from tests.mutation import page
 from tests.mutation.children import Verdict
 from tests.mutation.choosing import Chooser
 from tests.mutation.copying import try_copied
+from tests.mutation.equivalent import EQUIVALENT
 from tests.mutation.mutant import Mutant
+from tests.mutation.parts import PARTS
 from tests.mutation.report import Results, report, wilson
 from tests.mutation.survey import Survey
 from tests.tree import ROOT
@@ -281,3 +283,13 @@ def test_what_is_planted(tmp_path: Path) -> None:
         (14, 8, "return number", "return None"),
     } == {(one.line, one.function and one.function[1], one.was, one.now) for one in found}
     assert len(found) == len({one.id for one in found})
+
+
+def test_reasons_are_about_mutants_there_are() -> None:
+    """Where the code has changed, a reason has gone with it, or is looked at again."""
+    pytest.importorskip("mutmut", reason="mutmut is not installed: the nox session mutation installs it")
+    # It needs mutmut.
+    from tests.mutation.mutants import mutants
+
+    known = {one.id for part in PARTS.values() for module in part.modules for one in mutants(ROOT, module)}
+    assert set() == EQUIVALENT.keys() - known
