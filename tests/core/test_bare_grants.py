@@ -1,5 +1,7 @@
 """Credentials that come unasked: what is kept about them, and what becomes of it when it is lost, wrong or changed."""
 
+from collections.abc import Callable
+
 from flovia.core.http import Body, BodyState
 from flovia.core.provider import NotPaid, Paid
 from flovia.ledger.memory import MemoryLedger
@@ -89,6 +91,41 @@ class Overtaken(MemoryLedger):
             other, self.other = self.other, ""
             super().remember(namespace, key, f"{key} {other}", ttl_s, False)
         return super().remember(namespace, key, value, ttl_s, if_absent, instead_of)
+
+
+class Beside(MemoryLedger):
+    """A ledger on which something else happens just before the first purchase is noted."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def remember(
+        self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool, instead_of: str | None = None
+    ) -> str:
+        """Keep a text."""
+        if self.meanwhile is not None and namespace == ADOPTED:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+        return super().remember(namespace, key, value, ttl_s, if_absent, instead_of)
+
+
+def test_two_at_once_of_which_the_first_is_refused() -> None:
+    """The second finds the challenge that was made for the first, and pays under that."""
+    clock = Clock()
+    ledger = Beside(clock=clock)
+    door = Door(Native(verdict=NotPaid()), shop=Shop(ledger=ledger, clock=clock))
+    refused: list[str] = []
+
+    def first() -> None:
+        passage = door.paid.enter(request(GRANT))
+        assert passage.response is not None
+        refused.extend(event.challenge_id or "" for _, event in ledger.read_events() if "context" in event.type)
+        next_payment(door.toy, 2)  # type: ignore[arg-type]  # a Native
+
+    ledger.meanwhile = first
+    passage = door.paid.enter(request(GRANT))
+    assert passage.grant is not None
+    assert refused == [passage.grant.challenge_id]
+    assert 1 == len(notes(door))
 
 
 def test_overtaken_under_one_key() -> None:

@@ -136,7 +136,9 @@ class Story:
 
     def ask(self, credential: str | None = None, **about: object) -> flovia.Passage:
         """Enter, and tell what came of it."""
-        passage = self.paid.enter(request(credential, **about))  # type: ignore[arg-type]
+        asked = request(credential, **about)  # type: ignore[arg-type]
+        passage = self.paid.enter(asked)
+        assert asked is passage.request
         if passage.response is not None:
             self._tell_answer(f"{passage.state}{' again' if passage.replayed else ''}", passage.response)
         else:

@@ -33,6 +33,8 @@ def test_limits_as_one_text() -> None:
     for wrong in ("60/min", "posts=1/s", "challenges"):
         with pytest.raises(WiringError, match="challenges"):
             Limit.parse(wrong)
+    with pytest.raises(WiringError, match=r"^'60/min=x' is not a rate"):
+        Limit.parse("challenges=60/min=x")
 
 
 def test_a_look_takes_nothing_and_tells_the_whole_wait() -> None:

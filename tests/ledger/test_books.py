@@ -18,6 +18,7 @@ from flovia.core.retention import Retention
 from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sinks import DeadLetter, SinkLedger, with_sinks
+from flovia.ledger.sql import SqlLedger
 from flovia.testing.ledger_steps import ManualClock, event_row
 
 BOOKS = Path(__file__).with_suffix(".txt")
@@ -364,6 +365,7 @@ def in_a_file(use: Callable[[Bookkeeper], None], path: Path) -> Bookkeeper:
     clock = ManualClock()
     retention = KEPT if use is pruned else None
     with closing(with_sinks(open_ledger(f"sqlite:///{path}", clock=clock, retention=retention))) as ledger:
+        assert isinstance(ledger, SqlLedger)
         book = Bookkeeper(ledger, clock, path)
         use(book)
     return book

@@ -57,6 +57,19 @@ def test_a_claim_made_late_keeps_its_lease() -> None:
     assert 2 == ledger.claim("r|c", "f", False, 15.0, 60.0, clock.now + 360, 5).fence
 
 
+def test_a_claim_made_late_whose_holder_vanished_is_parked() -> None:
+    """When its lease has run out, and somebody looks: money may have moved."""
+    clock = Clock()
+    ledger = MemoryLedger(clock=clock)
+    assert 1 == ledger.claim("r|c", "f", False, 15.0, 60.0, clock.now - 1, 5).fence
+    for seconds, number, state in ((1, 1, "claimed"), (13, 2, "claimed"), (1, 3, "parked")):
+        clock.advance(seconds)
+        ledger.claim(f"r|{number}", "f", False, 15.0, 60.0, clock.now + 360, 5)
+        found = ledger.find("r|c")
+        assert found is not None
+        assert state == found.state
+
+
 def test_a_key_that_is_forgotten_while_it_is_claimed_anew(tmp_path: Path) -> None:
     """Whoever still holds the forgotten row has a fence that counts no more: the new row begins behind it."""
     clock = ManualClock()

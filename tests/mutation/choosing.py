@@ -33,9 +33,11 @@ class Chooser:
         self._killers: defaultdict[object, list[str]] = defaultdict(list)
 
     def tests(self, mutant: Mutant) -> list[str]:
-        """Of those that run its lines: those that killed its neighbours, then the fastest."""
+        """Of those that run its lines: that killed its neighbours, of files that name the module, the others."""
         tests = self._survey.tests(mutant.module, mutant.lines) if mutant.function else []
-        return self._within(self._neighbours(mutant, tests), tests)
+        naming = set(self._naming(mutant.module))
+        about = [test for test in tests if _file(test) in naming]
+        return self._within(self._neighbours(mutant, tests), about, tests)
 
     def rounds(self, mutant: Mutant) -> list[list[str]]:
         """All there are for it in the order of what a round costs, which is most of all the files to load.

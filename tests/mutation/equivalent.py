@@ -26,6 +26,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "b441a84d6c63": "`EXISTS` asks for a row, not for what is in it.",
     "9b040773822a": "A row has as many values as the statement has columns.",
     "96f8fba15189": "A payment that is redeemed has its record: `or` is for the type checker.",
+    "cc03fb660960": "In the same transaction it is overwritten by whoever takes the lease.",
     "1db5d5a67ac7": "No more readers than that come so far: each has taken one of as many slots.",
     "fac92cf80cae": "SQLite's own waiting before ours: longer by at most a second, and no test asserts a time.",
     "73bba03be850": "A proof is known through its payment, through what is left of it, or through its order.",
