@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from flovia.core.http import Body, BodyState
 from flovia.core.provider import NotPaid, Paid
 from flovia.ledger.memory import MemoryLedger
@@ -128,15 +130,20 @@ def test_two_at_once_of_which_the_first_is_refused() -> None:
     assert 1 == len(notes(door))
 
 
-def test_overtaken_under_one_key() -> None:
-    """While a key takes up what is open without one, another request buys under it: 422, and the open one stays."""
+@pytest.mark.parametrize("buys", [True, False], ids=["which buys", "which is refused"])
+def test_overtaken_under_one_key(buys: bool) -> None:
+    """While a key takes up what is open without one, another request comes under it: 422, and the open one stays."""
     clock = Clock()
     ledger = Overtaken(clock=clock)
     door = Door(Native(), shop=Shop(ledger=ledger, clock=clock))
     answer(door.paid, door.paid.enter(request(GRANT)), status=500)
     open_ = notes(door)
     next_payment(door.toy, 2)  # type: ignore[arg-type]  # a Native
-    answer(door.paid, door.paid.enter(request(GRANT, query="other")))
+    if buys:
+        answer(door.paid, door.paid.enter(request(GRANT, query="other")))
+    else:
+        door.toy.verdict = NotPaid()
+        assert door.paid.enter(request(GRANT, query="other")).response is not None
     (other,) = (text for name, text in notes(door).items() if name not in open_)
     ledger.other = other.partition(" ")[2]
     refused = door.paid.enter(request(GRANT, headers=KEY)).response
