@@ -1,5 +1,6 @@
 """Trials in processes of their own, so many at a time, each with an end."""
 
+import gc
 import json
 import os
 import resource
@@ -38,6 +39,8 @@ class Children:
     """At most ``jobs`` of them."""
 
     def __init__(self, jobs: int) -> None:
+        # Else each of them copies what is here as soon as it collects its own garbage.
+        gc.freeze()
         self._jobs = jobs
         self._running: list[_Child] = []
 
