@@ -86,6 +86,14 @@ def test_a_402_of_the_view_is_replaced(paid: flovia.PaidApi) -> None:
     assert paid.enter(request(credential)).grant.redelivery
 
 
+@pytest.mark.parametrize("cache", ["cdn", "akamai", "cloudflare-cdn", "fastly-cdn", "netlify-cdn", "vercel-cdn"])
+def test_no_cache_is_told_otherwise(paid: flovia.PaidApi, cache: str) -> None:
+    """What a handler says to one kind of shared cache alone does not go out with a paid answer (RFC 9213)."""
+    fields = [(f"{cache.title()}-Cache-Control", "public, max-age=600"), ("Content-Type", "text/plain")]
+    changed = buy(paid)[1].start(200, flovia.Headers.of(fields)).apply(fields)
+    assert ["Content-Type", "payment-receipt", "cache-control"] == [name for name, _ in changed]
+
+
 def test_other_caches_and_challenges_of_the_handler(paid: flovia.PaidApi) -> None:
     """Targeted cache fields go, and a payment challenge of the handler's; a login challenge stays."""
     passage = buy(paid)[1]

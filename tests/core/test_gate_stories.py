@@ -23,7 +23,7 @@ from flovia.core.provider import NotPaid, Paid, PaidBack, Presented, Refusal, Un
 from flovia.core.receipt import parse_receipt
 from flovia.ledger.memory import MemoryLedger
 from flovia.providers.mock import MockProvider
-from tests.core.world import REALM, Clock, Shop, Tokens, challenges, pay, request
+from tests.core.world import REALM, START, Clock, Shop, Tokens, challenges, pay, request
 
 AT_ONCE = {"direct", "shared", "available", "append", "end_later", "dropped_events"}
 """What the gate may do with any ledger without leaving the thread."""
@@ -186,7 +186,8 @@ class Story:
     def _tell_payment(self, key: str) -> None:
         if (view := self.ledger.find(key)) is not None:
             due = ", refund due" if view.refund_due else ""
-            self.lines.append(f"  now {view.state}, {view.deliveries} deliveries{due}: {view.record}")
+            times = f"until +{view.keep_until - START:g}, lease +{(view.lease_until or 0.0) - START:g}"
+            self.lines.append(f"  now {view.state}, {view.deliveries} deliveries, {times}{due}: {view.record}")
 
     def give_back(self, passage: flovia.Passage) -> None:
         """Refund what was paid."""

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,17 @@ from flovia.core.limiter import MAX_CLIENTS, Limiter, Rate, _Buckets
 def test_rates(text: str, count: int, seconds: float) -> None:
     """A rate is a count over a span."""
     assert Rate(count=count, seconds=seconds) == Rate.parse(text)
+
+
+@pytest.mark.parametrize("name", ["challenges", "verifications", "total_challenges", "total_verifications"])
+def test_a_limit_is_a_rate_or_its_text(name: str) -> None:
+    """Each of the four, and nothing else."""
+    rate = Rate(count=60, seconds=60.0)
+    limits = (Limit(**{name: "60/min"}), Limit(**{name: rate}), Limit.parse(f"{name}=60/min"))
+    assert [rate] * 3 == [getattr(limit, name) for limit in limits]
+    assert Limit() == attrs.evolve(limits[0], **{name: None})
+    with pytest.raises(WiringError, match="is not a rate"):
+        Limit(**{name: 60})
 
 
 @pytest.mark.parametrize("text", ["", "60", "0/min", "60/", "-1/s", "1.5/s", "60/day", "६/s", "1/0s", "60 / min"])

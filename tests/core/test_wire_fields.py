@@ -79,6 +79,21 @@ def test_challenges_in_a_field(value: str, expected: list[dict[str, str] | str])
     assert expected == found(value, "Negotiate")
 
 
+@pytest.mark.parametrize(
+    "name", ["id", "realm", "method", "intent", "request", "expires", "digest", "opaque", "header"]
+)
+def test_what_decides_anything_is_quoted_rightly(name: str) -> None:
+    """C06: only a description, or what we do not know, may be followed by text that is lost."""
+    assert ["bad"] == found(f'Payment {name}="a" b')
+    assert ["bad"] == found(f'Payment x=y, {name.upper()}="a" b')
+    assert [{f"x-{name}": "a"}] == found(f'Payment x-{name}="a" b')
+
+
+def test_what_peers_may_send_does_not_change_unnoticed() -> None:
+    """64 KiB a field, 16 KiB a parameter, 256 elements."""
+    assert (65536, 16384, 256) == (MAX_FIELD, MAX_PARAM, MAX_ELEMENTS)
+
+
 def test_several_values_are_read_in_order() -> None:
     """C06: split fields give the same as joined ones, and a bad value does not hide the next."""
     assert [{"id": "a"}, {"id": "b"}] == found("Payment id=a", "Basic realm=x, Payment id=b")

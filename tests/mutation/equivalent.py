@@ -17,7 +17,10 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "d55d6e0beb69": _SCAN,
     "a4f3f55f067c": "As many brackets as are allowed pass the exact check that follows, whatever their order.",
     "688292606a37": "Translating a text of letters and digits leaves it as it is; without it it is only read sooner.",
+    "e24b1dcff4e0": "Months count from one: nobody asks for the one before January.",
+    "eceac95cd89f": "A type alias.",
     # gate
+    "0a11d8c10f22": "A bound of what is kept to be quicker; nobody is promised how many prices that is.",
     "850d4186885c": "None is as false as False.",
     "cf6103b94a9c": "What was copied is let go a moment later, with the request.",
     "240e47898398": _PRICE,
