@@ -39,8 +39,6 @@ class Children:
     """At most ``jobs`` of them."""
 
     def __init__(self, jobs: int) -> None:
-        # Else each of them copies what is here as soon as it collects its own garbage.
-        gc.freeze()
         self._jobs = jobs
         self._running: list[_Child] = []
 
@@ -50,8 +48,12 @@ class Children:
             self._wait()
         reading, writing = os.pipe()
         sys.stdout.flush()
+        # Else each of them copies what is here as soon as it collects its own garbage.
+        gc.freeze()
         pid = os.fork()
-        if pid == 0:
+        if pid:
+            gc.unfreeze()
+        else:
             os.close(reading)
             _be_child(trial, writing, cpu=int(20 + 10 * seconds))
         os.close(writing)
