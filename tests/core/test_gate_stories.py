@@ -414,12 +414,15 @@ def repeated(story: Story) -> None:
 
 
 def dearer(story: Story) -> None:
-    """The price since the challenge: higher, not to be computed any more, in another currency, lower."""
+    """The price since the challenge: higher, not to be computed any more, in another currency, lower; and never."""
     prices: list[object] = []
     story.route(price=lambda _: prices.pop(0))
     for number, later in enumerate(["1.01 USD", None, "1.00 SGD", "0.99 USD"]):
         prices[:] = ["1.00 USD", later, later]
         story.ask(story.with_proof(f"ok{number}"))
+    prices[:] = [None, None]
+    story.ask()
+    story.ask(http_method="HEAD")
 
 
 def ledger_down(story: Story) -> None:

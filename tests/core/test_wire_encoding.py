@@ -219,6 +219,15 @@ def test_of_plain_values_it_is_known_that_they_read_back(value: Any, text: str) 
     assert value == loads(text)
 
 
+def test_the_deepest_plain_value_is_known_to_read_back() -> None:
+    """Of lists and of objects; one level more has no canonical form."""
+    for opening, closing in (("[", "]"), ('{"a":', "}")):
+        text = opening * 31 + f"{opening}{closing}".replace('"a":', "") + closing * 31
+        assert (text, True) == canonical_text(loads(text))
+        with pytest.raises(ParseError, match=f"deeper than {MAX_DEPTH}"):
+            canonical_text([loads(text)])
+
+
 @pytest.mark.parametrize("value", [1.5, "a\0", (1,), {"a": Colour.RED}, {"a": WireParam("e30")}])
 def test_of_other_values_it_is_not(value: Any) -> None:
     """A float, an escape, a tuple or a subclass of a plain type might come back as something else, or not at all."""

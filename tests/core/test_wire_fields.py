@@ -119,6 +119,7 @@ def test_limits_come_first() -> None:
         (["payment   abc \t"], ["abc"]),
         (["Bearer x"], []),
         (["Bearer x, Payment abc"], ["abc"]),
+        (["x=y, Payment abc"], ["abc"]),
         (["Payment abc, Bearer x"], ["abc"]),
         (["Payment abc, Payment def"], ["abc", "def"]),
         (["Payment abc", "Payment def"], ["abc", "def"]),
