@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
+import attrs
 import pytest
 from sqlalchemy import text
 
@@ -34,6 +35,18 @@ def late(ledger: SqlLedger, clock: ManualClock, proof: str) -> None:
     assert ledger.late(key, proof, payment_id, 100, "usd", clock() + DAY_S, (row,))
 
 
+def sold(ledger: SqlLedger, clock: ManualClock, payment_id: str) -> None:
+    """A payment that was delivered, with an id of the provider's own, and its events."""
+    key = f"localhost|of {payment_id.partition('|')[0]}"
+    told = moved_event(ev.PAYMENT_SETTLED, clock(), (payment_id, 1), "mock", "mpp", (100, "usd"), ("", payment_id))
+    settled = attrs.evolve(told, challenge_id=key.partition("|")[2])
+    fence = claim(ledger, clock, key).fence
+    until = clock() + DAY_S
+    money = (f"mock|{payment_id}", payment_id, 100, "usd", "[]")
+    assert "settled" == ledger.settle(key, fence, *money, 60.0, until, False, (settled.to_row(),))
+    assert ledger.deliver(key, fence, (attrs.evolve(settled, type=ev.PAYMENT_DELIVERED, seq=2).to_row(),))
+
+
 def use(ledger: SqlLedger, clock: ManualClock) -> None:
     """All that may happen to payments."""
     flo = flovia.Flovia(ledger=ledger, secret=SECRET, clock=clock, tokens=Tokens())
@@ -60,6 +73,7 @@ def use(ledger: SqlLedger, clock: ManualClock) -> None:
     open_refund(ledger, proof=LATE_PROOF)
     late(ledger, clock, "mock|pay-3")
     late(ledger, clock, "mock|pay|4")
+    sold(ledger, clock, "pay|5")
     assert "noted" == ledger.note_refund("", "mock|elsewhere", 5, "usd", ())
     ledger.flush()
 
@@ -95,7 +109,7 @@ def test_a_used_ledger(used: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None
     """Nothing is wrong with it, whatever the size of the pages."""
     counts = Counts()
     assert [] == list(verify(used.database, counts))
-    assert (10, 9, 4) == (counts.payments, counts.proofs, counts.refunds)
+    assert (11, 10, 4) == (counts.payments, counts.proofs, counts.refunds)
     assert counts.events > 10
     monkeypatch.setattr(verifying, "PAGE", 2)
     assert [] == list(verify(used.database))

@@ -31,6 +31,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "f04399e39f2b": _PRICE,
     # ledger
     "b441a84d6c63": "`EXISTS` asks for a row, not for what is in it.",
+    "8023e1996c8d": "Whether there is a row is asked, not what is in it.",
     "9b040773822a": "A row has as many values as the statement has columns.",
     "96f8fba15189": "A payment that is redeemed has its record: `or` is for the type checker.",
     "cc03fb660960": "In the same transaction it is overwritten by whoever takes the lease.",
