@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,7 @@ def test_urls_that_name_no_ledger(url: str, remedy: str) -> None:
         ("postgresql://user:test-secret?@db.example/shop", "postgresql://…"),
         ("postgresql://user:test-secret", "postgresql://…"),
     ],
+    ids=count(1),  # so that the name of a test that needs no server has none in it
 )
 def test_a_url_is_shown_without_its_password(url: str, expected: str) -> None:
     """S37: of what is a ledger's URL the place, of any other text its length."""

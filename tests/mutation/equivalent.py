@@ -32,6 +32,10 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     # ledger
     "b441a84d6c63": "`EXISTS` asks for a row, not for what is in it.",
     "8023e1996c8d": "Whether there is a row is asked, not what is in it.",
+    "04483fa69962": "SQLite does not need to be told which conflict; PostgreSQL does (`--slow`).",
+    "58aa6b67b79a": "A parameter that a query does not have is left aside.",
+    "26068454ebc6": "The column is never null: `or` is for the type checker.",
+    "632c2fa98db5": "More is looked up than is asked about, and only what is asked about is looked at.",
     "9b040773822a": "A row has as many values as the statement has columns.",
     "96f8fba15189": "A payment that is redeemed has its record: `or` is for the type checker.",
     "cc03fb660960": "In the same transaction it is overwritten by whoever takes the lease.",
