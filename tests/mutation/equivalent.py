@@ -24,6 +24,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "e24b1dcff4e0": "Months count from one: nobody asks for the one before January.",
     "eceac95cd89f": "A type alias.",
     # gate
+    "86f524a26582": "Whoever opens a route through flovia names it: the default is never used.",
     "0a11d8c10f22": "A bound of what is kept to be quicker; nobody is promised how many prices that is.",
     "850d4186885c": "None is as false as False.",
     "cf6103b94a9c": "What was copied is let go a moment later, with the request.",
@@ -33,6 +34,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "b441a84d6c63": "`EXISTS` asks for a row, not for what is in it.",
     "8023e1996c8d": "Whether there is a row is asked, not what is in it.",
     "04483fa69962": "SQLite does not need to be told which conflict; PostgreSQL does (`--slow`).",
+    "63fa9ac7309e": "SQLite does not need to be told which conflict; PostgreSQL does (`--slow`).",
     "58aa6b67b79a": "A parameter that a query does not have is left aside.",
     "26068454ebc6": "The column is never null: `or` is for the type checker.",
     "632c2fa98db5": "More is looked up than is asked about, and only what is asked about is looked at.",
