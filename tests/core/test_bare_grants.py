@@ -1,5 +1,9 @@
 """Credentials that come unasked: what is kept about them, and what becomes of it when it is lost, wrong or changed."""
 
+from collections.abc import Callable
+
+import pytest
+
 from flovia.core.http import Body, BodyState
 from flovia.core.provider import NotPaid, Paid
 from flovia.ledger.memory import MemoryLedger
@@ -64,6 +68,18 @@ def test_a_note_of_another_request() -> None:
     assert "invalid-challenge" == problem(door.paid.enter(request(GRANT)).response)
 
 
+def test_a_note_that_cannot_be_read() -> None:
+    """It stands for no challenge: the grant is taken as one that came for the first time."""
+    door = Door(Native())
+    answer(door.paid, door.paid.enter(request(GRANT)))
+    name = name_of(door, key=False)
+    door.shop.ledger.remember(ADOPTED, name, "- no challenge", 100.0, False)
+    next_payment(door.toy, 2)  # type: ignore[arg-type]  # a Native
+    again = door.paid.enter(request(GRANT))
+    assert again.grant is not None
+    assert ("toy_2", False) == (again.grant.payment_id, again.grant.redelivery)
+
+
 class Overtaken(MemoryLedger):
     """A ledger in which another purchase is noted under a key just before ours."""
 
@@ -79,15 +95,55 @@ class Overtaken(MemoryLedger):
         return super().remember(namespace, key, value, ttl_s, if_absent, instead_of)
 
 
-def test_overtaken_under_one_key() -> None:
-    """While a key takes up what is open without one, another request buys under it: 422, and the open one stays."""
+class Beside(MemoryLedger):
+    """A ledger on which something else happens just before the first purchase is noted."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def remember(
+        self, namespace: str, key: str, value: str, ttl_s: float, if_absent: bool, instead_of: str | None = None
+    ) -> str:
+        """Keep a text."""
+        if self.meanwhile is not None and namespace == ADOPTED:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+        return super().remember(namespace, key, value, ttl_s, if_absent, instead_of)
+
+
+def test_two_at_once_of_which_the_first_is_refused() -> None:
+    """The second finds the challenge that was made for the first, and pays under that."""
+    clock = Clock()
+    ledger = Beside(clock=clock)
+    door = Door(Native(verdict=NotPaid()), shop=Shop(ledger=ledger, clock=clock))
+    refused: list[str] = []
+
+    def first() -> None:
+        passage = door.paid.enter(request(GRANT))
+        assert passage.response is not None
+        refused.extend(event.challenge_id or "" for _, event in ledger.read_events() if "context" in event.type)
+        next_payment(door.toy, 2)  # type: ignore[arg-type]  # a Native
+
+    ledger.meanwhile = first
+    passage = door.paid.enter(request(GRANT))
+    assert passage.grant is not None
+    assert refused == [passage.grant.challenge_id]
+    assert 1 == len(notes(door))
+
+
+@pytest.mark.parametrize("buys", [True, False], ids=["which buys", "which is refused"])
+def test_overtaken_under_one_key(buys: bool) -> None:
+    """While a key takes up what is open without one, another request comes under it: 422, and the open one stays."""
     clock = Clock()
     ledger = Overtaken(clock=clock)
     door = Door(Native(), shop=Shop(ledger=ledger, clock=clock))
     answer(door.paid, door.paid.enter(request(GRANT)), status=500)
     open_ = notes(door)
     next_payment(door.toy, 2)  # type: ignore[arg-type]  # a Native
-    answer(door.paid, door.paid.enter(request(GRANT, query="other")))
+    if buys:
+        answer(door.paid, door.paid.enter(request(GRANT, query="other")))
+    else:
+        door.toy.verdict = NotPaid()
+        assert door.paid.enter(request(GRANT, query="other")).response is not None
     (other,) = (text for name, text in notes(door).items() if name not in open_)
     ledger.other = other.partition(" ")[2]
     refused = door.paid.enter(request(GRANT, headers=KEY)).response

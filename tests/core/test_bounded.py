@@ -31,5 +31,15 @@ def test_long_requests_are_not_kept_for_later() -> None:
     for number in range(3000):
         scopes.of(request("/x", str(number)))
     assert 1024 >= len(scopes._cache)
+    scopes = Scopes()
+    for number in range(1024):
+        scopes.of(request("/x", str(number)))
+        assert number + 1 == len(scopes._cache)
+    for path, query in (("/" + "x" * 511, ""), ("/", "x" * 511), ("/" + "x" * 255, "x" * 256)):
+        scopes = Scopes()
+        scopes.of(request(path, query))
+        assert 1 == len(scopes._cache)
+        scopes.of(request(path, query + "x"))
+        assert 1 == len(scopes._cache)
     long, other = request("/" + "x" * 1000), request("/" + "x" * 1001)
     assert scopes.of(long) == scopes.of(long) != scopes.of(other)

@@ -272,3 +272,12 @@ class TestGate:
         credential, passage = buy(paid, "ok2")
         assert "payment-receipt" not in dict(deliver(paid, passage, 201).add)
         assert paid.enter(request(credential)).grant is not None
+
+
+def test_the_table_of_ends() -> None:
+    """What becomes of a payment, by how its request was answered and by the policy."""
+    assert {
+        "whole": {"redeem": "delivered", "refund": "delivered", "keep": "delivered"},
+        "cut off": {"redeem": "redeemable", "refund": "redeemable", "keep": "redeemable"},
+        "failed": {"redeem": "redeemable", "refund": "refund due", "keep": "delivered"},
+    } == {answered: dict(ends) for answered, ends in DECISIONS.items()}

@@ -19,6 +19,38 @@ def test_tables_are_closed(table: exchange.Table) -> None:
     assert set(table) == targets | {next(iter(table))}
 
 
+# Ledgers and events keep these words: another spelling of one is another state.
+STEPS = {
+    "exchange": """
+        received pass passed; received challenge challenged; received refuse refused; received admit admitted;
+        received observe observed; received replay replayed;
+        admitted deliver delivered; admitted fail failed;
+        observed deliver delivered; observed withhold withheld; observed fail failed
+    """,
+    "payment": """
+        issued claim claimed; issued late settled; issued expire expired;
+        claimed settle settled; claimed release issued; claimed park parked; claimed claim claimed;
+        parked claim claimed;
+        settled redeem delivering; settled refund refunded; settled expire expired;
+        delivering deliver delivered; delivering fail settled; delivering redeem delivering; delivering refund refunded;
+        delivered refund refunded
+    """,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_steps(name: str) -> None:
+    """Each machine has these steps and no other; where a state has none it is an end."""
+    steps = [tuple(text.split()) for text in STEPS[name].split(";")]
+    table = TABLES[name]
+    assert steps == [(state, verb, end) for state, verbs in table.items() for verb, end in verbs.items()]
+    assert {end for _, _, end in steps} - {state for state, _, _ in steps} == {
+        s for s, verbs in table.items() if not verbs
+    }
+    for state, verb, end in steps:
+        assert end == step(table, state, verb)
+
+
 @given(
     st.sampled_from(sorted(TABLES)),
     st.sampled_from(sorted({*EXCHANGE, *PAYMENT, "nowhere"})),
@@ -55,6 +87,7 @@ def test_money_is_never_forgotten() -> None:
 def test_diagram_shows_every_step() -> None:
     """The drawing has one line a step and marks the ends."""
     text = diagram(PAYMENT)
+    assert "stateDiagram-v2\n    [*] --> a\n    a --> b: go\n    b --> [*]" == diagram({"a": {"go": "b"}, "b": {}})
     assert ["stateDiagram-v2", "    [*] --> issued"] == text.splitlines()[:2]
     assert "    claimed --> parked: park" in text.splitlines()
     assert sum(len(verbs) for verbs in PAYMENT.values()) == text.count(": ")

@@ -60,6 +60,9 @@ def test_long_sources_are_cut(shop: Shop, paid: flovia.PaidApi) -> None:
         (200, None, True, "private"),
         (201, "no-store", True, "no-store"),
         (200, "public, max-age=60, s-maxage=9", True, "private, max-age=60"),
+        (200, "max-age=5, Private", True, "private, max-age=5"),
+        (200, "PUBLIC , S-MaxAge = 9,, no-transform", True, "private, no-transform"),
+        (200, "public, No-Store, max-age=5", True, "No-Store, max-age=5"),
         (302, None, False, "private"),
         (403, "public", False, "private"),
         (500, None, False, "private"),
@@ -81,6 +84,14 @@ def test_a_402_of_the_view_is_replaced(paid: flovia.PaidApi) -> None:
     start = deliver(paid, passage, 402)
     assert (500, "delivery-failed") == (start.replace.status, problem(start.replace))
     assert paid.enter(request(credential)).grant.redelivery
+
+
+@pytest.mark.parametrize("cache", ["cdn", "akamai", "cloudflare-cdn", "fastly-cdn", "netlify-cdn", "vercel-cdn"])
+def test_no_cache_is_told_otherwise(paid: flovia.PaidApi, cache: str) -> None:
+    """What a handler says to one kind of shared cache alone does not go out with a paid answer (RFC 9213)."""
+    fields = [(f"{cache.title()}-Cache-Control", "public, max-age=600"), ("Content-Type", "text/plain")]
+    changed = buy(paid)[1].start(200, flovia.Headers.of(fields)).apply(fields)
+    assert ["Content-Type", "payment-receipt", "cache-control"] == [name for name, _ in changed]
 
 
 def test_other_caches_and_challenges_of_the_handler(paid: flovia.PaidApi) -> None:

@@ -6,6 +6,8 @@ from hashlib import sha256
 import pytest
 
 import flovia
+from flovia.core.binding import Keyring, issue
+from flovia.core.encoding import encode_param
 from flovia.providers.mock import MockProvider
 from tests.core.world import SECRET, Shop, buy, challenges, decode, deliver, encode, pay, problem, request
 
@@ -174,3 +176,14 @@ def test_s39_rotation(shop: Shop, paid: flovia.PaidApi) -> None:
         forged = {**members, "challenge": {**members["challenge"], **change}}
         assert 402 == only.enter(request(encode(forged))).response.status
     assert only.enter(request(older)).grant.redelivery
+
+
+def test_a_challenge_without_money_is_none(paid: flovia.PaidApi) -> None:
+    """Signed with our secret, as another app may that shares it, and without an amount or a currency: no candidate."""
+    (challenge,) = challenges(paid.enter(request()).response)
+    bound = {name: getattr(challenge, name) for name in ("realm", "method", "intent", "expires", "opaque")}
+    for asked in ({"amount": "100"}, {"amount": "100", "currency": 7}, {"currency": "usd"}):
+        signed = issue(Keyring([SECRET]), request=encode_param(asked), **bound)
+        assert "invalid-challenge" == problem(paid.enter(request(pay(signed))).response)
+    whole = issue(Keyring([SECRET]), request=encode_param({"amount": "100", "currency": "usd"}), **bound)
+    assert paid.enter(request(pay(whole))).grant is not None

@@ -112,6 +112,11 @@ def test_too_long_a_challenge_is_refused(shop: Shop) -> None:
     assert 500 == gate.enter(request()).response.status
 
 
+def test_a_mebibyte_of_body_is_read(paid: flovia.PaidApi) -> None:
+    """Unless the route says otherwise, which is what an adapter goes by."""
+    assert (True, 1048576) == (paid.reads_body, paid.max_body)
+
+
 def test_limits_answer_429(shop: Shop) -> None:
     """Over the limit a client waits; another one does not (S47)."""
     gate = shop.open(limit=flovia.Limit(challenges="2/min")).paid_api(provider="mock", price="1.00 USD")

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,17 @@ def test_rates(text: str, count: int, seconds: float) -> None:
     assert Rate(count=count, seconds=seconds) == Rate.parse(text)
 
 
+@pytest.mark.parametrize("name", ["challenges", "verifications", "total_challenges", "total_verifications"])
+def test_a_limit_is_a_rate_or_its_text(name: str) -> None:
+    """Each of the four, and nothing else."""
+    rate = Rate(count=60, seconds=60.0)
+    limits = (Limit(**{name: "60/min"}), Limit(**{name: rate}), Limit.parse(f"{name}=60/min"))
+    assert [rate] * 3 == [getattr(limit, name) for limit in limits]
+    assert Limit() == attrs.evolve(limits[0], **{name: None})
+    with pytest.raises(WiringError, match="is not a rate"):
+        Limit(**{name: 60})
+
+
 @pytest.mark.parametrize("text", ["", "60", "0/min", "60/", "-1/s", "1.5/s", "60/day", "६/s", "1/0s", "60 / min"])
 def test_what_is_no_rate(text: str) -> None:
     """Anything else is refused with the form to use."""
@@ -33,6 +45,17 @@ def test_limits_as_one_text() -> None:
     for wrong in ("60/min", "posts=1/s", "challenges"):
         with pytest.raises(WiringError, match="challenges"):
             Limit.parse(wrong)
+    with pytest.raises(WiringError, match=r"^'60/min=x' is not a rate"):
+        Limit.parse("challenges=60/min=x")
+
+
+def test_a_look_takes_nothing_and_tells_the_whole_wait() -> None:
+    """For a client that is new, that has just taken its permit, and that has waited a while; time never goes back."""
+    buckets = _Buckets(Rate(count=2, seconds=10.0))
+    assert 0.0 == buckets.look("c", 100.0)
+    assert [0.0, 0.0, 5.0] == [buckets.take("c", 100.0) for _ in range(3)]
+    assert [5.0, 5.0, 2.0, 0.0, 5.0] == [buckets.look("c", now) for now in (100.0, 100.0, 103.0, 105.0, 90.0)]
+    assert 0.0 == buckets.look("d", 100.0)
 
 
 @given(

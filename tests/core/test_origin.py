@@ -48,6 +48,23 @@ def test_what_is_no_origin(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://a.example/path?token=test-secret#x", "'https://a.example/path'"),
+        ("https://a.example#test-secret", "'https://a.example'"),
+        ("https://user:test-secret@a.example", "'…'"),
+        ("ftp://a.example", "'ftp://a.example'"),
+        ("http://api.example.com", "'http://api.example.com'"),
+    ],
+)
+def test_the_origin_is_shown_without_what_may_be_secret(text: str, shown: str) -> None:
+    """What stands before an @, in a query or a fragment is left out of the message; the rest helps to find it."""
+    with pytest.raises(WiringError) as caught:
+        Origin.parse(text)
+    assert str(caught.value).startswith(f"FLOVIA_PUBLIC_ORIGIN={shown} is ")
+
+
+@pytest.mark.parametrize(
     ("host", "expected"),
     [
         ("127.0.0.1", True),
@@ -71,6 +88,8 @@ def test_hosts_lose_their_port() -> None:
     assert ["localhost", "[::1]", "127.0.0.1"] == [
         host_without_port(h) for h in (" LocalHost:80", "[::1]:80", "127.0.0.1")
     ]
+    assert "[::1]" == host_without_port("[::1]:80]")
+    assert "a" == host_without_port("a:80:b")
 
 
 def test_unknown_addresses_do_not_lock_out() -> None:

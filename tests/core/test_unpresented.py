@@ -129,7 +129,7 @@ def test_its_credential_has_to_come(shop: Shop) -> None:
     """Where only the credential can settle what is paid, that is said."""
     handle, _, _ = shop.parked()
     shop.till.charges[handle] = state(moved(handle), with_paid=False)
-    with pytest.raises(flovia.RefundError, match="only its own credential") as caught:
+    with pytest.raises(flovia.RefundError, match=f"{handle} is paid, and only its own credential") as caught:
         shop.flo.refund(handle)
     assert "unknown" == caught.value.code
 
@@ -139,7 +139,7 @@ def test_a_request_is_at_it(shop: Shop) -> None:
     handle, challenge = shop.challenge()
     shop.till.charges[handle] = state(moved(handle))
     shop.ledger.claim(f"{challenge.realm}|{challenge.id}", b"test", False, 15.0, 60.0, shop.clock() + DAY_S, 5)
-    with pytest.raises(flovia.RefundError, match="call again") as caught:
+    with pytest.raises(flovia.RefundError, match=f"delivering {handle} at this moment; call again") as caught:
         shop.flo.refund(handle)
     assert ("busy", 5) == (caught.value.code, caught.value.retry_after_s)
 

@@ -35,6 +35,12 @@ def test_weak_or_missing_secrets_are_refused(secrets: list[str | bytes]) -> None
     assert "test-secret" not in str(caught.value)
 
 
+def test_the_weak_one_of_many_is_named_by_its_place() -> None:
+    """Counted from one, and of how many."""
+    with pytest.raises(WiringError, match=r"^secret 2 of 3 is shorter than 32 bytes; make one with: python -c"):
+        Keyring([SECRET, "short", OLDER])
+
+
 def test_a_keyring_does_not_show_its_secrets() -> None:
     """S37: the repr tells how many secrets there are, nothing else."""
     assert "<Keyring of 2>" == repr(Keyring([SECRET, OLDER]))
@@ -66,12 +72,40 @@ def test_an_issued_challenge_is_authentic() -> None:
     assert not authenticate(Keyring([OLDER]), challenge)
 
 
+def test_an_issued_challenge_holds_what_it_was_issued_for() -> None:
+    """Every member that is bound, and the description, which is not."""
+    members = {
+        "realm": "r.test",
+        "method": "other",
+        "intent": "session",
+        "request": "eyJhIjoxfQ",
+        "expires": "2031-01-01T00:00:00Z",
+        "digest": "sha-256=:AA==:",
+        "opaque": "e30",
+        "header": PAYMENT_AUTHORIZATION,
+    }
+    challenge = issued(**members, description="a report")
+    expected = Challenge(id=challenge_id(SECRET.encode(), **members), **members, description="a report")  # type: ignore[arg-type]
+    assert expected == challenge
+    assert authenticate(Keyring([SECRET]), challenge)
+    assert authenticate(Keyring([SECRET]), attrs.evolve(challenge, description=None))
+
+
 @pytest.mark.parametrize("member", ["expires", "digest", "opaque", "header"])
 def test_empty_is_not_absent(member: str) -> None:
     """S10: an echo with "" in place of an absent member fills the same slot, and is refused all the same."""
     challenge = attrs.evolve(issued(), **{member: ""})
     assert bound_message(challenge) is None
     assert not authenticate(Keyring([SECRET]), challenge)
+
+
+@pytest.mark.parametrize(
+    "member", ["id", "realm", "method", "intent", "request", "expires", "digest", "opaque", "header"]
+)
+def test_what_is_no_text_is_only_wrong(member: str) -> None:
+    """An echo with a lone surrogate, or with any other text that was not issued, is refused without an exception."""
+    for text in ("\ud800", "é", "other"):
+        assert not authenticate(Keyring([SECRET]), attrs.evolve(issued(opaque="e30"), **{member: text}))
 
 
 def test_the_header_cannot_hide_in_the_slot_before() -> None:

@@ -1,5 +1,8 @@
 """Challenges and times."""
 
+from calendar import monthrange
+from datetime import UTC, datetime
+
 import attrs
 import pytest
 
@@ -94,6 +97,7 @@ def test_what_was_received_is_kept() -> None:
     challenge = parse_challenge(spelled(request=request, opaque="anything", digest="", future="x"))
     assert (request, "anything", "") == (challenge.request, challenge.opaque, challenge.digest)
     assert {"a": 1} == challenge.request_json
+    assert challenge.request_json is challenge.request_json
 
 
 def test_opaque_is_a_flat_map_of_text() -> None:
@@ -140,6 +144,28 @@ def test_what_we_would_not_parse_is_not_emitted(members: dict[str, str]) -> None
     with pytest.raises(ParseError) as caught:
         format_challenge(attrs.evolve(CHALLENGE, **members))
     assert "format_error" == caught.value.kind
+    (name,) = members
+    named = {"id": "id or realm", "realm": "challenge" if len(members[name]) > 99 else "id or realm"}
+    assert f"its {name if members[name] == '' else named.get(name, name)} has to be: " in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ['say "hi"', "back\\slash", '\\"'])
+def test_quotes_and_backslashes_are_escaped(text: str) -> None:
+    """In each member that may hold them, so that the challenge reads as it was meant."""
+    sent = attrs.evolve(CHALLENGE, id=text, realm=text, description=text)
+    assert sent == parse_challenge(format_challenge(sent))
+    for name in ("id", "realm", "description"):
+        alone = attrs.evolve(CHALLENGE, **{name: text})
+        assert alone == parse_challenge(format_challenge(alone))
+
+
+def test_the_longest_challenge_is_sent() -> None:
+    """S34: at the limit it is, with one character more it is not."""
+    left = MAX_CHALLENGE - len(format_challenge(attrs.evolve(CHALLENGE, realm="")))
+    longest = attrs.evolve(CHALLENGE, realm="r" * left)
+    assert MAX_CHALLENGE == len(format_challenge(longest))
+    with pytest.raises(ParseError, match=f"at most {MAX_CHALLENGE} characters"):
+        format_challenge(attrs.evolve(longest, realm="r" * (left + 1)))
 
 
 def test_descriptions_cannot_crash_a_402() -> None:
@@ -179,6 +205,15 @@ def test_identifiers() -> None:
 def test_rfc3339_is_read(text: str, seconds: float) -> None:
     """C04: any RFC 3339 time is read to the exact second: either case, fractions, any offset."""
     assert seconds == parse_expires(text)
+
+
+def test_every_kind_of_year_is_written() -> None:
+    """The first and last day of each month of 500 years, and of the last, are written as the calendar has them."""
+    for year in (*range(1970, 2470), 9999):
+        for month in range(1, 13):
+            first = datetime(year, month, 1, 12, 34, 56, tzinfo=UTC)
+            for moment in (first, first.replace(day=monthrange(year, month)[1])):
+                assert moment.strftime("%Y-%m-%dT%H:%M:%SZ") == format_expires(int(moment.timestamp()))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from flovia.core.encoding import (
+    MAX_DEPTH,
+    MAX_INTEGER,
     WireParam,
     b64url_decode,
     canonical,
@@ -29,6 +31,13 @@ def kind(call: Any, *args: Any, **options: Any) -> str:
     return caught.value.kind
 
 
+def message(call: Any, given: Any) -> str:
+    """What the ParseError says that a call ends with."""
+    with pytest.raises(ParseError) as caught:
+        call(given)
+    return str(caught.value)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -45,6 +54,9 @@ def kind(call: Any, *args: Any, **options: Any) -> str:
         "Q+",
         "Q/",
         "+/+/",
+        "QQ+Q",
+        "QQ/Q",
+        "Q+-Q",
         "ＱＱ",
         "Qé",
         "Q\0Q",
@@ -150,6 +162,17 @@ def test_depth_is_checked_before_decoding() -> None:
     deep = '{"a":[' * 50_000
     assert "parse_error" == kind(loads, deep)
     assert "parse_error" == kind(loads, '["\\"[", ' * 40)
+    assert 40 == len(loads("[" + ",".join(["[]"] * 40) + "]"))  # type: ignore[arg-type]  # a list
+    assert "parse_error" == kind(loads, "[" + '"x",' * 40 + "[" * 32 + "]" * 33)
+    assert "parse_error" == kind(loads, '{"a":' * 32 + "[]" + "}" * 32)
+    assert "parse_error" == kind(loads, "[" * 32 + "{}" + "]" * 32)
+    for opening in ('{"a":', "["):
+        assert f"JSON nested deeper than {MAX_DEPTH}" == message(loads, opening * 50_000)
+        closing = "}" if opening.startswith("{") else "]"
+        assert loads(opening * 31 + f"{opening}1{closing}" + closing * 31)
+        assert f"JSON nested deeper than {MAX_DEPTH}" == message(
+            loads, opening * 32 + f"{opening}1{closing}" + closing * 32
+        )
     wide = "[" + ",".join(["[]", "{}", '"[[[["', '"\\\\"'] * 40) + "]"
     assert 160 == len(loads(wide))  # type: ignore[arg-type]  # a list
     assert "parse_error" == kind(loads, '["' + "[" * 40)
@@ -175,6 +198,40 @@ def test_canonical_takes_any_mapping_and_sequence() -> None:
     assert b'{"a":[],"b":true}' == canonical(OrderedDict([("b", True), ("a", [])]))
     assert b'{"p":"e30"}' == canonical({"p": WireParam("e30")})
     assert b"[null,false,0,-1,1.5]" == canonical([None, False, -0.0, -1, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({}, "{}"),
+        ({"b": "2", "a": 1}, '{"a":1,"b":"2"}'),
+        ({"a": [1, ["x", {"b": -2}], []]}, '{"a":[1,["x",{"b":-2}],[]]}'),
+        ({"a": True, "b": False, "c": None}, '{"a":true,"b":false,"c":null}'),
+        (MAX_INTEGER, "9007199254740991"),
+        (-MAX_INTEGER, "-9007199254740991"),
+        (False, "false"),
+        ([{"a": {"b": "c"}}], '[{"a":{"b":"c"}}]'),
+    ],
+)
+def test_of_plain_values_it_is_known_that_they_read_back(value: Any, text: str) -> None:
+    """What is made of objects, lists, text, small integers, true, false and null needs no second look to be sent."""
+    assert (text, True) == canonical_text(value)
+    assert value == loads(text)
+
+
+def test_the_deepest_plain_value_is_known_to_read_back() -> None:
+    """Of lists and of objects; one level more has no canonical form."""
+    for opening, closing in (("[", "]"), ('{"a":', "}")):
+        text = opening * 31 + f"{opening}{closing}".replace('"a":', "") + closing * 31
+        assert (text, True) == canonical_text(loads(text))
+        with pytest.raises(ParseError, match=f"deeper than {MAX_DEPTH}"):
+            canonical_text([loads(text)])
+
+
+@pytest.mark.parametrize("value", [1.5, "a\0", (1,), {"a": Colour.RED}, {"a": WireParam("e30")}])
+def test_of_other_values_it_is_not(value: Any) -> None:
+    """A float, an escape, a tuple or a subclass of a plain type might come back as something else, or not at all."""
+    assert not canonical_text(value)[1]
 
 
 def test_keys_are_ordered_by_utf16_units() -> None:

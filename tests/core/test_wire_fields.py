@@ -63,6 +63,7 @@ def found(*values: str) -> list[dict[str, str] | str]:
         ('Payment id="a\x7f"', ["bad"]),
         # Laxness: text that is not ours to understand, as long as it cannot hide a parameter.
         ('Payment id="a", description="say "hi" now"', [{"id": "a", "description": "say "}]),
+        ('Payment id="a", description="x=1" y', [{"id": "a", "description": "x=1"}]),
         ('Payment id="a", x="\\\\', [{"id": "a", "x": "\\"}]),
         ('Payment id="a", x="\\', [{"id": "a", "x": ""}]),
         ('Payment description="say "hi", opaque="x"', ["bad"]),
@@ -76,6 +77,21 @@ def test_challenges_in_a_field(value: str, expected: list[dict[str, str] | str])
     assert expected == found(value)
     # A second value changes the way the field is read, not what is found in it.
     assert expected == found(value, "Negotiate")
+
+
+@pytest.mark.parametrize(
+    "name", ["id", "realm", "method", "intent", "request", "expires", "digest", "opaque", "header"]
+)
+def test_what_decides_anything_is_quoted_rightly(name: str) -> None:
+    """C06: only a description, or what we do not know, may be followed by text that is lost."""
+    assert ["bad"] == found(f'Payment {name}="a" b')
+    assert ["bad"] == found(f'Payment x=y, {name.upper()}="a" b')
+    assert [{f"x-{name}": "a"}] == found(f'Payment x-{name}="a" b')
+
+
+def test_what_peers_may_send_does_not_change_unnoticed() -> None:
+    """64 KiB a field, 16 KiB a parameter, 256 elements."""
+    assert (65536, 16384, 256) == (MAX_FIELD, MAX_PARAM, MAX_ELEMENTS)
 
 
 def test_several_values_are_read_in_order() -> None:
@@ -103,6 +119,7 @@ def test_limits_come_first() -> None:
         (["payment   abc \t"], ["abc"]),
         (["Bearer x"], []),
         (["Bearer x, Payment abc"], ["abc"]),
+        (["x=y, Payment abc"], ["abc"]),
         (["Payment abc, Bearer x"], ["abc"]),
         (["Payment abc, Payment def"], ["abc", "def"]),
         (["Payment abc", "Payment def"], ["abc", "def"]),

@@ -1,8 +1,15 @@
 """What a ledger must not forget, or give away, too early."""
 
+from contextlib import closing
+from pathlib import Path
+
 import flovia
+from flovia.ledger import fences
 from flovia.ledger.memory import MemoryLedger
+from flovia.ledger.opening import open_ledger
+from flovia.ledger.sql import SqlLedger
 from flovia.providers.mock import MockProvider
+from flovia.testing.ledger_steps import KEY, LEASE_S, ManualClock, claim
 from tests.core.world import Clock, Shop, buy, deliver, problem, request
 
 
@@ -48,6 +55,42 @@ def test_a_claim_made_late_keeps_its_lease() -> None:
     assert "busy" == ledger.claim("r|c", "f", False, 15.0, 60.0, clock.now + 360, 5).outcome
     clock.advance(15)
     assert 2 == ledger.claim("r|c", "f", False, 15.0, 60.0, clock.now + 360, 5).fence
+
+
+def test_a_claim_made_late_whose_holder_vanished_is_parked() -> None:
+    """When its lease has run out, and somebody looks: money may have moved."""
+    clock = Clock()
+    ledger = MemoryLedger(clock=clock)
+    assert 1 == ledger.claim("r|c", "f", False, 15.0, 60.0, clock.now - 1, 5).fence
+    for seconds, number, state in ((1, 1, "claimed"), (13, 2, "claimed"), (1, 3, "parked")):
+        clock.advance(seconds)
+        ledger.claim(f"r|{number}", "f", False, 15.0, 60.0, clock.now + 360, 5)
+        found = ledger.find("r|c")
+        assert found is not None
+        assert state == found.state
+
+
+def test_a_key_that_is_forgotten_while_it_is_claimed_anew(tmp_path: Path) -> None:
+    """Whoever still holds the forgotten row has a fence that counts no more: the new row begins behind it."""
+    clock = ManualClock()
+    with closing(open_ledger(f"sqlite:///{tmp_path}/shop.db", clock=clock)) as ledger:
+        assert isinstance(ledger, SqlLedger)
+        assert 1 == claim(ledger, clock).fence
+        database = ledger.database
+        for floor, fence in ((None, 1), (0, 1), (1, 2), (7, 8)):
+            with database.write() as connection:
+                if floor is not None:
+                    fences.raise_floor(connection, database.upsert, floor)
+                assert fence == fences.checked(connection, KEY, 1)
+            found = ledger.find(KEY)
+            assert found is not None
+            assert fence == found.fence
+        with database.write() as connection:
+            fences.raise_floor(connection, database.upsert, 3)
+            assert 8 == fences.checked(connection, KEY, 1)
+            assert 9 == fences.checked(connection, KEY, 9)
+        clock.advance(LEASE_S)
+        assert (9, 2) == ((again := claim(ledger, clock)).fence, again.attempt)
 
 
 def test_what_is_owed_is_not_forgotten() -> None:

@@ -5,6 +5,7 @@ import pytest
 from flovia.core.answers import StoredAnswer
 from flovia.core.errors import LedgerError
 from flovia.core.exchange import DELIVERED, PARKED
+from flovia.ledger import memory_answers
 from flovia.ledger.memory import UNKNOWN_KEPT_S, MemoryLedger
 from flovia.ledger.opening import open_ledger
 from flovia.testing.ledger_answers import answer
@@ -150,8 +151,19 @@ def test_forks(ledger: MemoryLedger, clock: ManualClock) -> None:
     for key in ("a", "c"):
         with pytest.raises(LedgerError, match="another process"):
             claim(ledger, clock, key)
-    with pytest.raises(LedgerError, match="another process"):
-        ledger.late("a|p", "p", "p", 100, "usd", clock() + 60, ())
+    for verb, arguments in {
+        "late": ("a|p", "p", "p", 100, "usd", clock() + 60, ()),
+        "find_paid": ("mock|pay-1",),
+        "open_refund": ("mock|pay-1", None, None, "nonce", 15.0),
+        "close_refund": ("mock|pay-1", 1, "refunded", 100, "id", "", ()),
+        "note_refund": ("a", "mock|pay-1", 100, "usd", ()),
+        "find_due": (9,),
+        "find_unresolved": ("", 9),
+        "lease_sink": ("s", "one", 15.0),
+        "advance_sink": ("s", 1, 0, 15.0),
+    }.items():
+        with pytest.raises(LedgerError, match="another process"):
+            getattr(ledger, verb)(*arguments)
 
 
 def deliver_with(ledger: MemoryLedger, clock: ManualClock, key: str, stored: StoredAnswer) -> None:
@@ -169,6 +181,18 @@ def test_answers_are_bounded(clock: ManualClock) -> None:
     assert [False, False, False, True, True] == [ledger.find_answer(f"{number}") is not None for number in range(5)]
     deliver_with(ledger, clock, "large", answer(clock() + DAY_S, b"x" * 10_000))
     assert ledger.find_answer("large") is None
+
+
+def test_answers_fill_what_there_is_for_them(clock: ManualClock) -> None:
+    """To the last byte; one byte less, and the oldest goes."""
+    stored = answer(clock() + DAY_S)
+    room = 2 * memory_answers._size(stored)
+    for less, kept in ((0, True), (1, False)):
+        ledger = MemoryLedger(clock=clock, max_answer_bytes=room - less)
+        deliver_with(ledger, clock, "a", stored)
+        deliver_with(ledger, clock, "b", stored)
+        assert kept == (ledger.find_answer("a") is not None)
+        assert stored == ledger.find_answer("b")
 
 
 def test_answers_whose_time_is_over_make_room(clock: ManualClock) -> None:

@@ -1,6 +1,7 @@
 """A file that an earlier version made: brought forward when it is opened, whole, and still good for that version.
 
-``version1.sql`` is a dump of a file that the code of schema version 1 wrote.
+``version1.sql`` is a dump of a file that the code of schema version 1 wrote, ``version3.sql`` what that of version 3
+makes in an empty database of each kind.
 """
 
 import sqlite3
@@ -12,6 +13,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Dialect
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 import flovia
 from flovia.core.effects import PaymentView
@@ -19,7 +23,7 @@ from flovia.core.errors import WiringError
 from flovia.core.exchange import DELIVERED, DELIVERING, PARKED, REFUNDED, SETTLED
 from flovia.ledger.base import Ledger
 from flovia.ledger.opening import open_ledger
-from flovia.ledger.sql_schema import OLDEST_READER, SCHEMA_VERSION
+from flovia.ledger.sql_schema import METADATA, OLDEST_READER, SCHEMA_VERSION
 from flovia.testing.ledger_steps import DAY_S, DELIVER_S, ManualClock, claim, settle
 from tests.patience import PROGRAM_S
 
@@ -79,6 +83,37 @@ def test_what_was_there_is_there(ledger: Ledger, path: Path) -> None:
     assert ["amount", "currency"] == column_names(path, "flovia_proofs")[-2:]
     assert "nonce" in column_names(path, "flovia_refunds")
     assert "until" in column_names(path, "flovia_answers")
+
+
+def made(dialect: Dialect) -> str:
+    """What makes the tables and indexes in an empty database, in an order of its own, without needless space."""
+    parts: list[str] = []
+    for table in METADATA.sorted_tables:
+        indexes = sorted(table.indexes, key=lambda index: str(index.name))
+        parts += [str(one.compile(dialect=dialect)) for one in (CreateTable(table), *map(CreateIndex, indexes))]
+    return "".join("\n".join(line.rstrip() for line in part.strip().splitlines()) + ";\n" for part in parts)
+
+
+def test_the_tables_of_a_version_never_change() -> None:
+    """Files of it exist, and other processes of it run: whoever changes a table adds a version, and its file here."""
+    expected = Path(__file__).with_name(f"version{SCHEMA_VERSION}.sql").read_text(encoding="utf-8")
+    assert expected == f"-- SQLite\n{made(sqlite.dialect())}-- PostgreSQL\n{made(postgresql.dialect())}"
+
+
+def test_a_file_that_was_brought_forward_is_like_a_new_one(ledger: Ledger, path: Path, tmp_path: Path) -> None:
+    """It has the same tables with the same columns, and the same indexes."""
+    open_ledger(f"sqlite:///{tmp_path}/new.db").close()
+    shapes: list[dict[str, object]] = []
+    for file in (tmp_path / "new.db", path):
+        with closing(sqlite3.connect(file)) as raw:
+            shape: dict[str, object] = dict(raw.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'"))
+            names = [name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            for name in names:
+                # All of a column but the place it stands at.
+                shape[name] = {row[1]: row[2:] for row in raw.execute(f"PRAGMA table_info({name})")}
+            shapes.append(shape)
+    assert "flovia_payments_unsettled" in shapes[0]
+    assert shapes[0] == shapes[1]
 
 
 def view(ledger: Ledger, name: str) -> PaymentView | None:

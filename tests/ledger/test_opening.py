@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from flovia.core.errors import WiringError
 from flovia.ledger import sqlite
 from flovia.ledger.memory import MemoryLedger
-from flovia.ledger.opening import open_ledger
+from flovia.ledger.opening import open_ledger, shown
 from flovia.ledger.sql_schema import SCHEMA_VERSION
 from flovia.ledger.sqlite import journal_mode
 from flovia.testing.ledger_steps import ManualClock, claim
@@ -76,6 +77,27 @@ def test_urls_that_name_no_ledger(url: str, remedy: str) -> None:
     message = refusal(url)
     assert remedy in message
     assert "test-secret" not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("memory://", "memory://"),
+        ("sqlite:///a.db", "sqlite:///a.db"),
+        ("sqlite:////var/lib/a.db", "sqlite:////var/lib/a.db"),
+        ("sqlite:///a\nb.db", "a text of 16 characters that is no ledger's URL"),
+        ("test-secret", "a text of 11 characters that is no ledger's URL"),
+        ("postgresql://user:test-secret@db.example:5432/shop", "postgresql://db.example:5432/shop"),
+        ("postgres://user:test@secret@db.example/shop?sslmode=require", "postgres://db.example/shop"),
+        ("postgresql://db.example/shop", "postgresql://db.example/shop"),
+        ("postgresql://user:test-secret?@db.example/shop", "postgresql://…"),
+        ("postgresql://user:test-secret", "postgresql://…"),
+    ],
+    ids=count(1),  # so that the name of a test that needs no server has none in it
+)
+def test_a_url_is_shown_without_its_password(url: str, expected: str) -> None:
+    """S37: of what is a ledger's URL the place, of any other text its length."""
+    assert expected == shown(url)
 
 
 def test_a_missing_directory(tmp_path: Path) -> None:

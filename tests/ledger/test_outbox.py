@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -245,3 +246,17 @@ def test_an_end_is_tried_until_the_store_answers(caplog: pytest.LogCaptureFixtur
     box.defer(job)
     assert "could not be kept" in caplog.text
     assert tries == ["try"] * 3
+
+
+def test_ends_that_wait_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """As many as rows may wait are kept, in their order; the next is given up, and said so."""
+    done: list[int] = []
+    box = Outbox(lambda rows: None, capacity=2)
+    with box._writing:  # the thread stands still
+        for number in range(3):
+            assert ("could not be kept" in caplog.text) == (number > 2)
+            box.defer(partial(done.append, number))
+        assert "could not be kept" in caplog.text
+    box.flush()
+    assert [0, 1] == done
+    box.close()

@@ -10,10 +10,12 @@ import pytest
 from sqlalchemy import select, text
 
 import flovia
+from flovia.core import events as ev
 from flovia.core.errors import WiringError
 from flovia.core.events import Event
 from flovia.core.exchange import DELIVERED, PARKED, REFUNDED, SETTLED
 from flovia.core.hiding import hider
+from flovia.core.refunding import moved_event
 from flovia.core.retention import Retention
 from flovia.ledger import forgetting, sql, sql_keeping
 from flovia.ledger.forgetting import Forgotten, forget
@@ -128,6 +130,16 @@ def test_unpaid_events(shops: object) -> None:
     shop.prune(3)
     assert len(left) == len(shop.events())
     assert [] == list(verify(shop.ledger.database))
+
+
+def test_events_that_name_only_a_payment(shops: object) -> None:
+    """What is told of a payment whose challenge nobody knows, as of a refund made elsewhere, is not of nobody's."""
+    shop: Shop = shops(Retention(unpaid_events_days=3))  # type: ignore[operator]  # a function
+    shop.unpaid()
+    told = moved_event(ev.PAYMENT_REFUNDED, shop.clock(), ("hook", 1), "mock", "mpp", (100, "usd"), ("", "pay-1"))
+    shop.ledger.append([attrs.evolve(told, challenge_id=None).to_row()])
+    shop.prune(4)
+    assert ["hook"] == [event.request_id for event in shop.events()]
 
 
 def test_all_events(shops: object) -> None:
@@ -278,7 +290,9 @@ def test_forgotten(shops: object, monkeypatch: pytest.MonkeyPatch, window: int) 
     assert (first.payments, first.dead_letters, first.answers) == (1, 0, 1)
     kept = [shop.ledger.find_answer(f"localhost|{challenge}") is not None for challenge in (bobs, alices)]
     assert [False, True] == kept
-    assert first.events > 0
+    # Three of the first request and six of the second, all of the other; each says a workflow.
+    assert len([e for e in shop.events() if e.challenge_id in (bobs, redeem)]) < first.events
+    assert first.events == len([e for e in shop.events() if e.workflow is None])
     assert Forgotten() == forget(shop.ledger.database, {BOB})
     assert BOB not in named(shop)
     assert {None} == {e.workflow for e in shop.events() if e.challenge_id in (bobs, redeem)}
@@ -288,6 +302,18 @@ def test_forgotten(shops: object, monkeypatch: pytest.MonkeyPatch, window: int) 
     assert [False, True] == sorted("alice" in record for record in records)
     assert not any("bob" in record for record in records)
     assert [] == list(verify(shop.ledger.database))
+
+
+def test_forgotten_where_only_a_payer_is_named(shops: object) -> None:
+    """Of requests without a workflow those events are changed, and counted, that say who paid."""
+    for hide in (None, hider(SECRET)):
+        shop: Shop = shops()  # type: ignore[operator]  # a function
+        (challenge,) = challenges(shop.gate.enter(request()).response)
+        deliver(shop.gate, shop.gate.enter(request(pay(challenge, f"ok-{hide is None}", BOB))))
+        named_ = [event for event in shop.events() if event.payer == BOB]
+        assert 0 < len(named_) < len(shop.events())
+        assert len(named_) == forget(shop.ledger.database, {BOB}, hide).events
+        assert BOB not in named(shop)
 
 
 def test_forgotten_by_hash(shops: object) -> None:

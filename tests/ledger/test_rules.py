@@ -16,7 +16,9 @@ from flovia.core.exchange import (
     SETTLED,
 )
 from flovia.core.owed import PaidView, RefundOpening
+from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.rules import LONGEST_WAIT_S, Order, judge, judge_refund, opened
+from flovia.testing.ledger_steps import DELIVER_S, ManualClock, claim, settle
 
 
 @attrs.frozen(kw_only=True)
@@ -83,6 +85,18 @@ def test_the_first_that_fits_is_told() -> None:
     assert outcome(attrs.evolve(paid, refund_due=False)) == "exhausted"
 
 
+def test_whoever_has_to_wait_for_others_is_told_how_long() -> None:
+    """2 s where another proof of the same payment is in doubt, 5 s while it may go back."""
+    parked = Payment(state=PARKED, fingerprint="other")
+    assert ClaimResult("busy", retry_after_s=2) == judge(parked, 100.0, "mine", False, 3)
+    clock = ManualClock()
+    ledger = MemoryLedger(clock=clock)
+    assert "settled" == settle(ledger, clock, claim(ledger, clock).fence)
+    clock.advance(DELIVER_S)
+    assert "open" == ledger.open_refund("mock|pay-1", None, None, "nonce-1", 15.0).outcome
+    assert ClaimResult("busy", retry_after_s=5) == claim(ledger, clock)
+
+
 PAID = PaidView(key="realm.test|c1", payment_id="p1", amount=100, currency="sgd", state=SETTLED)
 ORDERED = Order(
     key="realm.test|c1",
@@ -120,6 +134,13 @@ def test_a_new_refund_order() -> None:
     assert attrs.evolve(whole, amount=1) == asked(amount=1)
     order = opened(whole, "p1", None, True, 115.0)
     assert attrs.evolve(ORDERED, amount=100, nonce="new-nonce", fence=1, lease_until=115.0) == order
+    assert (None, None) == (order.refund_id, order.reason)
+
+
+def test_an_order_does_not_show_its_nonce() -> None:
+    """Whoever knows it could ask a provider for the refund."""
+    assert "nonce-of-the-order" not in repr(ORDERED)
+    assert "fence=7" in repr(ORDERED)
 
 
 def test_an_order_whose_outcome_is_unknown_is_taken_up() -> None:

@@ -1,9 +1,11 @@
 """``verify``: a ledger that was used holds together, and each kind of damage is found."""
 
+import re
 from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
+import attrs
 import pytest
 from sqlalchemy import text
 
@@ -18,8 +20,10 @@ from flovia.ledger.verifying import Counts, verify
 from flovia.testing.ledger_keeping import settle_found
 from flovia.testing.ledger_refunds import LATE_PROOF, open_refund
 from flovia.testing.ledger_steps import DAY_S, ManualClock, claim
-from tests.core.world import SECRET, buy, challenges, deliver, pay, request
+from tests.core.world import SECRET, Tokens, buy, challenges, deliver, pay, request
 from tests.postgres.server import Server
+
+FINDINGS = Path(__file__).with_suffix(".txt")
 
 
 def late(ledger: SqlLedger, clock: ManualClock, proof: str) -> None:
@@ -31,9 +35,21 @@ def late(ledger: SqlLedger, clock: ManualClock, proof: str) -> None:
     assert ledger.late(key, proof, payment_id, 100, "usd", clock() + DAY_S, (row,))
 
 
+def sold(ledger: SqlLedger, clock: ManualClock, payment_id: str) -> None:
+    """A payment that was delivered, with an id of the provider's own, and its events."""
+    key = f"localhost|of {payment_id.partition('|')[0]}"
+    told = moved_event(ev.PAYMENT_SETTLED, clock(), (payment_id, 1), "mock", "mpp", (100, "usd"), ("", payment_id))
+    settled = attrs.evolve(told, challenge_id=key.partition("|")[2])
+    fence = claim(ledger, clock, key).fence
+    until = clock() + DAY_S
+    money = (f"mock|{payment_id}", payment_id, 100, "usd", "[]")
+    assert "settled" == ledger.settle(key, fence, *money, 60.0, until, False, (settled.to_row(),))
+    assert ledger.deliver(key, fence, (attrs.evolve(settled, type=ev.PAYMENT_DELIVERED, seq=2).to_row(),))
+
+
 def use(ledger: SqlLedger, clock: ManualClock) -> None:
     """All that may happen to payments."""
-    flo = flovia.Flovia(ledger=ledger, secret=SECRET, clock=clock)
+    flo = flovia.Flovia(ledger=ledger, secret=SECRET, clock=clock, tokens=Tokens())
     gate = flo.paid_api(provider="mock", price="1.00 USD")
     _, delivered = buy(gate)
     deliver(gate, delivered)
@@ -56,18 +72,25 @@ def use(ledger: SqlLedger, clock: ManualClock) -> None:
     late(ledger, clock, LATE_PROOF)
     open_refund(ledger, proof=LATE_PROOF)
     late(ledger, clock, "mock|pay-3")
+    late(ledger, clock, "mock|pay|4")
+    sold(ledger, clock, "pay|5")
     assert "noted" == ledger.note_refund("", "mock|elsewhere", 5, "usd", ())
     ledger.flush()
+
+
+def used_in(path: Path) -> SqlLedger:
+    """A ledger in a file, used."""
+    clock = ManualClock()
+    ledger = open_ledger(f"sqlite:///{path}", clock=clock)
+    assert isinstance(ledger, SqlLedger)
+    use(ledger, clock)
+    return ledger
 
 
 @pytest.fixture
 def used(tmp_path: Path) -> Generator[SqlLedger]:
     """A ledger in a file, used."""
-    clock = ManualClock()
-    ledger = open_ledger(f"sqlite:///{tmp_path}/shop.db", clock=clock)
-    assert isinstance(ledger, SqlLedger)
-    use(ledger, clock)
-    with closing(ledger):
+    with closing(used_in(tmp_path / "shop.db")) as ledger:
         yield ledger
 
 
@@ -86,7 +109,7 @@ def test_a_used_ledger(used: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None
     """Nothing is wrong with it, whatever the size of the pages."""
     counts = Counts()
     assert [] == list(verify(used.database, counts))
-    assert (9, 8, 4) == (counts.payments, counts.proofs, counts.refunds)
+    assert (11, 10, 4) == (counts.payments, counts.proofs, counts.refunds)
     assert counts.events > 10
     monkeypatch.setattr(verifying, "PAGE", 2)
     assert [] == list(verify(used.database))
@@ -194,6 +217,11 @@ DAMAGE = {
         "events",
         "there is no event 'payment.x'",
     ),
+    "event without money": (
+        "UPDATE flovia_events SET type = 'payment.x', amount = NULL WHERE type = 'payment.unknown'",
+        "events",
+        "there is no event 'payment.x'",
+    ),
     "event amount": (
         "UPDATE flovia_events SET amount = 'x' WHERE type = 'payment.unknown'",
         "amount",
@@ -233,12 +261,26 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize(("sql", "invariant", "beginning"), DAMAGE.values(), ids=DAMAGE)
-def test_damage(used: SqlLedger, sql: str, invariant: str, beginning: str) -> None:
-    """Each invariant is shown to fire."""
+def told_of(ledger: SqlLedger) -> list[str]:
+    """All that is found, as it is told; but the place of an event, which its writer's thread decides."""
+    findings = [f"{finding.subject}: {finding.invariant}: {finding.text}" for finding in verify(ledger.database)]
+    return [re.sub(r"^event [1-9][0-9]*:", "event N:", finding) for finding in findings]
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage(used: SqlLedger, name: str) -> None:
+    """Each invariant is shown to fire, of the row that was damaged, and of what does not fit to that any more."""
+    sql, invariant, beginning = DAMAGE[name]
     damage(used, sql)
     told = found(used)
     assert [] != [one for one in told if one[0] == invariant and one[1].startswith(beginning)], told
+    assert findings()[name] == told_of(used)
+
+
+def findings() -> dict[str, list[str]]:
+    """By damage; ``python -m tests.ledger.test_verifying FOLDER`` writes them."""
+    parts = FINDINGS.read_text(encoding="utf-8").split("# ")[1:]
+    return {name: text.strip("\n").split("\n") for name, _, text in (part.partition("\n") for part in parts)}
 
 
 def test_a_page_that_changes(used: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,3 +312,14 @@ def test_in_postgresql(postgres: Server, ledger_template: str) -> None:
         fence = claim(ledger, clock, "realm.test|found").fence
         settle_found(ledger, clock, fence, "realm.test|found", proof="mock|found")
         assert {("events", "it was settled once, and 0 events tell of that")} == found(ledger)
+
+
+if __name__ == "__main__":
+    import sys
+
+    texts: list[str] = []
+    for number, (name, (sql, *_)) in enumerate(DAMAGE.items()):
+        with closing(used_in(Path(sys.argv[1], f"{number}.db"))) as ledger:
+            damage(ledger, sql)
+            texts.append(f"# {name}\n" + "\n".join(told_of(ledger)))
+    FINDINGS.write_text("\n\n".join(texts) + "\n", encoding="utf-8")

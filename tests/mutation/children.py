@@ -1,5 +1,6 @@
 """Trials in processes of their own, so many at a time, each with an end."""
 
+import gc
 import json
 import os
 import resource
@@ -47,8 +48,12 @@ class Children:
             self._wait()
         reading, writing = os.pipe()
         sys.stdout.flush()
+        # Else each of them copies what is here as soon as it collects its own garbage.
+        gc.freeze()
         pid = os.fork()
-        if pid == 0:
+        if pid:
+            gc.unfreeze()
+        else:
             os.close(reading)
             _be_child(trial, writing, cpu=int(20 + 10 * seconds))
         os.close(writing)

@@ -54,9 +54,13 @@ PARTS: Final[Mapping[str, Part]] = MappingProxyType(
 TESTS: Final = (
     *("tests/core", "tests/properties", "tests/vectors", "tests/ledger", "tests/api", "tests/runtime"),
     *("tests/providers", "tests/insights", "tests/simulator", "tests/docs/test_drawn.py"),
+    "tests/cli/test_ledger.py",
     *(f"tests/hooks/test_{name}.py" for name in ("contract", "corners", "refunds", "webhooks")),
 )
-"""The tests without servers, as in the nox session ``unit``, but for those of the client and of signatures."""
+"""The tests without servers, as in the nox session ``unit``, but for those of the client and of signatures.
+
+And those of the program that alone reopens payments.
+"""
 
 APART: Final = (
     *("tests/ledger/test_postgres", "tests/ledger/test_races.py", "tests/ledger/test_forking.py"),
@@ -64,6 +68,23 @@ APART: Final = (
     *("tests/providers/test_third_party.py", "tests/simulator/test_bugs.py"),
 )
 """Those of them that start processes of their own, which import the package as it stands."""
+
+
+SLOW: Final = (
+    ("tests/ledger/test_forking.py",),
+    ("tests/ledger/test_postgres.py",),
+    ("tests/ledger/test_contract.py", "-k", "Postgres"),
+    ("tests/ledger/test_races.py",),
+)
+"""Of the tests left out what knows most of the SQL ledger: for ``--slow``."""
+
+
+def is_slow(module: str) -> bool:
+    """Whether tests that take a database server or processes of their own can say something of a module."""
+    name = module.rpartition("/")[2]
+    return module.startswith("flovia/ledger/") and (
+        name.startswith("sql") or name in ("fences.py", "forking.py", "opening.py", "reopening.py", "schema_answers.py")
+    )
 
 
 def asked(nodeid: str, fixtures: tuple[str, ...]) -> bool:

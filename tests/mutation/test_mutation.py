@@ -8,9 +8,15 @@ from pathlib import Path
 import attrs
 import pytest
 
+from tests.mutation import page
 from tests.mutation.children import Verdict
+from tests.mutation.choosing import Chooser
+from tests.mutation.copying import try_copied
+from tests.mutation.equivalent import EQUIVALENT
 from tests.mutation.mutant import Mutant
+from tests.mutation.parts import PARTS
 from tests.mutation.report import Results, report, wilson
+from tests.mutation.survey import Survey
 from tests.tree import ROOT
 
 SHOP = """
@@ -141,6 +147,101 @@ def test_the_report_counts_and_lists(tmp_path: Path) -> None:
     assert ["survived: till/shop.py:17 [left] number * 2  ->  number * 5"] == lines[3:]
 
 
+def test_of_a_long_statement_what_changes_is_shown() -> None:
+    """With a little of it on either side; a short one is shown whole."""
+    mutant = planted("long", "number * 2", "number * 3", ("price", 16))
+    assert "till/shop.py:17 [long] number * 2  ->  number * 3" == mutant.shown
+    long = attrs.evolve(mutant, was="a" * 100 + "== 5" + "b" * 100, now="a" * 100 + "!= 5" + "b" * 100)
+    around = ("…" + "a" * 60, "b" * 57 + "…")
+    assert f"till/shop.py:17 [long] {around[0]}== 5{around[1]}  ->  {around[0]}!= 5{around[1]}" == long.shown
+    doubled = attrs.evolve(mutant, was="(aa)", now="(aaa)")
+    assert doubled.shown.endswith("(aa)  ->  (aaa)")
+
+
+def test_what_runs_while_a_module_is_loaded_is_asked_of_the_files_that_name_it(tmp_path: Path) -> None:
+    """First the file that is called like the module, then others that name it, then what runs lines of it, or, if
+    it has none that run later, lines of those that import it. For a line of a function only what runs that line.
+    """
+    for name, text in {
+        "till/shop.py": SHOP,
+        "till/prices.py": "LIST = {}",
+        "till/front.py": "from till.prices import LIST",
+        "tests/test_prices.py": "from till import prices",
+        "tests/test_front.py": "import till.front",
+        "tests/test_all.py": "from till.prices import (\n    LIST,\n)",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = Survey(
+        files=dict.fromkeys(["tests/test_prices.py", "tests/test_front.py", "tests/test_all.py"], ""),
+        seconds={
+            "tests/test_prices.py::a": 2.0,
+            "tests/test_prices.py::b": 1.0,
+            "tests/test_front.py::c": 0.1,
+            "tests/test_all.py::d": 0.1,
+        },
+        lines={"till/front.py": {"7": ["tests/test_front.py::c"]}},
+    )
+    chooser = Chooser(tmp_path, ("till/prices.py", "till/front.py"), found, 0.0)
+    table = attrs.evolve(planted("table", "FREE = 3", "FREE = 4", None), module="till/prices.py")
+    assert [] == chooser.tests(table)
+    assert [
+        ["tests/test_prices.py::b", "tests/test_prices.py::a"],
+        ["tests/test_all.py::d"],
+        ["tests/test_front.py::c"],
+    ] == chooser.rounds(table)
+    chooser.told(table, Verdict(outcome="killed", by="tests/test_prices.py::a"))
+    assert ["tests/test_prices.py::a", "tests/test_prices.py::b"] == chooser.rounds(table)[0]
+    line = attrs.evolve(planted("line", "number * 2", "number", ("price", 16)), module="till/front.py", lines=(7,))
+    assert ["tests/test_front.py::c"] == chooser.tests(line)
+    assert chooser.is_run(table)
+    assert chooser.is_run(line)
+    assert not chooser.is_run(attrs.evolve(line, lines=(8,)))
+
+
+def test_a_mutant_stands_in_a_copy_for_as_long_as_it_is_tried(tmp_path: Path) -> None:
+    """Tests that start other programs see it there, and the next mutant finds the copy as it was."""
+    root = tmp_path / "checkout"
+    (root / "till").mkdir(parents=True)
+    (root / "till" / "__init__.py").touch()
+    (root / "till" / "shop.py").write_text("def price(number):\n    return number * 2\n")
+    (root / "test_shop.py").write_text(
+        "import subprocess, sys\n\ndef test_price():\n"
+        "    program = 'from till import shop; print(shop.price(2))'\n"
+        "    assert b'4' == subprocess.check_output([sys.executable, '-c', program]).strip()\n"
+    )
+    (root / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    sources = {"times": "number / 2", "plus": "number + 2"}
+    mutants = [
+        attrs.evolve(planted(name, "number * 2", now, ("price", 1)), source=f"def price(number):\n    return {now}\n")
+        for name, now in sources.items()
+    ]
+    seen: dict[str, str] = {}
+    try_copied(root, tmp_path / "copy", mutants, [("test_shop.py",)], lambda m, v: seen.update({m.id: v.outcome}))
+    assert {"times": "killed", "plus": "survived"} == seen
+    assert (root / "till" / "shop.py").read_text() == (tmp_path / "copy" / "till" / "shop.py").read_text()
+
+
+def test_the_page_says_why_each_survivor_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a row with what was planted and the reason, or that a test is missing; a bar breaks no table."""
+    mutants = [
+        planted(name, "number * 2", f"number | {n}", ("price", 16)) for n, name in enumerate(["one", "two", "three"])
+    ]
+    verdicts = {
+        "one": Verdict(outcome="survived"),
+        "two": Verdict(outcome="uncovered"),
+        "three": Verdict(outcome="killed"),
+    }
+    monkeypatch.setattr(page, "EQUIVALENT", {"two": "Both are even."})
+    text = page.page({"till": mutants, "shelf": []}, verdicts)
+    assert "## till\n\n3 of 3 tried, 1 noticed. Of the other 2, 1 change nothing that a test could see.\n" in text
+    assert [
+        "| `till/shop.py:17` | `number * 2` | `number \\| 0` | *missing* |",
+        "| `till/shop.py:17` | `number * 2` | `number \\| 1` | Both are even. |",
+    ] == [line for line in text.splitlines() if line.startswith("| `")]
+    assert "## shelf\n\n0 of 0 tried, 0 noticed.\n" in text
+
+
 LIMITS = '''
 """Limits."""
 
@@ -182,3 +283,13 @@ def test_what_is_planted(tmp_path: Path) -> None:
         (14, 8, "return number", "return None"),
     } == {(one.line, one.function and one.function[1], one.was, one.now) for one in found}
     assert len(found) == len({one.id for one in found})
+
+
+def test_reasons_are_about_mutants_there_are() -> None:
+    """Where the code has changed, a reason has gone with it, or is looked at again."""
+    pytest.importorskip("mutmut", reason="mutmut is not installed: the nox session mutation installs it")
+    # It needs mutmut.
+    from tests.mutation.mutants import mutants
+
+    known = {one.id for part in PARTS.values() for module in part.modules for one in mutants(ROOT, module)}
+    assert set() == EQUIVALENT.keys() - known

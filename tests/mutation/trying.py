@@ -8,7 +8,6 @@ import importlib
 import os
 import random
 import sys
-from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,10 +18,11 @@ import attrs
 import pytest
 
 from tests.mutation.children import Children, Verdict
+from tests.mutation.choosing import Chooser
 from tests.mutation.mutant import Mutant
 from tests.mutation.parts import asked
 from tests.mutation.planting import Functions, Import
-from tests.mutation.survey import Survey, load, passes, survey
+from tests.mutation.survey import load, passes, survey
 
 OPTIONS: Final = ("-q", "-n0", "-p", "no:cacheprovider", "--capture=sys", "-W", "ignore::pytest.PytestWarning")
 HEAVY: Final = ("hypothesis.stateful", "sqlalchemy.dialects.sqlite", "httpx", "anyio.pytest_plugin", "trio", "http_sf")
@@ -45,50 +45,6 @@ class Plan:
 Done = Callable[[Mutant, Verdict], None]
 
 
-class Trials:
-    """What both ways of planting share: the order of tests."""
-
-    def __init__(self, plan: Plan, found: Survey) -> None:
-        self._plan = plan
-        self._survey = found
-        self._killers: defaultdict[object, list[str]] = defaultdict(list)
-
-    def tests(self, mutant: Mutant) -> list[str]:
-        """Those that killed its neighbours, then the fastest."""
-        tests = self._survey.tests(mutant.module, mutant.lines)
-        neighbours = [test for test in self._killers[mutant.module, mutant.function] if test in tests]
-        chosen: list[str] = []
-        left = self._plan.budget or float("inf")
-        for test in dict.fromkeys([*neighbours[-3:], *tests]):
-            left -= self._survey.seconds[test] + 0.002
-            if left < 0 and chosen:
-                break
-            chosen.append(test)
-        return chosen
-
-    def any(self, mutant: Mutant) -> list[str]:
-        """The same, or those of the whole module: the lines may run while it is loaded."""
-        return self.tests(mutant) or self.tests(attrs.evolve(mutant, lines=()))
-
-    def nearest(self, mutant: Mutant) -> list[str]:
-        """Of those the ones in the two files that have most tests of the module."""
-        files = Counter(test.partition("::")[0] for test in self._survey.tests(mutant.module, ()))
-        best = {file for file, _ in files.most_common(2)}
-        return [test for test in self.any(mutant) if test.partition("::")[0] in best]
-
-    def seconds(self, tests: Sequence[str]) -> float:
-        """How long they take."""
-        return sum(self._survey.seconds[test] for test in tests)
-
-    def told(self, mutant: Mutant, verdict: Verdict) -> None:
-        """Remember who killed it."""
-        if verdict.by in self._survey.seconds:
-            killers = self._killers[mutant.module, mutant.function]
-            if verdict.by in killers:
-                killers.remove(verdict.by)
-            killers.append(verdict.by)
-
-
 class Collected:
     """A pytest plugin: instead of running the tests, mutants are tried with them."""
 
@@ -106,25 +62,25 @@ class Collected:
         plan = self._plan
         items = {item.nodeid: item for item in session.items if plan.keep(item.nodeid, fixtures(item))}
         found = survey(plan.root, plan.folder / "survey.json", plan.modules, list(items.values()))
-        trials = Trials(plan, found)
+        chooser = Chooser(plan.root, plan.modules, found, plan.budget)
         functions = Functions.living(plan.root, plan.modules)
         children = Children(plan.jobs)
         for mutant in self._mutants:
             if (mutant.module, *(mutant.function or ("", 0))) in functions.known:
-                tests = trials.tests(mutant)
+                tests = chooser.tests(mutant)
                 if not tests:
                     continue  # it may run while the module is loaded
                 chosen = [items[test] for test in tests]
 
                 def done(verdict: Verdict, mutant: Mutant = mutant) -> None:
-                    trials.told(mutant, verdict)
+                    chooser.told(mutant, verdict)
                     if verdict.outcome != "elsewhere":
                         self._done(mutant, verdict)
 
                 def trial(mutant: Mutant = mutant, chosen: list[pytest.Item] = chosen) -> Verdict:
                     return _here(functions, mutant, chosen)
 
-                children.start(trial, trials.seconds(tests), done)
+                children.start(trial, chooser.seconds(tests), done)
         children.finish()
         return True
 
@@ -190,36 +146,38 @@ def try_all(plan: Plan, mutants: Sequence[Mutant], done: Done) -> None:
         raise RuntimeError(f"pytest ended with status {os.waitstatus_to_exitcode(status)}")
     for id_ in results.read_text().split():
         left.pop(id_, None)
-    trials = Trials(plan, load(plan.folder / "survey.json"))
-    # Loading many test files takes longer than running their tests: those that know most of the module go first.
-    rest = _try_anew(plan, list(left.values()), trials, trials.nearest, done)
-    for mutant in _try_anew(plan, rest, trials, trials.any, done):
-        done(mutant, Verdict(outcome="survived" if trials.tests(mutant) else "uncovered"))
+    found = load(plan.folder / "survey.json")
+    chooser = Chooser(plan.root, plan.modules, found, plan.budget)
+    rest = list(left.values())
+    for number in range(Chooser.ROUNDS):
+        rest = _try_anew(plan, rest, chooser, number, done)
+    for mutant in rest:
+        done(mutant, Verdict(outcome="survived" if chooser.is_run(mutant) else "uncovered"))
 
 
 def _try_anew(
     plan: Plan,
     mutants: Sequence[Mutant],
-    trials: Trials,
-    choose: Callable[[Mutant], list[str]],
+    chooser: Chooser,
+    number: int,
     done: Done,
 ) -> list[Mutant]:
     """Those that are left."""
     left: list[Mutant] = []
     children = Children(plan.jobs)
     for mutant in mutants:
-        tests = choose(mutant)
+        rounds = chooser.rounds(mutant)
 
         def told(verdict: Verdict, mutant: Mutant = mutant) -> None:
-            trials.told(mutant, verdict)
+            chooser.told(mutant, verdict)
             if verdict.outcome == "survived":
                 left.append(mutant)
             else:
                 done(mutant, verdict)
 
-        if tests:
-            trial = partial(_anew, plan, mutant, tests)
-            children.start(trial, 15 + trials.seconds(tests), told)
+        if number < len(rounds):
+            trial = partial(_anew, plan, mutant, rounds[number])
+            children.start(trial, 15 + chooser.seconds(rounds[number]), told)
         else:
             left.append(mutant)
     children.finish()

@@ -1,6 +1,7 @@
 """Who may come back for a payment: properties of the fingerprint under which a claim is kept."""
 
 import json
+from hashlib import sha256
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -38,6 +39,14 @@ def test_different_proofs_have_different_fingerprints(
     # As JSON, because Python calls 1 and True equal.
     same = bound == other_bound and json.dumps(payload, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert same == (fingerprint_of(bound, payload) == fingerprint_of(other_bound, other))
+
+
+def test_a_fingerprint_on_record_stays_the_same() -> None:
+    """Ledgers keep them: a later version has to find what an earlier one claimed, for proofs of either form."""
+    text = sha256(b"r|m\0hash\0signature\0" + "0x1é".encode() + b"\0s" + (3).to_bytes(4, "big")).hexdigest()
+    assert text == fingerprint_of(b"r|m", {"signature": "s", "hash": "0x1é"})
+    other = sha256(b'r|m{"a":[1,true],"b":"\\u00e9"}' + (3).to_bytes(4, "big")).hexdigest()
+    assert other == fingerprint_of(b"r|m", {"b": "é", "a": [1, True]})
 
 
 @given(BOUND, PAYLOADS)

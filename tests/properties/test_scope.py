@@ -16,6 +16,13 @@ def request_to(path: str) -> HttpRequest:
     return HttpRequest("GET", path, "", Headers.of(()))
 
 
+def test_a_path_that_is_no_utf8_has_a_scope_of_its_own() -> None:
+    """A server hands such bytes on as lone surrogates: nothing raises, and no two paths are taken for one."""
+    scopes = Scopes("test")
+    found = {scopes.of(request_to(path)) for path in ("/\udcff", "/\udcfe", "/?", "/\xff", "/")}
+    assert 5 == len(found)
+
+
 @given(nonce=TOKENS, path=PATHS, other=PATHS, extra=EXTRAS)
 def test_an_opaque_parameter_is_read_for_its_own_request(
     nonce: str, path: str, other: str, extra: dict[str, str]

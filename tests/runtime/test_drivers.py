@@ -492,7 +492,9 @@ class TestGateUnderDrivers:
         claim = flow.send(None)
         result = paid.world.ledger_call(claim)
         flow.send(result)
+        told = shop.events()
         flow.close()
+        assert told == shop.events()
         assert 409 == paid.enter(request(pay(challenge, "slow"))).response.status
         shop.clock.advance(7)
         assert 503 == paid.enter(request(pay(challenge, "slow"))).response.status
