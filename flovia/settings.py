@@ -11,7 +11,7 @@ with :class:`~flovia.core.errors.WiringError` that names the variable and the re
 ``FLOVIA_LEDGER``           ``sqlite:///flovia.db`` (the default), ``sqlite:////absolute/path``, ``postgresql://…``, ``memory://``
 ``FLOVIA_LIMIT``            ``challenges=60/min,verifications=30/min,total_challenges=1000/min``
 ``FLOVIA_WORKERS``          how many processes serve the app, where ``WEB_CONCURRENCY`` does not say it
-``FLOVIA_RETENTION``        ``events=400d,unpaid_events=90d,delivered=30d``; without it events are kept for ever
+``FLOVIA_RETENTION``        ``events=400d,unpaid_events=90d,delivered=30d,attempts=800d``; without it kept for ever
 ``FLOVIA_HASH_PAYERS``      ``true``: events name payers and workflows by keyed hashes only
 ==========================  ================================================================================
 """

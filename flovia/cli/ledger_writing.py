@@ -165,6 +165,7 @@ def prune(
     events_days: PositiveInt | None = None,
     unpaid_events_days: PositiveInt | None = None,
     delivered_days: NonNegativeInt | None = None,
+    attempts_days: PositiveInt | None = None,
     ledger: str | None = None,
 ) -> int:
     """Forget what is past its time, in small batches while the app goes on: what the app does by itself, all at once.
@@ -178,12 +179,18 @@ def prune(
         events_days: keep events for so many days.
         unpaid_events_days: keep events of requests that nobody paid for, for so many days.
         delivered_days: keep rows of delivered payments for so many days, if that is longer than they redeem.
+        attempts_days: keep what reports know of each attempt for so many days; the counts by day stay.
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
     """
     from flovia.ledger.retention import events_of, find_doomed, unpaid_cursor
 
     settings = read_settings()
-    given = {"events_days": events_days, "unpaid_events_days": unpaid_events_days, "delivered_days": delivered_days}
+    given = {
+        "events_days": events_days,
+        "unpaid_events_days": unpaid_events_days,
+        "delivered_days": delivered_days,
+        "attempts_days": attempts_days,
+    }
     retention = attrs.evolve(settings.retention, **{name: value for name, value in given.items() if value is not None})
     gone = rows = 0
     with opened(ledger, attrs.evolve(settings, retention=retention)) as found, ExitStack() as stack:

@@ -108,6 +108,7 @@ LINKS: Final = Table(
     Column("payment", Text, primary_key=True),  # flovia.insights.grouping.payment_key
     Column("link", Text, primary_key=True),  # c|CHALLENGE, or r|REQUEST of money that no request brought
     Column("at", Double, nullable=False),
+    Index("flovia_links_at", "at"),
     sqlite_with_rowid=False,
 )
 
