@@ -45,6 +45,9 @@ facts; said by the agent."""
 
 RULE_DECLARED: Final = "declared"
 """The agent named its workflow. Other rules infer one."""
+DAY_S: Final = 86400
+LAST_DAY: Final = 2_932_896
+"""31 December 9999; what a broken clock says beyond counts as this, and what is before 1970 as day 0."""
 # Every unpaid request is told so: that is no failure.
 _NO_FAILURE: Final = frozenset({"payment-required"})
 _CREDENTIAL: Final = frozenset({ev.PAYMENT_CONTEXT_ATTACHED})
@@ -217,6 +220,11 @@ def attempt_of(group: Group) -> Attempt:
         payer_from=_payer_from(base, about),
         workflow_rule=None if base.workflow is None else RULE_DECLARED,
     )
+
+
+def day_of(at: float) -> int:
+    """The day that a time in Unix seconds is in: days since 1970-01-01, UTC."""
+    return int(min(max(at // DAY_S, 0), LAST_DAY))
 
 
 def elapsed_ms(start: float | None, end: float | None) -> float | None:

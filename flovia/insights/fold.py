@@ -12,14 +12,13 @@ import attrs
 from sqlalchemy import or_, select, update
 
 from flovia.core.events import EVENT_TYPES, Event
-from flovia.insights.attempt import Attempt, attempt_of
+from flovia.insights.attempt import DAY_S, Attempt, attempt_of
 from flovia.insights.gathering import MOST_RELATED, Found, Gathered, Source, TooManyError, gather
 from flovia.insights.grouping import challenge_key, grouped
 from flovia.insights.schema import ATTEMPTS, LINKS, STALE_DAYS, STATE
 from flovia.insights.sealed import carried, stand_ins
 from flovia.insights.store import (
     COLUMNS,
-    DAY_S,
     Database,
     add_to_state,
     parts,
@@ -72,7 +71,7 @@ def fold_batch(source: Source, database: Database, *, limit: int = BATCH, most: 
                 limit = len(batch) // 2
                 continue
             found, left_out = _Written((), (), {}), 1
-        floor = float(state.get("floor", "0"))
+        floor = float(state.get("floor", "-inf"))
         unknown = sum(event.type not in _KNOWN for _, event in batch)
         position = batch[-1][0]
         counts = {"crowded": left_out, "unknown": unknown}

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.schema import CreateColumn
 
 from flovia.core.errors import LedgerError, WiringError
-from flovia.insights.attempt import INSIGHT_OF, OPEN, Attempt
+from flovia.insights.attempt import INSIGHT_OF, OPEN, Attempt, day_of
 from flovia.insights.buckets import bucket
 from flovia.insights.schema import ADDED, ATTEMPTS, INSIGHTS_VERSION, METADATA, STATE
 
@@ -20,11 +20,8 @@ Value = str | int | float | None
 Row = Sequence[Value]
 Upsert = Callable[[Table], SqliteInsert] | Callable[[Table], PostgresInsert]
 
-DAY_S: Final = 86400
 MANY: Final = 400
 """Ids in one statement: every SQLite takes so many."""
-_LAST_DAY: Final = 2_932_896
-"""31 December 9999; what a broken clock says beyond counts as this."""
 _OPENING_LOCK: Final = 0x666C6F7669610002
 _AMOUNTS: Final = ("price", "amount", "refunded")
 _LISTS: Final = ("request_ids", "problems")
@@ -115,11 +112,6 @@ def add_to_state(connection: Connection, name: str, more: int) -> None:
         connection.execute(insert(STATE), {"name": name, "value": str(more)})
     else:
         connection.execute(update(STATE).where(STATE.c.name == name).values(value=str(int(found) + more)))
-
-
-def day_of(at: float) -> int:
-    """The day that a time in Unix seconds is in: days since 1970-01-01, UTC."""
-    return int(min(max(at // DAY_S, 0), _LAST_DAY))
 
 
 def values_of(attempt: Attempt, first_position: int, last_position: int) -> dict[str, object]:

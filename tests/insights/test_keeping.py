@@ -7,9 +7,10 @@ from sqlalchemy import select
 from flovia.core.hiding import hider
 from flovia.core.retention import DAY_S, Retention
 from flovia.insights import fold as folding
+from flovia.insights.attempt import day_of
 from flovia.insights.fold import fold_batch
 from flovia.insights.schema import ATTEMPTS, LINKS, STALE_DAYS, STATE
-from flovia.insights.store import day_of, read_state
+from flovia.insights.store import read_state
 from flovia.ledger import attempts as module
 from flovia.ledger.attempts import count_attempts, prune_attempts
 from flovia.ledger.forgetting import forget
