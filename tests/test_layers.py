@@ -15,10 +15,10 @@ ALLOWED = {
     "core": {"core"},
     "signed": {"core", "signed"},
     "providers": {"core", "signed", "providers"},
-    "ledger": {"core", "ledger"},
+    "ledger": {"core", "database_file", "ledger"},
     "insights": {"core", "insights"},
     "export": {"core", "ledger", "export"},
-    "client": {"core", "runtime", "signed", "client"},
+    "client": {"core", "database_file", "runtime", "signed", "client"},
     # Not the provider, nor what checks signatures: a mistake made once must not hide at both ends.
     "sandbox": {"core", "sandbox"},
 }

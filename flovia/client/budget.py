@@ -20,6 +20,7 @@ from typing import Final, cast
 from flovia.client.errors import BudgetExceeded, PolicyViolation
 from flovia.core.errors import CallerError, WiringError
 from flovia.core.money import Price
+from flovia.database_file import ensure_file
 
 KEEP_S: Final = 31 * 86400.0
 """Single payments are listed at least this long (and a whole window); totals are kept for ever."""
@@ -245,7 +246,7 @@ class Budget:
     def _make_file(self, path: Path) -> None:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            ensure_file(path, create=True)
         except OSError as error:
             raise WiringError(
                 f"the budget's file {path} cannot be made: {error.strerror}. Name a writable path on a local disk"

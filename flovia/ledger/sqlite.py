@@ -20,6 +20,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from flovia.core.errors import LedgerError, WiringError
+from flovia.database_file import ensure_file
 from flovia.ledger.sql_migrating import migrate
 
 PATIENCE_S: Final = 1.5
@@ -83,7 +84,7 @@ class SqliteDatabase:
         self._failed_at = float("-inf")
         self._closed = False
         self._start()
-        self._prepare(os.O_CREAT if create else 0)
+        self._prepare(create)
 
     def _start(self) -> None:
         self._lock = threading.Lock()
@@ -284,7 +285,7 @@ class SqliteDatabase:
         deadline = max(self._deadline, self._monotonic()) + COMMIT_PATIENCE_S
         self._until(deadline, lambda: raw.execute("COMMIT"))
 
-    def _prepare(self, create: int) -> None:
+    def _prepare(self, create: bool) -> None:
         """Make the file and its tables if they are not there."""
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise WiringError(
@@ -292,7 +293,7 @@ class SqliteDatabase:
                 f" {sqlite3.sqlite_version}; use a newer Python or operating system"
             )
         try:
-            os.close(os.open(self.path, os.O_RDWR | create, 0o600))
+            ensure_file(self.path, create=create)
         except OSError as error:
             if not create and isinstance(error, FileNotFoundError):
                 raise WiringError(

@@ -280,7 +280,6 @@ def test_hitpay_is_down(site: Site) -> None:
     assert ["waiting"] == found(reconcile(site, 3000.0), ident(challenges[0]))
 
 
-@pytest.mark.skip(reason="hangs now and then on a busy machine, and nobody knows yet what holds it")
 def test_from_two_hosts_beside_the_agent(site: Site) -> None:
     """Two runs and the agent at the same moment: the money has bought one thing, or goes back, never both."""
     for later in (1000.0, 2 * DAY_S):
@@ -291,6 +290,8 @@ def test_from_two_hosts_beside_the_agent(site: Site) -> None:
             runs = [pool.submit(reconcile, site, later) for _ in range(3)]
             answer = pool.submit(site.get, token=token(challenge)).result()
             statuses = [status for run in runs for status in found(run.result(), charge)]
+        if answer.status_code in {409, 503}:  # a run was at it just then: the agent is told to come again, and does
+            answer = site.get(token=token(challenge))
         assert statuses.count("late") <= 1
         assert (answer.status_code == 200) != (charge in due(site))
 
