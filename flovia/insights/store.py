@@ -103,6 +103,17 @@ def read_state(database: Database) -> dict[str, str]:
     return {str(name): str(value) for name, value in rows}
 
 
+def note_pruned(database: Database) -> None:
+    """Note that events were pruned before they were folded.
+
+    Raises:
+        LedgerError: the database does not answer.
+    """
+    put = database.upsert(STATE).on_conflict_do_nothing()
+    with database.write() as connection:
+        connection.execute(put, {"name": "pruned", "value": "1"})
+
+
 def add_to_state(connection: Connection, name: str, more: int) -> None:
     """Count further in a number of the state table, in the transaction at hand; it has the cursor's row."""
     if not more:
