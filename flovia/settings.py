@@ -13,6 +13,7 @@ with :class:`~flovia.core.errors.WiringError` that names the variable and the re
 ``FLOVIA_WORKERS``          how many processes serve the app, where ``WEB_CONCURRENCY`` does not say it
 ``FLOVIA_RETENTION``        ``events=400d,unpaid_events=90d,delivered=30d,attempts=800d``; without it kept for ever
 ``FLOVIA_HASH_PAYERS``      ``true``: events name payers and workflows by keyed hashes only
+``FLOVIA_OWN_PAYERS``       payers that reports leave out: ``did:example:me,mock:*``
 ==========================  ================================================================================
 """
 
@@ -43,6 +44,7 @@ VARIABLES: Final = (
     "FLOVIA_WORKERS",
     "FLOVIA_RETENTION",
     "FLOVIA_HASH_PAYERS",
+    "FLOVIA_OWN_PAYERS",
 )
 
 
@@ -59,6 +61,7 @@ class Settings:
     workers: int
     retention: Retention = FOR_EVER
     hash_payers: bool = False
+    own_payers: tuple[str, ...] = ()
 
 
 def read_settings(
@@ -116,6 +119,7 @@ def read_settings(
         workers=_workers(text("FLOVIA_WORKERS"), text("WEB_CONCURRENCY")),
         retention=(Retention.parse(retention) if isinstance(retention, str) else retention) or FOR_EVER,
         hash_payers=hide,
+        own_payers=tuple(one.strip() for one in (text("FLOVIA_OWN_PAYERS") or "").split(",") if one.strip()),
     )
 
 

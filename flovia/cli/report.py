@@ -40,7 +40,7 @@ def funnel(*, options: Options = DEFAULT, by: str = "endpoint,rail,price") -> in
     from flovia.insights.funnel import funnel as ask
 
     dimensions = _by(by)
-    with reading(options) as found:
+    with reading(options, times=("pay",), by_day="day" in dimensions) as found:
         rows = ask(found.cells, dimensions)
         lines = _sparklines(found, dimensions)
 
@@ -81,7 +81,7 @@ def latency(*, options: Options = DEFAULT, by: str = "endpoint") -> int:
     from flovia.insights.funnel import latency as ask
 
     dimensions = _by(by)
-    with reading(options) as found:
+    with reading(options, times=("latency", *PHASES), by_day="day" in dimensions) as found:
         rows = ask(found.cells, dimensions)
 
     def show() -> None:
@@ -109,7 +109,7 @@ def revenue(*, options: Options = DEFAULT, by: str = "endpoint") -> int:
     from flovia.insights.revenue import revenue as ask
 
     dimensions = _by(by)
-    with reading(options) as found:
+    with reading(options, by_day="day" in dimensions) as found:
         rows = ask(found.cells, dimensions)
 
     def show() -> None:
@@ -270,11 +270,12 @@ def _sparklines(found: Reading, by: Sequence[str]) -> list[str]:
     key = grouping(by)
     groups = grouped_by(found.cells, key)
     rows = [group for group in in_order(groups) if groups[group].attempts]
-    days = [route.day for route in found.cells]
+    days = [route.day // found.width for route in found.cells]
     if "day" in by or not days:
         return [""] * len(rows)
     series: dict[tuple[object, ...], dict[int, int]] = {}
     for route, cell in found.cells.items():
         mine = series.setdefault(key(route), {})
-        mine[route.day] = mine.get(route.day, 0) + cell.attempts
+        day = route.day // found.width
+        mine[day] = mine.get(day, 0) + cell.attempts
     return [sparkline(series[group], min(days), max(days)) for group in rows]

@@ -1,12 +1,11 @@
 """What the reports have in common: which attempts they are about, and reading what is new before they answer."""
 
-import os
 import re
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
-from math import inf
+from math import ceil, inf
 from typing import TYPE_CHECKING, Annotated, Final
 
 import attrs
@@ -14,6 +13,7 @@ from cyclopts import Parameter
 
 from flovia.cli.console import complain
 from flovia.cli.ledger_opening import moment, opened, parse_moment
+from flovia.cli.report_tables import POINTS
 from flovia.cli.wording import counted
 from flovia.core.errors import CallerError
 from flovia.core.hiding import hider
@@ -63,25 +63,29 @@ class Options:
 
 @attrs.frozen(kw_only=True)
 class Reading:
-    """What a report is made from: the cells that count, what was left out, and where to ask more."""
+    """What a report is made from: the cells that count, of ``width`` days, what was left out, where to ask more."""
 
     ledger: "SqlLedger"
     asked: "Asked"
     cells: "Cells"
+    width: int
     left_out: "LeftOut"
     now: float
 
 
 @contextmanager
-def reading(options: Options) -> "Generator[Reading]":
+def reading(options: Options, *, times: Collection[str] = (), by_day: bool = False) -> "Generator[Reading]":
     """The ledger of a report, read to its end.
+
+    ``times``: the durations that it needs. ``by_day``: whether it tells days apart.
 
     Raises:
         CallerError: the options contradict each other, or say no time.
         WiringError: there is no such ledger.
     """
     from flovia.insights.asking import Asked, chosen
-    from flovia.insights.rollup import measure_days
+    from flovia.insights.measures import by_width
+    from flovia.insights.rollup import days_between, measure_days
     from flovia.insights.sql_measures import measure_sql
 
     if options.as_json and options.csv:
@@ -103,10 +107,12 @@ def reading(options: Options) -> "Generator[Reading]":
             test=options.test,
         )
         span = (-inf if since is None else since, inf if until is None else until)
-        cells = measure_days(found.database, *span)
-        own = measure_sql(found.database, *span, payers=asked.own) if asked.own else {}
-        counted_cells, left_out = chosen(cells, own, asked, known)
-        yield Reading(ledger=found, asked=asked, cells=counted_cells, left_out=left_out, now=now)
+        days = None if by_day else days_between(found.database, *span)
+        width = 1 if days is None else ceil((days[1] - days[0] + 1) / POINTS)
+        cells = measure_days(found.database, *span, width=width, times=times)
+        own = measure_sql(found.database, *span, payers=asked.own, times=times) if asked.own else {}
+        counted_cells, left_out = chosen(cells, by_width(own, width), asked, known)
+        yield Reading(ledger=found, asked=asked, cells=counted_cells, width=width, left_out=left_out, now=now)
 
 
 def catch_up(ledger: "SqlLedger") -> "tuple[LeftOut, float | None]":
@@ -172,6 +178,6 @@ def _time(text: str | None, now: float) -> float | None:
 
 def _own(given: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
     """The merchant's own payers, also as they are written where payers are hashed."""
-    own = [*given, *(one.strip() for one in os.environ.get("FLOVIA_OWN_PAYERS", "").split(",") if one.strip())]
+    own = [*given, *settings.own_payers]
     hidden = [hider(secret)(one) for secret in settings.secrets for one in own if not one.endswith("*")]
     return tuple(dict.fromkeys([*own, *hidden]))

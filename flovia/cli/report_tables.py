@@ -16,7 +16,7 @@ from flovia.insights.intervals import Share
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 POINTS: Final = 20
-"""Bars of a sparkline, at most."""
+"""Bars of a sparkline, about."""
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
@@ -38,16 +38,12 @@ def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
 
 
 def sparkline(series: Mapping[int, int], first: int, last: int) -> str:
-    """Counts by day as bars: from the first day to the last, so many days in each that :data:`POINTS` are enough."""
-    days = last - first + 1
-    if days < 2:
+    """Counts as bars, from the first number to the last; "" if there is but one."""
+    if first == last:
         return ""
-    points = min(POINTS, days)
-    sums = [0] * points
-    for day, count in series.items():
-        sums[(day - first) * points // days] += count
-    most = max(sums)
-    return "".join(_BARS[0 if not most else min(7, one * 8 // (most + 1))] for one in sums)
+    most = max(series.values(), default=0)
+    counts = [series.get(number, 0) for number in range(first, last + 1)]
+    return "".join(_BARS[min(7, one * 8 // (most + 1))] for one in counts)
 
 
 def percent(part: Share) -> str:

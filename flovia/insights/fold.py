@@ -6,12 +6,12 @@ same ledger: who finds the cursor moved has done nothing, and reads on from ther
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
-from sqlalchemy import or_, select, update
+from sqlalchemy import Select, select, update
 
-from flovia.core.events import EVENT_TYPES, Event
+from flovia.core.events import EVENT_TYPES
 from flovia.insights.attempt import DAY_S, Attempt, attempt_of
 from flovia.insights.gathering import MOST_RELATED, Found, Gathered, Source, TooManyError, gather
 from flovia.insights.grouping import challenge_key, grouped
@@ -29,9 +29,9 @@ from flovia.insights.store import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection
 
-BATCH: Final = 500
+BATCH: Final = 1000
 """Events of one transaction: so few that no paid request waits long for it."""
 _KNOWN: Final = frozenset(EVENT_TYPES)
 
@@ -124,21 +124,18 @@ def _worked_out(batch: Found, source: Source, database: Database, most: int) -> 
         if row[0] is not None
     }
     near = gather(batch, source, _Links(database), also=also, most=most)
-    sealed = _sealed(_rows(database, near), near, source)
+    sealed = _sealed(database, near, source)
     keys = near.keys | set(sealed)
-    positions: dict[Event, int] = {event: position for position, event in near.events.items()}
-    events = [*positions, *(event for row in sealed.values() for event in stand_ins(row.attempt))]
+    positions = {id(event): position for position, event in near.events.items()}
+    told = [event for row in sealed.values() for event in stand_ins(row.attempt)]
     unanswered = {challenge_key(row.attempt.challenge_id or ""): row for key, row in sealed.items() if key[0] == "r"}
     rows: list[dict[str, object]] = []
-    for group in grouped(events):
+    for group in grouped([*near.events.values(), *told]):
         if group.key not in keys:
             continue
         attempt = attempt_of(group)
-        mine = [
-            positions[event]
-            for event in (*(one for request in group.requests for one in request.events), *group.moved)
-            if event in positions
-        ]
+        events = (*(event for request in group.requests for event in request.events), *group.moved)
+        mine = [positions[id(event)] for event in events if id(event) in positions]
         old = sealed.get(group.key) or unanswered.get(group.key)
         if old is not None:
             attempt = carried(old.attempt, attempt)
@@ -147,27 +144,23 @@ def _worked_out(batch: Found, source: Source, database: Database, most: int) -> 
     return _Written(keys, rows, near.links)
 
 
-def _rows(database: Database, near: Gathered) -> dict[str, _Row]:
-    """The attempts that are there under the keys and challenges in question."""
-    columns: Select[*tuple[object, ...]] = select(
-        *(ATTEMPTS.c[name] for name in COLUMNS), ATTEMPTS.c.first_position, ATTEMPTS.c.last_position
-    )
+def _sealed(database: Database, near: Gathered, source: Source) -> dict[str, _Row]:
+    """The attempts in question whose events are not all there any more."""
+    ends: dict[str, tuple[int, int]] = {}
+    for column, ids in ((ATTEMPTS.c.key, near.keys), (ATTEMPTS.c.challenge_id, near.challenges)):
+        for part in parts(sorted(ids)):
+            there = select(ATTEMPTS.c.key, ATTEMPTS.c.first_position, ATTEMPTS.c.last_position).where(column.in_(part))
+            rows = database.query(cast("Select[*tuple[object, ...]]", there), {})
+            ends |= {str(key): (int(first or 0), int(last or 0)) for key, first, last in rows}
+    wanted = {position for pair in ends.values() for position in pair} - set(near.events)
+    gone = wanted - source.present(wanted) if wanted else wanted
     found: dict[str, _Row] = {}
-    for part in parts(sorted(near.keys | {f" {one}" for one in near.challenges})):
-        keys = [one for one in part if not one.startswith(" ")]
-        challenges = [one[1:] for one in part if one.startswith(" ")]
-        wanted = or_(ATTEMPTS.c.key.in_(keys), ATTEMPTS.c.challenge_id.in_(challenges))
-        for row in database.query(columns.where(wanted), {}):
-            attempt = read_attempt(row[:-2])
-            found[attempt.key] = _Row(attempt, int(row[-2] or 0), int(row[-1] or 0))
+    columns = select(*(ATTEMPTS.c[name] for name in COLUMNS))
+    for part in parts(sorted(key for key, pair in ends.items() if not gone.isdisjoint(pair))):
+        for row in database.query(cast("Select[*tuple[object, ...]]", columns.where(ATTEMPTS.c.key.in_(part))), {}):
+            attempt = read_attempt(row)
+            found[attempt.key] = _Row(attempt, *ends[attempt.key])
     return found
-
-
-def _sealed(rows: dict[str, _Row], near: Gathered, source: Source) -> dict[str, _Row]:
-    """Those whose events are not all there any more."""
-    wanted = {position for row in rows.values() for position in (row.first, row.last)} - set(near.events)
-    there = set(near.events) | (source.present(wanted) if wanted else frozenset[int]())
-    return {key: row for key, row in rows.items() if not {row.first, row.last} <= there}
 
 
 def _write(

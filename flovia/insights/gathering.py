@@ -26,12 +26,12 @@ class Source(Protocol):
         """The next events by position, up to one before which no more can appear."""
         ...
 
-    def of_challenges(self, ids: Collection[str], at_most: int) -> Found:
-        """The events that mention these challenges; more than ``at_most`` say: too many."""
+    def of_challenges(self, ids: Collection[str], at_most: int, known: range) -> Found:
+        """The events that mention these challenges, but for known positions; more than ``at_most`` say: too many."""
         ...
 
-    def of_requests(self, ids: Collection[str], at_most: int) -> Found:
-        """The events of these requests; more than ``at_most`` say: too many."""
+    def of_requests(self, ids: Collection[str], at_most: int, known: range) -> Found:
+        """The events of these requests, but for known positions; more than ``at_most`` say: too many."""
         ...
 
     def present(self, positions: Collection[int]) -> set[int]:
@@ -109,19 +109,20 @@ class _Near:
         self._source = source
         self._links = links
         self._most = most
+        self._known = range(batch[0][0], batch[-1][0] + 1)
         self._asked: dict[str, set[str]] = {"challenges": set(), "requests": set(), "payments": set()}
 
     def load_requests(self, ids: Iterable[str]) -> None:
         """All events of these requests."""
         if wanted := self._new("requests", ids):
-            self._take(self._source.of_requests(wanted, self._most))
+            self._take(self._source.of_requests(wanted, self._most, self._known))
 
     def close(self, challenges: set[str], payments: Collection[Payment] = ()) -> set[str]:
         """All events about these challenges, and about those that share a payment with them; all these challenges."""
         known, more = set(challenges), {payment_key(one) for one in payments}
         while True:
             if wanted := self._new("challenges", known):
-                self._take(self._source.of_challenges(wanted, self._most))
+                self._take(self._source.of_challenges(wanted, self._most, self._known))
             more |= {payment_key(one) for one in self.payments_about(known)}
             wanted = self._new("payments", more)
             if not wanted:

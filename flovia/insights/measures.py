@@ -241,6 +241,16 @@ def merge(into: Cells, more: Mapping[Route, Cell], times: int = 1) -> Cells:
     return into
 
 
+def by_width(cells: Cells, width: int) -> Cells:
+    """The same with so many days in one cell, whose day is the first of them: a multiple of the width."""
+    if width == 1:
+        return cells
+    found: Cells = {}
+    for route, cell in cells.items():
+        merge(found, {attrs.evolve(route, day=route.day - route.day % width): cell})
+    return found
+
+
 def grouped_by(
     cells: Mapping[Route, Cell], key: Callable[[Route], tuple[object, ...]]
 ) -> dict[tuple[object, ...], Cell]:

@@ -43,6 +43,7 @@ def measure_sql(
     until: float = inf,
     *,
     payers: Collection[str] | None = None,
+    times: Collection[str] = TIMES,
     slice_rows: int = SLICE,
 ) -> Cells:
     """The cells of the attempts that began in a time, counted in slices.
@@ -52,6 +53,7 @@ def measure_sql(
         since: Unix seconds, included.
         until: Unix seconds, not included.
         payers: count only those of these payers, ``name`` or ``beginning*``.
+        times: which durations are wanted.
         slice_rows: attempts to count at once.
 
     Raises:
@@ -60,7 +62,7 @@ def measure_sql(
     cells: Cells = {}
     whose = [] if payers is None else [of_payers(payers)]
     for start, end in _slices(database, since, until, slice_rows):
-        merge(cells, _measured(database, [ATTEMPTS.c.at >= start, ATTEMPTS.c.at < end, *whose]))
+        merge(cells, _measured(database, [ATTEMPTS.c.at >= start, ATTEMPTS.c.at < end, *whose], times))
     return cells
 
 
@@ -91,7 +93,7 @@ def _slices(database: Database, since: float, until: float, rows: int) -> Iterat
         start = end
 
 
-def _measured(database: Database, where: list[ColumnElement[bool]]) -> Cells:
+def _measured(database: Database, where: list[ColumnElement[bool]], times: Collection[str]) -> Cells:
     cells: Cells = {}
     counted = select(*_KEY, *_PATTERN, *_SUMS).where(*where).group_by(*_KEY, *_PATTERN)
     for row in database.query(cast("Select[*tuple[object, ...]]", counted), {}):
@@ -109,13 +111,15 @@ def _measured(database: Database, where: list[ColumnElement[bool]]) -> Cells:
             ),
             _sums(row[18:]),
         )
-    times = [
+    if not times:
+        return cells
+    timed = [
         select(*_KEY, literal(name), column, func.count())
         .where(*where, ATTEMPTS.c.kind == ATTEMPT, column.is_not(None))
         .group_by(*_KEY, column)
-        for name, column in ((name, ATTEMPTS.c[f"{name}_bucket"]) for name in TIMES)
+        for name, column in ((name, ATTEMPTS.c[f"{name}_bucket"]) for name in times)
     ]
-    for row in database.query(cast("Select[*tuple[object, ...]]", union_all(*times)), {}):
+    for row in database.query(cast("Select[*tuple[object, ...]]", union_all(*timed)), {}):
         buckets = cells.setdefault(_route(row), Cell()).time(str(row[7]))
         number = int(row[8] or 0)
         buckets[number] = buckets.get(number, 0) + int(row[9] or 0)

@@ -51,6 +51,12 @@ def forget_attempts(database: "Database", names: Collection[str], hide: Callable
     return changed
 
 
+def has_attempts(database: "Database") -> bool:
+    """Whether reports were ever made from this ledger."""
+    with database.write() as connection:
+        return _there(connection)
+
+
 def prune_attempts(connection: Connection, retention: Retention, now: float, at_most: int) -> int:
     """Delete attempts past their time, in the transaction at hand; how many.
 

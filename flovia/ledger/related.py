@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, or_, select
 
 from flovia.core.events import FIELDS, Event
 from flovia.ledger.sql_events import read_event
@@ -31,13 +31,16 @@ class RelatedEvents:
         """See :meth:`flovia.ledger.base.Ledger.read_events`."""
         return self._ledger.read_events(after, limit)
 
-    def of_challenges(self, ids: Collection[str], at_most: int) -> Sequence[tuple[int, Event]]:
-        """The events that mention these challenges, with their positions; more than ``at_most`` say: too many."""
-        return self._of(EVENTS.c.challenge_id, ids, at_most)
+    def of_challenges(self, ids: Collection[str], at_most: int, known: range) -> Sequence[tuple[int, Event]]:
+        """The events that mention these challenges, with their positions; more than ``at_most`` say: too many.
 
-    def of_requests(self, ids: Collection[str], at_most: int) -> Sequence[tuple[int, Event]]:
-        """The events of these requests, with their positions; more than ``at_most`` say: too many."""
-        return self._of(EVENTS.c.request_id, ids, at_most)
+        Those at ``known`` positions are left out.
+        """
+        return self._of(EVENTS.c.challenge_id, ids, at_most, known)
+
+    def of_requests(self, ids: Collection[str], at_most: int, known: range) -> Sequence[tuple[int, Event]]:
+        """The events of these requests, in the same way."""
+        return self._of(EVENTS.c.request_id, ids, at_most, known)
 
     def present(self, positions: Collection[int]) -> set[int]:
         """Which of these events are still there."""
@@ -48,12 +51,15 @@ class RelatedEvents:
             found |= {int(row[0] or 0) for row in self._ledger.database.query(statement, {})}
         return found
 
-    def _of(self, column: ColumnElement[str | None], ids: Collection[str], at_most: int) -> Sequence[tuple[int, Event]]:
+    def _of(
+        self, column: ColumnElement[str | None], ids: Collection[str], at_most: int, known: range
+    ) -> Sequence[tuple[int, Event]]:
         found: list[tuple[int, Event]] = []
         wanted = sorted(ids)
+        new = or_(EVENTS.c.position < known.start, EVENTS.c.position >= known.stop)
         for start in range(0, len(wanted), MANY):
             if len(found) > at_most:
                 break
-            statement = _COLUMNS.where(column.in_(wanted[start : start + MANY])).limit(at_most + 1 - len(found))
+            statement = _COLUMNS.where(column.in_(wanted[start : start + MANY]), new).limit(at_most + 1 - len(found))
             found += [(int(row[0] or 0), read_event(row[1:])) for row in self._ledger.database.query(statement, {})]
         return found

@@ -15,7 +15,7 @@ from flovia.insights.asking import Asked, chosen
 from flovia.insights.attempt import DAY_S, LAST_DAY, Attempt, attempts, day_of
 from flovia.insights.buckets import ERROR, bucket, middle, percentile
 from flovia.insights.integrity import count_pending, counted_states, queue
-from flovia.insights.measures import Cells, measure, merge
+from flovia.insights.measures import TIMES, Cells, by_width, measure, merge
 from flovia.insights.rollup import measure_days, roll_up
 from flovia.insights.schema import COUNTS, MAPS, MONEY, STALE_DAYS
 from flovia.insights.sql_integrity import count_due_sql, count_pending_sql, queue_sql
@@ -57,6 +57,25 @@ def test_three_ways(book: Book, data: st.DataObject) -> None:
     since, until = data.draw(HALF_DAYS), data.draw(HALF_DAYS)
     inside = measure(one for one in found if since <= one.at < until)
     assert inside == measure_sql(database, since, until) == measure_days(database, since, until, slice_rows=rows)
+    width = data.draw(st.integers(1, 4))
+    assert by_width(inside, width) == measure_days(database, since, until, width=width)
+
+
+@CHEAP
+@given(st.data(), st.sampled_from([(), ("pay",), ("latency", "verify")]))
+def test_only_some_durations(book: Book, data: st.DataObject, times: tuple[str, ...]) -> None:
+    """Those that were not asked for are left out, and nothing else is."""
+    book.clear()
+    book.write(varied(data))
+    book.fold()
+    roll_up(book.ledger.database)
+    cells = measure(book.attempts())
+    for cell in cells.values():
+        for name in TIMES:
+            if name not in times:
+                cell.time(name).clear()
+    database = book.ledger.database
+    assert cells == measure_days(database, -inf, inf, times=times) == measure_sql(database, times=times)
 
 
 @CHEAP
