@@ -22,6 +22,7 @@ from flovia.ledger.sql_schema import EVENTS
 class Book:
     """A ledger with the tables of the insights."""
 
+    url: str
     ledger: SqlLedger
     source: RelatedEvents
 
@@ -31,7 +32,7 @@ class Book:
         ledger = open_ledger(url, patience_s=60)
         assert isinstance(ledger, SqlLedger)
         prepare(ledger.database)
-        return cls(ledger, RelatedEvents(ledger))
+        return cls(url, ledger, RelatedEvents(ledger))
 
     def clear(self) -> None:
         """Forget everything."""

@@ -2,16 +2,21 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 from random import Random
 
 import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Column, MetaData, Table, Text, literal_column, select, text
 
 from flovia.core import events as ev
+from flovia.core.errors import LedgerError, WiringError
 from flovia.core.events import Event
 from flovia.insights import fold as module
+from flovia.insights import store
 from flovia.insights.attempt import attempts
 from flovia.insights.fold import fold_batch
 from flovia.insights.sealed import carried, stand_ins
@@ -33,6 +38,7 @@ from tests.insights.test_join import (
     scenario,
     unpaid,
 )
+from tests.postgres.server import PASSWORD, PLAIN_USER, Server
 
 BOTH = pytest.mark.parametrize("both", ["sqlite", "postgresql"], indirect=True)
 CHEAP = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -142,16 +148,15 @@ def test_pruned_in_part(book: Book) -> None:
     assert attrs.evolve(found, failures=1) == attempts([*events, *after])[0]
 
 
-def test_two_processes_at_once(book: Book) -> None:
-    """Many fold the same ledger, each through a connection of its own: every batch is written once."""
-    book.clear()
+@BOTH
+def test_many_at_once(both: Book) -> None:
+    """Whoever folds the same ledger, each through connections of its own: every batch is written once."""
     events = many([steps for steps, _ in OUTCOMES * 4])
-    book.write(events)
-    url = f"sqlite:///{book.ledger.database.path}"  # type: ignore[attr-defined]  # a file's own
+    both.write(events)
     failures: list[BaseException] = []
 
     def work() -> None:
-        ledger = open_ledger(url, patience_s=60)
+        ledger = open_ledger(both.url, patience_s=60)
         assert isinstance(ledger, SqlLedger)
         try:
             while fold_batch(RelatedEvents(ledger), ledger.database, limit=7):
@@ -167,7 +172,7 @@ def test_two_processes_at_once(book: Book) -> None:
     for thread in threads:
         thread.join()
     assert [] == failures
-    assert attempts(events) == book.attempts()
+    assert attempts(events) == both.attempts()
 
 
 def test_who_comes_second_writes_nothing(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,3 +222,47 @@ def test_made_ready_twice(book: Book) -> None:
     before = book.attempts()
     prepare(book.ledger.database)
     assert before == book.attempts()
+
+
+def test_who_may_not_make_tables(postgres: Server, ledger_template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the first report has to be the owner's; what is said is what to do."""
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    database = postgres.database(ledger_template)
+    with postgres.connect(database) as raw:
+        raw.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        raw.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {PLAIN_USER}")
+        raw.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {PLAIN_USER}")
+    ledger = open_ledger(postgres.url(database, user=PLAIN_USER))
+    assert isinstance(ledger, SqlLedger)
+    with closing(ledger), pytest.raises(WiringError, match="run the report once as the owner"):
+        prepare(ledger.database)
+    owner = Book.open(postgres.url(database))
+    owner.ledger.close()
+
+
+def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
+    """It is an outage like any other."""
+    book = Book.open(f"sqlite:///{tmp_path}/ledger.db")
+    book.ledger.close()
+    with pytest.raises(LedgerError, match="was closed"):
+        prepare(book.ledger.database)
+
+
+def test_tables_of_an_earlier_version(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a later version adds is added when it opens them, and nothing else is touched."""
+    book.clear()
+    book.write(unpaid())
+    book.fold()
+    extra = Column("flavour", Text)
+    Table("flovia_links", MetaData(), extra)
+    table = extra.table
+    monkeypatch.setattr(store, "INSIGHTS_VERSION", 2)
+    monkeypatch.setattr(store, "ADDED", {2: ((table, "flavour"),)})
+    prepare(book.ledger.database)
+    assert "2" == read_state(book.ledger.database)["version"]
+    rows = book.ledger.database.query(select(literal_column("flavour")).select_from(text("flovia_links")), {})
+    assert [] == list(rows)
+    assert 1 == len(book.attempts())
+    with book.ledger.database.write() as connection:
+        connection.execute(text("ALTER TABLE flovia_links DROP COLUMN flavour"))
+        connection.execute(text("UPDATE flovia_insights SET value = '1' WHERE name = 'version'"))
