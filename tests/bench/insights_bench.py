@@ -140,8 +140,8 @@ def fold(ledger: SqlLedger, count: int) -> tuple[int, float]:
     return len(told), perf_counter() - begun
 
 
-def fill(ledger: SqlLedger, first: int, last: int, of: int) -> None:
-    """Write attempts straight into their table, those from ``first`` to ``last`` of a year with ``of``."""
+def fill(ledger: SqlLedger, first: int, last: int) -> None:
+    """Write attempts over the whole year straight into their table, numbered from ``first`` to ``last``."""
     prepare(ledger.database)
     templates = [values_of(attempt, 1, 1) for events in stories(500) for attempt in attempts(events)]
     random = Random(first)
@@ -150,7 +150,7 @@ def fill(ledger: SqlLedger, first: int, last: int, of: int) -> None:
         rows: list[dict[str, object]] = []
         for number in range(start, min(start + 5000, last)):
             row = dict(templates[random.randrange(len(templates))])
-            at = START + ((number * 7919) % of) * (DAYS * DAY_S / of)
+            at = START + (number - first) * (DAYS * DAY_S / (last - first))
             shift = at - float(str(row["at"]))
             for name in _TIMES:
                 if isinstance(found := row[name], float):
@@ -222,7 +222,7 @@ def measured(url: str, count: int, folding: int) -> None:
             events, seconds = fold(ledger, folding)
             print(f"fold: {events} events of {folding} attempts in {seconds:.1f} s, {events / seconds:.0f} events/s")
         for first, last in ((0, count // 2), (count // 2, count)):
-            fill(ledger, first, last, count)
+            fill(ledger, first, last)
             begun = perf_counter()
             days = roll_up(ledger.database)
             print(f"{last} attempts: {days} days counted in {perf_counter() - begun:.1f} s")
