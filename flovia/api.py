@@ -27,10 +27,12 @@ from flovia.core.retention import Retention
 from flovia.providers.registry import RAILS, Roster, observed
 from flovia.route_checks import PriceLike, check_distinct, check_route, checked_price, not_none
 from flovia.settings import Settings, read_settings
+from flovia.watching import guards, telemetry, watched
 
 if TYPE_CHECKING:
     from flovia.ledger.base import Ledger
     from flovia.middleware import Context, Next
+    from flovia.otel import Otel
 
 _log = logging.getLogger("flovia")
 
@@ -68,7 +70,8 @@ class PaidApi:
         self.world = world
 
     def __repr__(self) -> str:
-        return f"<PaidApi {type(self.guard).__name__.lower()} {self.guard.name or 'unnamed'}>"
+        kind = "observer" if self.observes else "gate"
+        return f"<PaidApi {kind} {self.guard.name or 'unnamed'}>"
 
     @property
     def observes(self) -> bool:
@@ -135,6 +138,7 @@ class Flovia(BackOffice):
         limit: rates per client and in total, see :class:`Limit`.
         retention: how long events and finished payments are kept, see :class:`flovia.core.retention.Retention`.
         hash_payers: name payers and workflows in events by keyed hashes only.
+        otel: make spans and metrics, see ``docs/guides/tracing.md``; an :class:`flovia.otel.Otel` says where they go.
         client_of: who counts as one client for the limits; default: the peer's address. Behind a proxy, return
             the address that your proxy vouches for.
         clock: Unix seconds; for tests.
@@ -157,6 +161,7 @@ class Flovia(BackOffice):
         limit: Limit | str | None = None,
         retention: Retention | str | None = None,
         hash_payers: bool | None = None,
+        otel: "bool | Otel | None" = None,
         client_of: Callable[[HttpRequest], str] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.perf_counter,
@@ -173,7 +178,10 @@ class Flovia(BackOffice):
             limit=limit,
             retention=retention,
             hash_payers=hash_payers,
+            otel=otel if otel is None or isinstance(otel, bool) else True,
         )
+        self._otel = telemetry(otel, self.settings.otel)
+        self._gate, self._observer = guards(self._otel)
         self._provider = provider
         self._rail = rail
         self._clock = clock
@@ -272,7 +280,7 @@ class Flovia(BackOffice):
             max_body=max_body,
             delivery=delivery,
         )
-        gate = Gate(
+        gate = self._gate(
             self._services(chosen),
             offers=chosen,
             rail=rail,
@@ -304,7 +312,7 @@ class Flovia(BackOffice):
                 " or, for a handler with a gate of its own, which provider that is: observe(provider='hitpay')"
             )
         label, field, reading = observed(chosen)
-        guard = Observer(
+        guard = self._observer(
             self._services(()), provider=label, receipt_header=field, reading=reading, rail=rail, name=name
         )
         return PaidApi(guard, self._world())
@@ -322,7 +330,8 @@ class Flovia(BackOffice):
         return rail or self._rail
 
     def _world(self) -> runtime.World:
-        return runtime.World(ledger=self.ledger, clock=self._clock, tokens=self._tokens)
+        watch = None if self._otel is None else self._otel.call
+        return runtime.World(ledger=self.ledger, clock=self._clock, tokens=self._tokens, watch=watch)
 
     def _offers(
         self,
@@ -373,7 +382,7 @@ class Flovia(BackOffice):
             )
         if offers and self._keyring is None:
             self._keyring = self._random_keyring()
-        return Services(
+        services = Services(
             ledger=self.ledger,
             clock=self._clock,
             monotonic=self._monotonic,
@@ -385,6 +394,7 @@ class Flovia(BackOffice):
             client_of=self._client_of,
             known_methods=self._methods,
         )
+        return watched(services, self._otel)
 
     def _random_keyring(self) -> Keyring:
         remedy = 'set FLOVIA_SECRET to the output of: python -c "import secrets; print(secrets.token_urlsafe(32))"'

@@ -7,6 +7,7 @@ goes away cannot interrupt the recording of a payment that was taken.
 
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import attrs
@@ -23,6 +24,7 @@ from flovia.core.effects import (
     FindAnswer,
     Flow,
     HttpCall,
+    HttpReply,
     Now,
     Recall,
     Release,
@@ -48,18 +50,26 @@ LEDGER_THREADS: Final = 16
 _LEDGER_EFFECTS: Final = (Claim, Settle, Deliver, Fail, Release, Renew, Find, FindAnswer, Remember, Recall)
 
 
+CallWatch = Callable[[HttpCall], AbstractContextManager[Callable[[HttpReply], None]]]
+"""Told of each call to a payment backend: entered when it begins, given the answer, left when it ends."""
+
+
 class DeadlineExceeded(Exception):
     """Thrown into a flow whose time is up, so that its ``finally`` blocks run."""
 
 
 @attrs.define(kw_only=True)
 class World:
-    """What effects are performed on: a ledger, the two clocks (seconds) and a source of tokens."""
+    """What effects are performed on: a ledger, the two clocks (seconds) and a source of tokens.
+
+    ``watch``, if there is one, is told of every call to a payment backend.
+    """
 
     ledger: "Ledger"
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     tokens: Callable[[], str] = entropy.token
+    watch: CallWatch | None = None
 
     def ledger_call(self, effect: Effect) -> object:
         """Perform one of the ledger's verbs; blocks."""
@@ -212,7 +222,13 @@ def _perform(effect: Effect, world: World, until: float | None) -> object:
         case HttpCall():
             from flovia.backend_http import send
 
-            return send(effect if left is None else attrs.evolve(effect, deadline_s=min(effect.deadline_s, left)))
+            call = effect if left is None else attrs.evolve(effect, deadline_s=min(effect.deadline_s, left))
+            if world.watch is None:
+                return send(call)
+            with world.watch(call) as answered:
+                reply = send(call)
+                answered(reply)
+            return reply
         case Deadline(flow=flow, effect=first, seconds=seconds):
             try:
                 return _run(flow, first, world, world.monotonic() + seconds)
@@ -262,7 +278,12 @@ async def _aperform(effect: Effect, world: World) -> object:
         case HttpCall():
             from flovia.backend_http import asend
 
-            return await asend(effect)
+            if world.watch is None:
+                return await asend(effect)
+            with world.watch(effect) as answered:
+                reply = await asend(effect)
+                answered(reply)
+            return reply
         case Deadline(flow=flow, effect=first, seconds=seconds):
             result: object = TIMED_OUT
             with anyio.move_on_after(seconds):

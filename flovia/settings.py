@@ -14,6 +14,7 @@ with :class:`~flovia.core.errors.WiringError` that names the variable and the re
 ``FLOVIA_RETENTION``        ``events=400d,unpaid_events=90d,delivered=30d,attempts=800d``; without it kept for ever
 ``FLOVIA_HASH_PAYERS``      ``true``: events name payers and workflows by keyed hashes only
 ``FLOVIA_OWN_PAYERS``       payers that reports leave out: ``did:example:me,mock:*``
+``FLOVIA_OTEL``             ``true``: spans and metrics for OpenTelemetry (extra ``otel``)
 ==========================  ================================================================================
 """
 
@@ -45,6 +46,7 @@ VARIABLES: Final = (
     "FLOVIA_RETENTION",
     "FLOVIA_HASH_PAYERS",
     "FLOVIA_OWN_PAYERS",
+    "FLOVIA_OTEL",
 )
 
 
@@ -62,6 +64,7 @@ class Settings:
     retention: Retention = FOR_EVER
     hash_payers: bool = False
     own_payers: tuple[str, ...] = ()
+    otel: bool = False
 
 
 def read_settings(
@@ -75,6 +78,7 @@ def read_settings(
     limit: Limit | str | None = None,
     retention: Retention | str | None = None,
     hash_payers: bool | None = None,
+    otel: bool | None = None,
 ) -> Settings:
     """The settings from arguments, else from the environment.
 
@@ -120,6 +124,7 @@ def read_settings(
         retention=(Retention.parse(retention) if isinstance(retention, str) else retention) or FOR_EVER,
         hash_payers=hide,
         own_payers=tuple(one.strip() for one in (text("FLOVIA_OWN_PAYERS") or "").split(",") if one.strip()),
+        otel=_flag("FLOVIA_OTEL", text("FLOVIA_OTEL")) if otel is None else otel,
     )
 
 

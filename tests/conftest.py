@@ -1,6 +1,7 @@
 """What every test shares: where flovia comes from, Hypothesis profiles, the async backends."""
 
 import os
+import signal
 import site
 from collections.abc import Generator
 from pathlib import Path
@@ -32,6 +33,10 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" i
 pytest_plugins = ["tests.leaks.plugin"]
 
 be_patient()
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every program that they start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PACKAGE = Path(next(iter(flovia.__path__))).resolve()
 

@@ -18,6 +18,7 @@ ALLOWED = {
     "ledger": {"core", "database_file", "ledger"},
     "insights": {"core", "insights"},
     "export": {"core", "ledger", "export"},
+    "otel": {"core", "otel"},
     "client": {"core", "database_file", "runtime", "signed", "client"},
     # Not the provider, nor what checks signatures: a mistake made once must not hide at both ends.
     "sandbox": {"core", "sandbox"},
@@ -28,7 +29,7 @@ MAY_USE_ADAPTERS = {"testing", "showcase", "cli"}
 PUBLIC = {
     *("flovia", "flovia.client", "flovia.client.httpx", "flovia.client.httpx2"),
     *("flovia.client.hitpay", "flovia.providers", "flovia.providers.base", "flovia.providers.hitpay"),
-    *("flovia.export", "flovia.sandbox"),
+    *("flovia.export", "flovia.otel", "flovia.sandbox"),
 }
 
 

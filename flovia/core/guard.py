@@ -14,6 +14,7 @@ from flovia.core.limiter import Limiter
 from flovia.core.origin import Origin
 from flovia.core.owed import NoteResult, PaidView
 from flovia.core.passage import Trace
+from flovia.core.trace_context import TRACEPARENT, request_id
 
 DAY_S: Final = 86400.0
 MAX_PAYER: Final = 255
@@ -21,7 +22,7 @@ MAX_ENDPOINT: Final = 256
 MAX_METHOD: Final = 32
 """Characters that events keep of a path and an HTTP method: both are the client's, and events add up."""
 # Most requests have none of them, and one look tells.
-_RARE: Final = FieldSet(*WORKFLOW_FIELDS, KEY_FIELD)
+_RARE: Final = FieldSet(*WORKFLOW_FIELDS, KEY_FIELD, TRACEPARENT)
 
 
 class LedgerVerbs(Protocol):
@@ -182,7 +183,7 @@ class Guard:
         headers = request.headers
         rare = headers.has_any(_RARE)
         trace = Trace(
-            request.request_id or "req_" + self._tokens(),
+            request.request_id or (request_id(headers, self._tokens()) if rare else "req_" + self._tokens()),
             (self.name or request.route or request.path)[:MAX_ENDPOINT],
             request.http_method[:MAX_METHOD],
             self.rail,

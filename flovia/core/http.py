@@ -224,8 +224,9 @@ class HttpRequest:
     it. ``query`` is the raw query string without ``?``. ``route`` is the route's pattern
     (``/items/{id}``), or "" if the adapter knows none; then the path stands for it. ``client`` is the
     peer's address, ``server`` the address the server is bound to ("" where unknown). ``request_id`` is
-    the caller's own (a W3C trace id, ``X-Request-Id``), or "" to have one made. ``multiprocess`` is True
-    where the server says that other processes serve the same app (``wsgi.multiprocess``).
+    the caller's own, never the same for two requests, or "" to have one made: from ``traceparent``, if
+    there is one, and random. ``multiprocess`` is True where the server says that other processes serve the
+    same app (``wsgi.multiprocess``).
     """
 
     http_method: str

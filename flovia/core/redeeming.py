@@ -31,25 +31,17 @@ from flovia.core.effects import (
 )
 from flovia.core.errors import LedgerError, ParseError
 from flovia.core.exchange import CLAIMED, DELIVERING, EXCHANGE, PARKED, RECEIVED, SETTLED, step
-from flovia.core.fields import payment_challenges, payment_credentials
+from flovia.core.fields import payment_credentials
 from flovia.core.guard import Services, as_payer
-from flovia.core.http import Headers, HttpRequest, HttpResponse
+from flovia.core.http import HttpRequest, HttpResponse
 from flovia.core.issuing import Issuer
 from flovia.core.offers import Offer
 from flovia.core.owed import Late
-from flovia.core.passage import (
-    DROP,
-    DROP_CHALLENGES,
-    PRIVATE,
-    Passage,
-    Settled,
-    Start,
-    Trace,
-    private_cache_control,
-)
+from flovia.core.passage import Passage, Settled, Trace
 from flovia.core.problems import PROBLEMS
 from flovia.core.provider import NotPaid, Paid, PaidBack, Presented, Refusal, Unknown, Verdict
 from flovia.core.receipt import receipt_text
+from flovia.core.response_head import response_head
 from flovia.core.returned import note_returned, refusal_of
 from flovia.core.second import second_payment
 from flovia.core.settlement import read_record, write_record
@@ -60,7 +52,7 @@ Outcome = HttpResponse | Passage
 # What a claim once verified, and what money may depend on. A fingerprint on record was authentic when it was claimed.
 _ON_RECORD: Final = frozenset({CLAIMED, PARKED, SETTLED, DELIVERING})
 # A provider's refusal is raised, but by then it is a value like the others.
-_VERDICTS: Final = (Paid, NotPaid, Unknown, PaidBack, Refusal)
+VERDICTS: Final = (Paid, NotPaid, Unknown, PaidBack, Refusal)
 _ADMITTED: Final = step(EXCHANGE, RECEIVED, "admit")
 _REPLAYED: Final = step(EXCHANGE, RECEIVED, "replay")
 
@@ -179,9 +171,9 @@ class Redeemer(Issuer):
             return self._refuse(request, trace, "internal-payment-error")
         try:
             flow = provider.verify(self._presented(request, candidate, claimed.attempt))
-            verdict = self._begin(flow, provider.name)
-            if not isinstance(verdict, _VERDICTS):
-                verdict = yield from self._go_on(flow, verdict, provider.deadline_s, provider.name)
+            verdict = self._begin(flow, trace)
+            if not isinstance(verdict, VERDICTS):
+                verdict = yield from self._go_on(flow, verdict, provider.deadline_s, trace)
         except GeneratorExit:
             # Nobody drives this flow any more: the lease ends by itself, and then the claim counts as parked.
             raise
@@ -208,7 +200,8 @@ class Redeemer(Issuer):
                 _log.error("provider %s said NotPaid with %r, no 402 problem type", provider.name, verdict.problem)
                 yield from self._release(trace, key, fence, park=True)
                 return self._refuse(request, trace, "internal-payment-error")
-            yield from self._release(trace, key, fence, park=False)
+            if not (yield from self._release(trace, key, fence, park=False)):
+                return self._refuse(request, trace, "in-flight", 1)
             same = None
             if verdict.same_challenge and echo.expires is not None and echo.expires > self._time(self._clock()).now:
                 # The description is not under the MAC, so it is our own that is sent again.
@@ -238,11 +231,7 @@ class Redeemer(Issuer):
             return self._refuse(request, trace, "internal-payment-error")
         if problem is not None:
             yield from self._owe(trace, candidate, verdict, problem)
-            yield from self._release(trace, key, fence, park=False)
-            # Told of before, and on its way back since, or there: nobody is asked in silence to pay once more.
-            if refused := (yield from refusal_of(f"{echo.method}|{verdict.reference}", key, ledger)):
-                return self._refuse(request, trace, refused)
-            return (yield from self._challenge(request, trace, problem))
+            return (yield from self._of_no_use(request, trace, candidate, fence, verdict, problem))
 
         now = self._clock()
         trace.note(ev.PAYMENT_SETTLED, now)
@@ -278,11 +267,19 @@ class Redeemer(Issuer):
         # Nothing was settled, so nothing of it may stand in the stream.
         trace.rows.extend(rows[:-2])
         if result == "proof_used":
-            yield from self._release(trace, key, fence, park=False)
-            if refused := (yield from refusal_of(f"{echo.method}|{verdict.reference}", key, ledger)):
-                return self._refuse(request, trace, refused)
-            return (yield from self._challenge(request, trace, "verification-failed"))
+            return (yield from self._of_no_use(request, trace, candidate, fence, verdict, "verification-failed"))
         return self._refuse(request, trace, "in-flight", 1)
+
+    def _of_no_use(
+        self, request: HttpRequest, trace: Trace, candidate: Candidate, fence: int, paid: Paid, problem: str
+    ) -> Flow[Outcome]:
+        """The answer to money that cannot buy this: another amount, or it has bought something already."""
+        if not (yield from self._release(trace, candidate.key, fence, park=False)):
+            return self._refuse(request, trace, "in-flight", 1)
+        # On its way back since it was told of, or there: nobody is asked in silence to pay once more.
+        if refused := (yield from refusal_of(f"{candidate.plan.method}|{paid.reference}", candidate.key, self._ledger)):
+            return self._refuse(request, trace, refused)
+        return (yield from self._challenge(request, trace, problem))
 
     def _owe(self, trace: Trace, candidate: Candidate, paid: Paid, problem: str) -> Flow[None]:
         """Put money on record that moved and is not the money that was asked for: it has to go back."""
@@ -391,7 +388,7 @@ class Redeemer(Issuer):
             request,
         )
 
-    def _begin(self, flow: Flow[Verdict], name: str) -> Verdict | Refusal | Effect:
+    def _begin(self, flow: Flow[Verdict], trace: Trace) -> Verdict | Refusal | Effect:
         """The verdict of a provider that needs nothing to know it, or the first effect it asks for."""
         try:
             return flow.send(None)
@@ -401,26 +398,31 @@ class Redeemer(Issuer):
         except Refusal as refusal:
             return refusal
         except Exception:
-            _log.exception("provider %s raised while verifying; the outcome counts as unknown", name)
+            _log.exception("provider %s raised while verifying; the outcome counts as unknown", trace.provider)
             return Unknown()
 
-    def _go_on(self, flow: Flow[Verdict], effect: Effect, seconds: float, name: str) -> Flow[Verdict | Refusal]:
+    def _go_on(self, flow: Flow[Verdict], effect: Effect, seconds: float, trace: Trace) -> Flow[Verdict | Refusal]:
         try:
             verdict = yield Deadline(flow=flow, effect=effect, seconds=seconds)
         except Refusal as refusal:
             return refusal
         except Exception:
-            _log.exception("provider %s raised while verifying; the outcome counts as unknown", name)
+            _log.exception("provider %s raised while verifying; the outcome counts as unknown", trace.provider)
             return Unknown()
-        if isinstance(verdict, _VERDICTS):
+        if isinstance(verdict, VERDICTS):
             return verdict
         if verdict is TIMED_OUT:
-            _log.warning("provider %s took longer than %s s; the outcome is unknown", name, seconds)
+            _log.warning("provider %s took longer than %s s; the outcome is unknown", trace.provider, seconds)
         else:
-            _log.error("provider %s returned %s instead of a verdict", name, type(verdict).__name__)
+            _log.error("provider %s returned %s instead of a verdict", trace.provider, type(verdict).__name__)
         return Unknown()
 
-    def _release(self, trace: Trace, key: str, fence: int, *, park: bool) -> Flow[None]:
+    def _release(self, trace: Trace, key: str, fence: int, *, park: bool) -> Flow[bool]:
+        """Let the claim go; False if somebody else took it over meanwhile.
+
+        This request slept through its lease then, and it may be paid by now: nobody is asked for money. Nor is
+        anybody while the ledger does not answer, which is raised unless the claim was to be parked.
+        """
         rows = trace.take()
         release = (key, fence, park, rows)
         ledger = self._ledger
@@ -430,9 +432,13 @@ class Redeemer(Issuer):
             # The lease ends by itself, and then the claim counts as parked.
             bug = not isinstance(error, LedgerError)
             _log.warning("the ledger does not answer (%s); a claim is left to its lease", error, exc_info=bug)
-            done = False
+            ledger.append(rows)
+            if bug or park:
+                return False
+            raise
         if not done:
             ledger.append(rows)
+        return done
 
     def _admit(
         self,
@@ -451,7 +457,7 @@ class Redeemer(Issuer):
             _ADMITTED,
             trace,
             None,
-            _start,
+            response_head,
             self._clock,
             candidate.key,
             fence,
@@ -465,27 +471,3 @@ class Redeemer(Issuer):
 
     def _copy(self, key: str, fingerprint: str) -> AnswerCopy:
         return AnswerCopy(caller_of(key, fingerprint), self._delivery.idempotency_max_bytes)
-
-
-def _start(passage: Passage, status: int, headers: Headers) -> Start:
-    """The head of an admitted request's response: the receipt on 2xx only, never a shared cache."""
-    settled, policy = passage.settled, passage.policy
-    if status == 402 or settled is None or policy is None:
-        # A 402 without a challenge must not leave us, and one with a challenge would ask twice.
-        return Start(passage.raised())
-    if status == 412:
-        # It may carry the whole answer, and whoever sends an If-Match that fails has not been delivered to.
-        return Start(passage.unfulfilled())
-    cache_control = headers.get("cache-control")
-    private = PRIVATE if cache_control is None else ("cache-control", private_cache_control(cache_control))
-    drop = DROP
-    kept: tuple[tuple[str, str], ...] = ()
-    if asked := headers.get_all("www-authenticate"):
-        # A payer is not asked to pay again; another scheme's challenge (a login) is the handler's business.
-        drop = DROP_CHALLENGES
-        kept = tuple(("www-authenticate", value) for value in asked if not payment_challenges([value]))
-    if status < 300 and passage.problem is None and status in policy.statuses:
-        if settled.headers:
-            drop = drop | {name.lower() for name, _ in settled.headers}
-        return Start(None, drop, (("payment-receipt", settled.receipt), private, *settled.headers, *kept))
-    return Start(None, drop, (private, *kept))

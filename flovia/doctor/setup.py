@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from typing import Final
 
 from flovia.cli.wording import counted
@@ -44,6 +45,13 @@ def setting_findings(env: Mapping[str, str]) -> Iterator[Finding]:
             level="warning",
             text="no public origin: only requests of this machine are served, all others get 400",
             remedy="Set FLOVIA_PUBLIC_ORIGIN to the address that clients use, like https://api.example.com.",
+        )
+    if settings.otel and find_spec("opentelemetry") is None:
+        yield Finding(
+            check=CHECK,
+            level="error",
+            text="FLOVIA_OTEL is true, and OpenTelemetry's API is not installed: the app would not start",
+            remedy="pip install 'flovia[otel]'",
         )
     if settings.workers > 1 and settings.ledger.startswith("memory:"):
         yield Finding(

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Final, cast
 
 from flovia.core.encoding import JsonObject
 from flovia.core.errors import WiringError
+from flovia.core.trace_context import trace_of
 from flovia.export.base import Entry, SinkError
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
+    from opentelemetry.context import Context
 
 FLUSH_MS: Final = 10_000
 
@@ -43,8 +45,6 @@ class OtelSink:
 
     def deliver(self, batch: Sequence[Entry]) -> None:
         """See :meth:`flovia.export.base.Sink.deliver`."""
-        from opentelemetry.context import Context
-
         provider = self._given or self._api.get_logger_provider()
         if type(provider).__module__.startswith("opentelemetry._logs"):
             # The API's own providers take everything and keep nothing.
@@ -54,7 +54,7 @@ class OtelSink:
         for one in batch:
             logger.emit(
                 timestamp=round(one.at * 1e6) * 1000,  # a float holds microseconds, no less
-                context=Context(),  # none: it happened in another request, if in any
+                context=_context(one.data),
                 severity_number=severity,
                 severity_text="INFO",
                 event_name=one.type,
@@ -66,6 +66,20 @@ class OtelSink:
 
     def close(self) -> None:
         """The provider is the app's, and stays."""
+
+
+def _context(data: JsonObject) -> "Context":
+    """The trace that the event's request was seen in, as its id says; never that of whoever exports."""
+    from opentelemetry.context import Context
+    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+    request_id = data.get("requestId")
+    found = trace_of(request_id) if isinstance(request_id, str) else None
+    if found is None:
+        return Context()
+    # Whether that trace is kept nobody knows here; an event is, so it must not be dropped with a trace that is not.
+    flags = TraceFlags(TraceFlags.SAMPLED)
+    return set_span_in_context(NonRecordingSpan(SpanContext(*found, is_remote=True, trace_flags=flags)), Context())
 
 
 def _attributes(ident: str, data: JsonObject) -> dict[str, str | int | float | bool]:

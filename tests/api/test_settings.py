@@ -21,6 +21,7 @@ ENV = (
     "FLOVIA_LEDGER",
     "FLOVIA_LIMIT",
     "FLOVIA_WORKERS",
+    "FLOVIA_OTEL",
     "WEB_CONCURRENCY",
 )
 

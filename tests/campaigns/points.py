@@ -117,16 +117,12 @@ class Points:
         def watched(*arguments: Any) -> object:
             if verb == "deliver":
                 books.write("last-byte", arguments[0])
-            elif verb == "fail":
-                books.write("failing", arguments[0])
             self.reach(f"{verb}.before")
             mark = _verb.set(verb)
             try:
                 result = call(*arguments)
             finally:
                 _verb.reset(mark)
-            if verb in ("deliver", "fail"):  # one that failed ends with "later-done"
-                books.write("ended", arguments[0])
             if verb == "settle" and result == "settled":
                 books.write("settled", arguments[2])
             elif verb in ("deliver", "late", "close_refund") and result:

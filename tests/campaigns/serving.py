@@ -61,9 +61,12 @@ class Told:
                 self.by_kind[kind].append((int(pid), text))
 
     def unfinished(self) -> set[int]:
-        """Processes that live and have not recorded the end of a delivery yet: their store may not answer."""
+        """Processes that live and have a request to end, or a delivery's end to record: their store may not answer.
+
+        An answer may have come while the process that sent it waits for a processor, and has told nobody.
+        """
         open_ends: Counter[int] = Counter()
-        for kind, sign in (("last-byte", 1), ("failing", 1), ("ended", -1), ("later-done", -1)):
+        for kind, sign in (("in", 1), ("later", 1), ("out", -1), ("later-done", -1)):
             for pid, number in self.by_pid[kind].items():
                 open_ends[pid] += sign * number
         return {pid for pid, number in open_ends.items() if number > 0 and pid in self.workers()}

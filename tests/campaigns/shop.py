@@ -114,9 +114,14 @@ class Shop:
 
     def begin(self, die: str) -> None:
         """A request begins; ``die``: where it is to die."""
+        self.books.write("in")
         plan.set(die)
         if die.startswith("outbox."):
             self.points.armed = die
+
+    def end(self) -> None:
+        """A request has ended, and its process has nothing to do for it any more."""
+        self.books.write("out")
 
     def chunks(self) -> Iterator[bytes]:
         """A streamed answer."""
@@ -142,6 +147,26 @@ class Shop:
         return (200 if found.status == "refunded" else 409), found.status.encode()
 
 
+class Answered:
+    """A body, and what is to be done when the server has closed it."""
+
+    def __init__(self, body: Iterable[bytes], done: Callable[[], None]) -> None:
+        self._body = body
+        self._done = done
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        """Close the body, then do it."""
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._done()
+
+
 def wsgi() -> WSGIApplication:
     """The shop as a WSGI app."""
     shop = Shop()
@@ -164,6 +189,13 @@ def wsgi() -> WSGIApplication:
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         shop.begin(environ.get("HTTP_CAMPAIGN_DIE", ""))
+        try:
+            return Answered(route(environ, start_response), shop.end)
+        except BaseException:
+            shop.end()
+            raise
+
+    def route(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path == "/refund":
             status, body = shop.refund(environ["QUERY_STRING"])
@@ -215,12 +247,14 @@ def asgi() -> AsgiApp:
             for _ in range(2):
                 message = await receive()
                 await send({"type": f"{message['type']}.complete"})
-            return None
+            return
         headers = Headers.from_asgi(cast("list[tuple[bytes, bytes]]", scope["headers"]))
         shop.begin(headers.get(DIE) or "")
         path = cast("str", scope["path"])
-        if path in guarded:
-            return await guarded[path](scope, receive, send)
-        return await respond(send, 200, b"")
+        try:
+            await (guarded[path](scope, receive, send) if path in guarded else respond(send, 200, b""))
+        finally:
+            shop.end()
+        return
 
     return app

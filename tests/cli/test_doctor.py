@@ -197,6 +197,15 @@ def test_slow_and_old(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> N
         assert level == versions._sqlite().level
 
 
+def test_telemetry_without_its_package(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switched on and not installed is an error, with the line that helps."""
+    env["FLOVIA_OTEL"] = "true"
+    assert not any("OpenTelemetry" in text for text in bad(examine(env, offline=True)))
+    monkeypatch.setattr("flovia.doctor.setup.find_spec", lambda name: None)
+    (found,) = (one for one in examine(env, offline=True).findings if "OpenTelemetry" in one.text)
+    assert ("error", "pip install 'flovia[otel]'") == (found.level, found.remedy)
+
+
 def test_printed(env: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """As lines, and as one JSON object."""
     for name in list(os.environ):

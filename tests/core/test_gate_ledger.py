@@ -3,6 +3,7 @@
 import pytest
 
 import flovia
+from flovia.core.encoding import JsonValue
 from flovia.ledger.memory import MemoryLedger
 from tests.core.world import Clock, Shop, buy, challenges, deliver, header, pay, request
 
@@ -35,7 +36,7 @@ def test_no_challenge_while_the_ledger_is_down() -> None:
 
 @pytest.mark.parametrize("verb", ["claim", "settle", "find", "release"])
 def test_before_delivery_it_is_503(verb: str) -> None:
-    """Claim, settle and find failing is 503 without a challenge; a failing release leaves a lease."""
+    """Claim, settle, find or release failing is 503 without a challenge; a failing release leaves a lease."""
     ledger = Failing(clock=Clock())
     shop = Shop(ledger=ledger)
     gate = shop.flovia.paid_api(provider="mock", price="1.00 USD")
@@ -45,7 +46,7 @@ def test_before_delivery_it_is_503(verb: str) -> None:
         gate = shop.open(secret="test-another-secret-of-32-bytes-----").paid_api(provider="mock", price="1.00 USD")
     ledger.failing = verb
     response = gate.enter(request(credential)).response
-    assert (402 if verb == "release" else 503) == response.status
+    assert (503, []) == (response.status, challenges(response))
     ledger.failing = ""
 
 
@@ -61,6 +62,36 @@ def test_a_claim_that_was_taken_over() -> None:
     response = buy(gate)[1].response
     assert (409, []) == (response.status, challenges(response))
     assert "payment.settled" not in shop.events()
+
+
+@pytest.mark.parametrize(
+    ("proof", "more", "unmatched"),
+    [
+        ("declined", {}, 0),
+        ("pending", {}, 0),
+        ("ok1", {"paid_amount": "99"}, 1),
+        ("ok-used", {}, 0),
+    ],
+)
+def test_not_paid_says_one_who_was_taken_over(proof: str, more: dict[str, JsonValue], unmatched: int) -> None:
+    """Whoever slept through its lease knows nothing of now: 409 and no challenge, for the payment may be there."""
+
+    class Overtaken(MemoryLedger):
+        overtaken = False
+
+        def release(self, *arguments):
+            return not self.overtaken and super().release(*arguments)
+
+    ledger = Overtaken(clock=Clock())
+    shop = Shop(ledger=ledger)
+    gate = shop.flovia.paid_api(provider="mock", price="1.00 USD")
+    assert buy(gate, "ok-used")[1].grant is not None
+    (challenge,) = challenges(gate.enter(request()).response)
+    ledger.overtaken = True
+    response = gate.enter(request(pay(challenge, proof, **more))).response
+    assert (409, [], "1") == (response.status, challenges(response), header(response, "retry-after"))
+    assert unmatched == shop.events().count("payment.unmatched")
+    assert "in-flight" == [event for _, event in ledger.read_events()][-1].problem
 
 
 @pytest.mark.parametrize("verb", ["deliver", "fail", "renew"])

@@ -8,7 +8,9 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
 from flovia.core.errors import WiringError
+from flovia.core.events import Event
 from flovia.export.base import SinkError
+from flovia.export.envelope import entry
 from flovia.export.otel import OtelSink
 from tests.export.test_file import entries
 from tests.export.world import exporter, filled, ids
@@ -37,6 +39,17 @@ def test_events_arrive_as_events() -> None:
         attributes[f"flovia.{name}"] for name in ("request_id", "http_method", "amount", "latency_ms")
     )
     assert not first.trace_id
+
+
+def test_an_event_is_found_from_its_trace() -> None:
+    """A request id that holds a trace and a span names them in the record; any other does not."""
+    kept = InMemoryLogRecordExporter()
+    ids = ("4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-token", f"{'0' * 32}-00f067aa0ba902b7-token", "req_1")
+    events = [Event("paid_api.request_started", 1.0, ident, 1, "/paid", "GET") for ident in ids]
+    OtelSink(provider(kept)).deliver([entry(number, event) for number, event in enumerate(events, 1)])
+    first, *others = [one.log_record for one in kept.get_finished_logs()]
+    assert (0x4BF92F3577B34DA6A3CE929D0E0E4736, 0x00F067AA0BA902B7) == (first.trace_id, first.span_id)
+    assert [0, 0] == [one.trace_id for one in others]
 
 
 def test_an_sdk_that_does_not_flush_keeps_the_cursor() -> None:

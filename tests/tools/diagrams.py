@@ -23,6 +23,7 @@ from flovia.core.limiter import Rate
 from flovia.core.problems import PROBLEMS, ProblemType
 from flovia.export import opening
 from flovia.insights.join import INSIGHTS
+from flovia.otel import names
 from flovia.providers.hitpay import problems as own_problems
 from flovia.providers.hitpay.amounts import CURRENCIES
 from flovia.providers.hitpay.config import VARIABLES, HitPayConfig
@@ -193,6 +194,12 @@ def hitpay_wallets() -> str:
     return "\n".join(["| wallet | currencies |", "| --- | --- |", *rows])
 
 
+def metrics() -> str:
+    """What is counted and measured for OpenTelemetry."""
+    rows = [f"| `{name}` | {unit.strip('{}')} | {text} |" for name, unit, text in (*names.COUNTERS, *names.DURATIONS)]
+    return "\n".join(["| metric | unit | what it is |", "| --- | --- | --- |", *rows])
+
+
 def third_party_provider() -> str:
     """The example of a provider, whole."""
     return f"```python\n{(ROOT / 'examples' / 'third_party_provider.py').read_text(encoding='utf-8')}```"
@@ -213,6 +220,7 @@ DRAWN: Final[Mapping[str, Callable[[], str]]] = {
     "hitpay-variables": hitpay_variables,
     "hitpay-wallets": hitpay_wallets,
     "insights": insights,
+    "metrics": metrics,
     "payment": payment,
     "deliveries": deliveries,
     "problems": problems,
