@@ -11,8 +11,9 @@ with :class:`~flovia.core.errors.WiringError` that names the variable and the re
 ``FLOVIA_LEDGER``           ``sqlite:///flovia.db`` (the default), ``sqlite:////absolute/path``, ``postgresql://…``, ``memory://``
 ``FLOVIA_LIMIT``            ``challenges=60/min,verifications=30/min,total_challenges=1000/min``
 ``FLOVIA_WORKERS``          how many processes serve the app, where ``WEB_CONCURRENCY`` does not say it
-``FLOVIA_RETENTION``        ``events=400d,unpaid_events=90d,delivered=30d``; without it events are kept for ever
+``FLOVIA_RETENTION``        ``events=400d,unpaid_events=90d,delivered=30d,attempts=800d``; without it kept for ever
 ``FLOVIA_HASH_PAYERS``      ``true``: events name payers and workflows by keyed hashes only
+``FLOVIA_OWN_PAYERS``       payers that reports leave out: ``did:example:me,mock:*``
 ``FLOVIA_OTEL``             ``true``: spans and metrics for OpenTelemetry (extra ``otel``)
 ==========================  ================================================================================
 """
@@ -46,6 +47,7 @@ VARIABLES: Final = (
     "FLOVIA_WORKERS",
     "FLOVIA_RETENTION",
     "FLOVIA_HASH_PAYERS",
+    "FLOVIA_OWN_PAYERS",
     "FLOVIA_OTEL",
 )
 
@@ -63,6 +65,7 @@ class Settings:
     workers: int
     retention: Retention = FOR_EVER
     hash_payers: bool = False
+    own_payers: tuple[str, ...] = ()
     otel: bool = False
 
 
@@ -132,6 +135,7 @@ def read_settings(
         retention=(Retention.parse(retention) if isinstance(retention, str) else retention) or FOR_EVER,
         hash_payers=hash_payers,
         otel=otel,
+        own_payers=tuple(one.strip() for one in (text("FLOVIA_OWN_PAYERS") or "").split(",") if one.strip()),
     )
 
 

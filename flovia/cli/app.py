@@ -20,6 +20,9 @@ app.command(
 )
 app.command("flovia.cli.event_commands:app", name="events", help="Print, or export, who paid and what was used.")
 app.command(
+    "flovia.cli.report:app", name="report", help="Report what converts, what it brought, and what needs somebody."
+)
+app.command(
     "flovia.cli.inspect:inspect",
     name="inspect",
     help="Decode a challenge, a credential, a receipt or a whole HTTP response.",

@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(ledger: str | None, settings: Settings | None = None) -> "Generator[SqlLedger]":
-    """The ledger in a database that a command is about.
+def opened(
+    ledger: str | None, settings: Settings | None = None, *, patience_s: float | None = None
+) -> "Generator[SqlLedger]":
+    """The ledger in a database that a command is about. ``patience_s``: how long one call may take, if not the usual.
 
     Raises:
         WiringError: it is not there, or lives in memory.
     """
     url = ledger_of(ledger)
-    found = open_ledger(url, create=False, retention=None if settings is None else settings.retention)
+    retention = None if settings is None else settings.retention
+    found = open_ledger(url, create=False, retention=retention, patience_s=patience_s)
     try:
         if not hasattr(found, "database"):
             raise WiringError("this command looks after ledgers in a database only: --ledger sqlite:///flovia.db")

@@ -165,12 +165,14 @@ def prune(
     events_days: PositiveInt | None = None,
     unpaid_events_days: PositiveInt | None = None,
     delivered_days: NonNegativeInt | None = None,
+    attempts_days: PositiveInt | None = None,
     ledger: str | None = None,
 ) -> int:
     """Forget what is past its time, in small batches while the app goes on: what the app does by itself, all at once.
 
     The policy is FLOVIA_RETENTION, unless it is given here. Never forgotten are used proofs, refunds, payments whose
-    outcome is unknown, and paid ones that are not delivered. What an exporter has not got yet stays.
+    outcome is unknown, and paid ones that are not delivered. What an exporter has not got yet stays; what reports have
+    not read yet is read first.
 
     Args:
         dry_run: only count the events and rows that would go.
@@ -178,15 +180,25 @@ def prune(
         events_days: keep events for so many days.
         unpaid_events_days: keep events of requests that nobody paid for, for so many days.
         delivered_days: keep rows of delivered payments for so many days, if that is longer than they redeem.
+        attempts_days: keep what reports know of each attempt for so many days; the counts by day stay.
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
     """
+    from flovia.cli.report_reading import catch_up
+    from flovia.ledger.attempts import has_attempts
     from flovia.ledger.retention import events_of, find_doomed, unpaid_cursor
 
     settings = read_settings()
-    given = {"events_days": events_days, "unpaid_events_days": unpaid_events_days, "delivered_days": delivered_days}
+    given = {
+        "events_days": events_days,
+        "unpaid_events_days": unpaid_events_days,
+        "delivered_days": delivered_days,
+        "attempts_days": attempts_days,
+    }
     retention = attrs.evolve(settings.retention, **{name: value for name, value in given.items() if value is not None})
     gone = rows = 0
     with opened(ledger, attrs.evolve(settings, retention=retention)) as found, ExitStack() as stack:
+        if not dry_run and has_attempts(found.database):
+            catch_up(found)  # what reports have not read yet, they could not read any more
         file = stack.enter_context(export.open("a", encoding="utf-8")) if export is not None and not dry_run else None
         database, now, head = found.database, found.now(), 0
         unpaid, more = unpaid_cursor(database), not retention.for_ever

@@ -6,15 +6,14 @@ the paid one that follows belong together, whatever lies between them: time, ano
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Final, TypeVar
+from typing import Final
 
 import attrs
 
 from flovia.core import events as ev
 from flovia.core.encoding import JsonValue
 from flovia.core.events import Event
-
-T = TypeVar("T")
+from flovia.insights.grouping import BOUGHT, DELIVERIES, UNSOLD, Group, Request, challenge_of, first, grouped, is_second
 
 CONVERTED: Final = "payment converted into paid API demand"
 REFUNDED: Final = "payment refunded"
@@ -61,13 +60,7 @@ INSIGHTS: Final = (
 _REFUND_DUE: Final = "refund-due"
 _EXHAUSTED: Final = "delivery-exhausted"
 _REUSED: Final = "idempotency-key-reused"
-_ENDS: Final = frozenset({ev.REQUEST_COMPLETED, ev.REQUEST_FAILED})
-_DELIVERIES: Final = frozenset({ev.PAYMENT_DELIVERED, ev.PAYMENT_REDELIVERED})
-# Events that say of a payment that it bought something, and of money that it came and bought nothing.
-_BOUGHT: Final = frozenset({ev.PAYMENT_SETTLED, ev.ACCESS_GRANTED, ev.PAYMENT_DELIVERY_FAILED, *_DELIVERIES})
-_UNSOLD: Final = frozenset({ev.PAYMENT_LATE, ev.PAYMENT_UNMATCHED})
-# Events of a request that presented a credential; there the challenge id is the credential's.
-_PRESENTED: Final = frozenset({ev.PAYMENT_CONTEXT_ATTACHED, ev.ACCESS_GRANTED, *(type_ for type_, _ in _INSIGHTS)})
+ENDS: Final = frozenset({ev.REQUEST_COMPLETED, ev.REQUEST_FAILED})
 
 
 @attrs.frozen(kw_only=True)
@@ -131,122 +124,52 @@ class JoinedEvent:
 def join(events: Iterable[Event]) -> list[JoinedEvent]:
     """The attempts that the events tell of, oldest first.
 
-    Each challenge that a credential answered is one attempt: the requests that issued it and those that
-    presented it. If nobody answered any challenge of a request, that request is an attempt of its own, under
-    its first challenge: several offers in one 402 are one attempt, and the one that is paid names it. The order
-    of the events and repetitions make no difference.
+    See :func:`flovia.insights.grouping.grouped` for what is one attempt. The order of the events and repetitions
+    make no difference.
     """
-    requests: dict[str, _Request] = {}
-    moves: dict[tuple[str | None, str | None], list[Event]] = {}
-    paid_for: dict[tuple[str | None, str | None], str] = {}
-    for event in sorted(set(events), key=_order):
-        if event.http_method:
-            requests.setdefault(event.request_id, _Request(event.request_id)).add(event)
-            if event.payment_id is not None and event.challenge_id is not None:
-                paid_for.setdefault((event.provider, event.payment_id), event.challenge_id)
-        else:  # of no request: a refund, or money that came too late
-            moves.setdefault((event.provider, event.payment_id), []).append(event)
-    answered: dict[str, list[_Request]] = {}
-    for request in requests.values():
-        for challenge_id in request.presented:
-            answered.setdefault(challenge_id, [])
-    meant_for: dict[str | None, list[list[Event]]] = {}
-    for payment, moved in moves.items():
-        # A refund of what nobody had presented may not know its challenge; the request that presented it later does.
-        meant = _challenge_of(moved) or paid_for.get(payment)
-        meant_for.setdefault(meant, []).append(moved)
-        if meant is not None:
-            answered.setdefault(meant, [])
-    attempts: list[JoinedEvent] = []
-    for request in requests.values():
-        mine = [one for one in dict.fromkeys(chain(request.issued, request.presented)) if one in answered]
-        for challenge_id in mine:
-            answered[challenge_id].append(request)
-        if not mine:
-            attempts.append(_joined([request], next(iter(request.issued), None)))
-    for challenge_id, found in answered.items():
-        payments = meant_for.get(challenge_id, [])
-        own = next((moved for moved in payments if _belongs(moved, found, challenge_id)), ())
-        if found:
-            attempts.append(_joined(found, challenge_id, own))
-        attempts += (_of_no_request(moved) for moved in payments if not found or moved is not own)
-    attempts += (_of_no_request(moved) for moved in meant_for.get(None, []))
-    return sorted(attempts, key=lambda one: (one.at, one.request_ids, one.challenge_id or "", one.payment_id or ""))
+    return sorted(map(joined, grouped(events)), key=chronology)
 
 
-class _Request:
-    """The events of one request, in order. The challenge ids are dicts for their order."""
-
-    def __init__(self, request_id: str) -> None:
-        self.id = request_id
-        self.events: list[Event] = []
-        self.issued: dict[str, None] = {}
-        self.presented: dict[str, None] = {}
-
-    def add(self, event: Event) -> None:
-        """Take the next event."""
-        self.events.append(event)
-        if event.challenge_id is not None:
-            if event.type == ev.CHALLENGE_ISSUED:
-                self.issued[event.challenge_id] = None
-            elif event.type in _PRESENTED:
-                self.presented[event.challenge_id] = None
-
-    def about(self, challenge_id: str | None) -> list[Event]:
-        """The events that mention the challenge."""
-        return [event for event in self.events if event.challenge_id == challenge_id]
+def chronology(one: JoinedEvent) -> tuple[float, tuple[str, ...], str, str]:
+    """What attempts are sorted by: the oldest first, and no two alike."""
+    return one.at, one.request_ids, one.challenge_id or "", one.payment_id or ""
 
 
-def _order(event: Event) -> tuple[float, str, int, str]:
-    # The whole event comes last, so that no two different events are equal and input order cannot matter.
-    return event.at, event.request_id, event.seq, repr(event)
+def joined(group: Group) -> JoinedEvent:
+    """The joined event of one group."""
+    if group.requests:
+        return _joined(group.requests, group.challenge_id, group.moved)
+    return _of_no_request(group.moved)
 
 
-def _challenge_of(moved: Iterable[Event]) -> str | None:
-    """The challenge that the events of one payment, outside of any request, are about."""
-    return _first(event.challenge_id for event in moved)
-
-
-def _belongs(moved: Sequence[Event], requests: Iterable[_Request], challenge_id: str) -> bool:
-    """Whether it is the payment that these requests settled; if they settled none, any but a second one may be."""
-    about = [event for request in requests for event in request.about(challenge_id)]
-    own = {event.payment_id for event in about if event.type in _BOUGHT} - {None}
-    own = own or {event.payment_id for event in about} - {None}
-    return moved[0].payment_id in own if own else not _is_second(moved)
-
-
-def _is_second(moved: Iterable[Event]) -> bool:
-    return any(event.reason == ev.DUPLICATE for event in moved)
-
-
-def _joined(requests: Sequence[_Request], challenge_id: str | None, moved: Sequence[Event] = ()) -> JoinedEvent:
+def _joined(requests: Sequence[Request], challenge_id: str | None, moved: Sequence[Event] = ()) -> JoinedEvent:
     """One attempt; ``requests`` in the order they came, at least one; ``moved`` of its payment outside of them."""
     about = [event for request in requests for event in request.about(challenge_id)]
-    telling = _telling(requests, challenge_id)
+    telling = telling_of(requests, challenge_id)
     # The telling request's word first, then the others', the latest first. What came beats what was asked for.
     own = telling.about(challenge_id)
     words = [*reversed(own), *(event for event in reversed(about) if event.request_id != telling.id)]
-    bought = any(event.type in _BOUGHT for event in about)
-    came = [] if bought else [event for event in (*moved, *words) if event.type in _UNSOLD]
+    bought = any(event.type in BOUGHT for event in about)
+    came = [] if bought else [event for event in (*moved, *words) if event.type in UNSOLD]
     words = [*came, *words, *moved]
     last = telling.events[-1]
-    end = next((event for event in reversed(telling.events) if event.type in _ENDS), None)
+    end = next((event for event in reversed(telling.events) if event.type in ENDS), None)
     amount, refunded = _amount(words), _refunded([*about, *moved])
     return JoinedEvent(
         request_id=telling.id,
         request_ids=tuple(request.id for request in requests),
         at=requests[0].events[0].at,
-        provider=_first(event.provider for event in [*words, last]),
-        rail=_first(event.rail for event in [*words, last]),
+        provider=first(event.provider for event in [*words, last]),
+        rail=first(event.rail for event in [*words, last]),
         endpoint=last.endpoint,
         http_method=last.http_method,
         challenge_id=challenge_id,
-        payment_id=_first(event.payment_id for event in words),
+        payment_id=first(event.payment_id for event in words),
         amount=amount,
-        currency=_first(event.currency for event in words),
-        payer=_first(event.payer for event in words),
-        recipient=_first(event.recipient for event in words),
-        workflow=_first(event.workflow for event in [*reversed(telling.events), *words]),
+        currency=first(event.currency for event in words),
+        payer=first(event.payer for event in words),
+        recipient=first(event.recipient for event in words),
+        workflow=first(event.workflow for event in [*reversed(telling.events), *words]),
         response_status=end.status if end else None,
         latency_ms=end.latency_ms if end else None,
         insight=_of_moved(moved, amount, refunded) or _insight(requests, challenge_id, [*about, *moved]),
@@ -257,20 +180,20 @@ def _joined(requests: Sequence[_Request], challenge_id: str | None, moved: Seque
 def _of_no_request(moved: Sequence[Event]) -> JoinedEvent:
     """Money that no request among the events brought."""
     amount, refunded = _amount(moved), _refunded(moved)
-    first = moved[0]
+    oldest = moved[0]
     return JoinedEvent(
-        request_id=first.request_id,
-        request_ids=(first.request_id,),
-        at=first.at,
-        provider=first.provider,
-        rail=_first(event.rail for event in moved),
+        request_id=oldest.request_id,
+        request_ids=(oldest.request_id,),
+        at=oldest.at,
+        provider=oldest.provider,
+        rail=first(event.rail for event in moved),
         endpoint="",
         http_method="",
-        challenge_id=_challenge_of(moved),
-        payment_id=first.payment_id,
+        challenge_id=challenge_of(moved),
+        payment_id=oldest.payment_id,
         amount=amount,
-        currency=_first(event.currency for event in moved),
-        payer=_first(event.payer for event in moved),
+        currency=first(event.currency for event in moved),
+        payer=first(event.payer for event in moved),
         recipient=None,
         workflow=None,
         response_status=None,
@@ -282,12 +205,12 @@ def _of_no_request(moved: Sequence[Event]) -> JoinedEvent:
 
 def _amount(words: Iterable[Event]) -> int | None:
     """What was paid, or asked for: a refund's amount is its own."""
-    return _first(event.amount for event in words if event.type != ev.PAYMENT_REFUNDED)
+    return first(event.amount for event in words if event.type != ev.PAYMENT_REFUNDED)
 
 
 def _refunded(events: Iterable[Event]) -> int | None:
     """What went back."""
-    return _first(event.amount for event in events if event.type == ev.PAYMENT_REFUNDED)
+    return first(event.amount for event in events if event.type == ev.PAYMENT_REFUNDED)
 
 
 def _of_moved(moved: Sequence[Event], amount: int | None, refunded: int | None) -> str | None:
@@ -303,19 +226,19 @@ def _of_moved(moved: Sequence[Event], amount: int | None, refunded: int | None) 
         return None
     if any(event.reason == ev.NOT_PRESENTED for event in moved):
         return UNPRESENTED
-    return PAID_TWICE if _is_second(moved) else TOO_LATE
+    return PAID_TWICE if is_second(moved) else TOO_LATE
 
 
-def _telling(requests: Sequence[_Request], challenge_id: str | None) -> _Request:
+def telling_of(requests: Sequence[Request], challenge_id: str | None) -> Request:
     """The request that delivered; else the last that presented the challenge; else the last."""
-    delivering = [one for one in requests if any(e.type in _DELIVERIES for e in one.about(challenge_id))]
+    delivering = [one for one in requests if any(e.type in DELIVERIES for e in one.about(challenge_id))]
     presenting = [one for one in requests if challenge_id in one.presented]
     # One that came with a key and a credential of another request says nothing of what these bought.
     own = [one for one in presenting if all(event.problem != _REUSED for event in one.events)]
     return next(chain(delivering, reversed(own), reversed(presenting), reversed(requests)))
 
 
-def _insight(requests: Sequence[_Request], challenge_id: str | None, about: Sequence[Event]) -> str:
+def _insight(requests: Sequence[Request], challenge_id: str | None, about: Sequence[Event]) -> str:
     types = {event.type for event in about}
     for type_, insight in _INSIGHTS:
         if type_ in types:
@@ -335,7 +258,3 @@ def _undelivered(about: Sequence[Event]) -> str:
     if ended is None or any(event.type == ev.PAYMENT_REOPENED and event.at >= ended for event in about):
         return NOT_DELIVERED
     return EXHAUSTED
-
-
-def _first(values: Iterable[T | None]) -> T | None:
-    return next((value for value in values if value is not None), None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 import attrs
 from sqlalchemy import and_, bindparam, delete, or_, select, update
 
+from flovia.ledger.attempts import forget_attempts
 from flovia.ledger.sql_parts import challenge_part
 from flovia.ledger.sql_schema import ANSWERS, DEAD_LETTERS, EVENTS, PAYMENTS, PROOFS
 
@@ -32,6 +33,7 @@ class Forgotten:
     payments: int = 0
     dead_letters: int = 0
     answers: int = 0
+    attempts: int = 0
 
 
 def forget(database: "Database", names: Collection[str], hide: Callable[[str], str] | None = None) -> Forgotten:
@@ -64,7 +66,8 @@ def forget(database: "Database", names: Collection[str], hide: Callable[[str], s
         for at in range(0, len(ordered), BATCH):
             events += database.call(partial(_events, database, names, ordered[at : at + BATCH], hide))
     payments, dead_letters = _records(database, names), _dead(database, names)
-    return Forgotten(events=events, payments=payments, dead_letters=dead_letters, answers=answers)
+    attempts = forget_attempts(database, names, hide)
+    return Forgotten(events=events, payments=payments, dead_letters=dead_letters, answers=answers, attempts=attempts)
 
 
 def _answers(database: "Database", challenges: Sequence[str]) -> int:

@@ -11,6 +11,7 @@ from flovia.core.events import EventRow
 from flovia.core.exchange import CLAIMED, DELIVERED, ISSUED, PARKED, PAYMENT, REFUNDED, step
 from flovia.core.retention import DAY_S, Retention
 from flovia.ledger import fences
+from flovia.ledger.attempts import count_attempts, prune_attempts
 from flovia.ledger.retention import find_doomed, remove, unpaid_cursor
 from flovia.ledger.retrying import retried
 from flovia.ledger.sql_delivery import PRUNE_ANSWERS
@@ -197,6 +198,7 @@ class KeepingVerbs:
             gone = len(pruned)
             gone += len(connection.execute(_PRUNE_TEXTS, {"now": now}).all())
             gone += connection.execute(PRUNE_ANSWERS, {"now": now, "at_most": PRUNE_BATCH}).rowcount
+            gone += prune_attempts(connection, self._retention, now, PRUNE_BATCH)
             return gone if doomed is None else gone + remove(self._database, connection, doomed)
 
     def count_forgettable(self) -> dict[str, int]:
@@ -208,4 +210,7 @@ class KeepingVerbs:
         now = self._clock()
         about = {"now": now, "done_before": now - self._retention.delivered_days * DAY_S}
         payments, texts, answers = self._database.query(_COUNT, about)[0]
-        return {"payments": int(payments or 0), "short texts": int(texts or 0), "stored answers": int(answers or 0)}
+        found = {"payments": int(payments or 0), "short texts": int(texts or 0), "stored answers": int(answers or 0)}
+        if self._retention.attempts_days is not None:
+            found["attempts"] = count_attempts(self._database, self._retention, now)
+        return found

@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from flovia.core.errors import LedgerError, WiringError
 from flovia.database_file import ensure_file
 from flovia.ledger.sql_migrating import migrate
+from flovia.ledger.sql_schema import META
 
 PATIENCE_S: Final = 1.5
 """How long a call waits for its turn: for other threads and for other processes together."""
@@ -305,6 +306,10 @@ class SqliteDatabase:
             ) from None
         try:
             with self.write() as connection:
+                if not create and not connection.dialect.has_table(connection, META.name):
+                    raise WiringError(
+                        "holds no ledger of flovia's; name the one that the app writes (FLOVIA_LEDGER, or --ledger)"
+                    )
                 migrate(connection)
         except LedgerError as error:
             self.close()

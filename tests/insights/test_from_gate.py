@@ -8,6 +8,8 @@ import attrs
 import pytest
 
 from flovia import Offer
+from flovia.core.http import Headers
+from flovia.insights.attempt import attempts
 from flovia.insights.join import (
     CONVERTED,
     MISMATCHED,
@@ -20,6 +22,7 @@ from flovia.insights.join import (
 )
 from flovia.ledger.opening import open_ledger
 from flovia.providers.mock import MockProvider
+from tests.core.test_observer import RECEIPT
 from tests.core.world import Clock, Shop, buy, challenges, deliver, pay, request
 
 
@@ -104,3 +107,39 @@ def test_a_failure_and_a_redelivery(shop: Shop) -> None:
     paid.enter(request(credential))
     (found,) = joined(shop)
     assert (found.response_status, found.insight, len(found.request_ids)) == (200, CONVERTED, 4)
+
+
+def test_the_attempt_of_a_paid_call(shop: Shop) -> None:
+    """What a gate knows of it is verified, each step has its time, and the parts of the work theirs."""
+    paid = shop.flovia.paid_api(provider="mock", price="1.00 SGD", name="reports")
+    (challenge,) = challenges(paid.enter(request()).response)
+    shop.clock.advance(30)
+    passage = paid.enter(request(pay(challenge, "ok-1", "mock:agent"), headers={"flovia-workflow": "nightly"}))
+    shop.clock.advance(2)
+    deliver(paid, passage)
+    shop.ledger.flush()
+    (found,) = attempts(event for _, event in shop.ledger.read_events(limit=100))
+    assert ("delivered", "attempt", "paid_and_delivered") == (found.outcome, found.kind, found.state)
+    assert (30_000.0, 0.0, 2000.0) == (found.pay_ms, found.verify_ms, found.handler_ms)
+    assert (2, 1, 1, 100, ()) == (found.requests, found.challenges, found.presentations, found.price, found.problems)
+    known = {"payment": "verified", "price": "verified", "payer": "declared", "workflow": "declared"}
+    assert known == found.provenance
+
+
+def test_the_attempt_of_an_observed_call(shop: Shop) -> None:
+    """What another gate asked and took is read from its answers."""
+    seen = shop.flovia.observe(provider="mock")
+    asked = Shop().flovia.paid_api(provider="mock", price="1.00 SGD").enter(request()).response
+    assert asked is not None
+    (challenge,) = challenges(asked)
+    unpaid = seen.enter(request())
+    unpaid.start(402, Headers.of(asked.headers))
+    seen.leave(unpaid, completed=True)
+    passage = seen.enter(request(pay(challenge, "ok-1", "mock:agent")))
+    passage.start(200, Headers.of([("payment-receipt", RECEIPT)]))
+    seen.leave(passage, completed=True)
+    shop.ledger.flush()
+    (found,) = attempts(event for _, event in shop.ledger.read_events(limit=100))
+    assert ("delivered", 100, "r1") == (found.outcome, found.price, found.payment_id)
+    assert {"payment": "observed", "price": "observed", "payer": "declared"} == found.provenance
+    assert found.verify_ms is None

@@ -1,0 +1,183 @@
+"""What the reports have in common: which attempts they are about, and reading what is new before they answer."""
+
+import re
+import sys
+import time
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
+from math import ceil, inf
+from typing import TYPE_CHECKING, Annotated, Final
+
+import attrs
+from cyclopts import Parameter
+
+from flovia.cli.console import complain
+from flovia.cli.ledger_opening import moment, opened, parse_moment
+from flovia.cli.report_tables import POINTS
+from flovia.cli.wording import counted
+from flovia.core.errors import CallerError
+from flovia.core.hiding import hider
+from flovia.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from flovia.insights.asking import Asked, LeftOut
+    from flovia.insights.measures import Cells
+    from flovia.ledger.sql import SqlLedger
+
+PATIENCE_S: Final = 30.0
+"""How long one statement may wait: nobody's request depends on it."""
+PAUSE_S: Final = 0.01
+"""Between two batches, so that paid requests get their turn."""
+MANY: Final = 20_000
+"""New events of which somebody at a terminal is told, because reading them takes a while."""
+_AGO: Final = re.compile(r"(\d{1,6})([mhdw])", re.ASCII)
+_UNITS: Final = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class Options:
+    """What every report takes.
+
+    Args:
+        since: attempts that began at this time or later, like 2026-01-31, 2026-01-31T12:00:00Z or 30d (ago).
+        until: attempts that began before this time.
+        endpoint: only this one, as flovia events names it.
+        own: a payer of your own, or the beginning of such names and a *, whose attempts do not count; may be repeated.
+            Besides those in FLOVIA_OWN_PAYERS.
+        test: count the attempts with the mock provider too, where no money moves.
+        ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
+        as_json: one JSON object.
+        csv: comma-separated values, with a line of names.
+    """
+
+    since: str | None = None
+    until: str | None = None
+    endpoint: str | None = None
+    own: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False)] = ()
+    test: Annotated[bool, Parameter(negative="")] = False
+    ledger: str | None = None
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False
+    csv: Annotated[bool, Parameter(negative="")] = False
+
+
+@attrs.frozen(kw_only=True)
+class Reading:
+    """What a report is made from: the cells that count, of ``width`` days, what was left out, where to ask more."""
+
+    ledger: "SqlLedger"
+    asked: "Asked"
+    cells: "Cells"
+    width: int
+    left_out: "LeftOut"
+    now: float
+
+
+@contextmanager
+def reading(options: Options, *, times: Collection[str] = (), by_day: bool = False) -> "Generator[Reading]":
+    """The ledger of a report, read to its end.
+
+    ``times``: the durations that it needs. ``by_day``: whether it tells days apart.
+
+    Raises:
+        CallerError: the options contradict each other, or say no time.
+        WiringError: there is no such ledger.
+    """
+    from flovia.insights.asking import Asked, chosen
+    from flovia.insights.measures import by_width
+    from flovia.insights.rollup import days_between, measure_days
+    from flovia.insights.sql_measures import measure_sql
+
+    if options.as_json and options.csv:
+        raise CallerError("--json or --csv, not both")
+    settings = read_settings()
+    with opened(options.ledger, patience_s=PATIENCE_S) as found:
+        now = found.now()
+        since, until = _time(options.since, now), _time(options.until, now)
+        if since is not None and until is not None and until <= since:
+            raise CallerError(f"--until {options.until} is not after --since {options.since}: no time is between them")
+        known, floor = catch_up(found)
+        if since is not None and floor is not None and since < floor:
+            since -= since % 86400  # of such old days only whole ones are known
+        asked = Asked(
+            since=since,
+            until=until,
+            endpoint=options.endpoint,
+            own=_own(options.own, settings),
+            test=options.test,
+        )
+        span = (-inf if since is None else since, inf if until is None else until)
+        days = None if by_day else days_between(found.database, *span)
+        width = 1 if days is None else ceil((days[1] - days[0] + 1) / POINTS)
+        cells = measure_days(found.database, *span, width=width, times=times)
+        own = measure_sql(found.database, *span, payers=asked.own, times=times) if asked.own else {}
+        counted_cells, left_out = chosen(cells, by_width(own, width), asked, known)
+        yield Reading(ledger=found, asked=asked, cells=counted_cells, width=width, left_out=left_out, now=now)
+
+
+def catch_up(ledger: "SqlLedger") -> "tuple[LeftOut, float | None]":
+    """Fold all events that are new, and count the days they changed.
+
+    Returns what was left out so far, and the time before which attempts were pruned, None if none were.
+    """
+    from flovia.insights.asking import LeftOut
+    from flovia.insights.fold import fold_batch, position_of
+    from flovia.insights.rollup import roll_up
+    from flovia.insights.store import note_pruned, prepare, read_state
+    from flovia.ledger.related import RelatedEvents
+    from flovia.ledger.retention import unpaid_cursor
+
+    database = ledger.database
+    prepare(database)
+    cursor = position_of(read_state(database)["cursor"])
+    if unpaid_cursor(database) > cursor:
+        note_pruned(database)
+    new = ledger.count_events(cursor, MANY + 1)
+    if new > MANY and sys.stderr.isatty():
+        complain(f"reading more than {counted(MANY, 'new event')}; the next report reads only what is new by then")
+    source = RelatedEvents(ledger)
+    while fold_batch(source, database):
+        time.sleep(PAUSE_S)
+    roll_up(database)
+    state = read_state(database)
+    known = LeftOut(
+        unknown_events=int(state.get("unknown", "0")),
+        crowded_events=int(state.get("crowded", "0")),
+        too_old=int(state.get("too_old", "0")),
+        pruned_events="pruned" in state,
+    )
+    return known, float(state["floor"]) if "floor" in state else None
+
+
+def nothing(reading: Reading, shown: str) -> str:
+    """Why there is nothing to report, and what to do."""
+    left_out = reading.left_out
+    if left_out.test:
+        many = counted(left_out.test, "attempt")
+        return f"no attempt with money in {shown}, but {many} with the mock provider: --test counts them"
+    if left_out.own:
+        return f"no attempt but {counted(left_out.own, 'attempt')} of your own payers in {shown}"
+    asked = reading.asked
+    about = [f" of {asked.endpoint}" if asked.endpoint else ""]
+    about += [f" since {moment(asked.since)}" if asked.since is not None else ""]
+    about += [f" until {moment(asked.until)}" if asked.until is not None else ""]
+    if any(about):
+        return f"no attempt{''.join(about)} in {shown}; flovia report funnel without these options shows what there is"
+    return (
+        f"no attempt in {shown} yet; is it the ledger that the app writes (FLOVIA_LEDGER, --ledger)?"
+        " flovia events --raw shows single events"
+    )
+
+
+def _time(text: str | None, now: float) -> float | None:
+    if text is None:
+        return None
+    ago = _AGO.fullmatch(text)
+    return parse_moment(text) if ago is None else now - int(ago[1]) * _UNITS[ago[2]]
+
+
+def _own(given: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
+    """The merchant's own payers, also as they are written where payers are hashed."""
+    own = [*given, *settings.own_payers]
+    hidden = [hider(secret)(one) for secret in settings.secrets for one in own if not one.endswith("*")]
+    return tuple(dict.fromkeys([*own, *hidden]))

@@ -1,0 +1,115 @@
+"""Reports for people: columns that line up, sparklines, and shares with their intervals; and the same as CSV."""
+
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Final
+
+from rich.text import Text
+
+from flovia.cli.console import console, safe
+from flovia.cli.wording import counted
+from flovia.core.encoding import JsonValue
+from flovia.insights.asking import LeftOut
+from flovia.insights.intervals import Share
+
+_BARS: Final = "▁▂▃▄▅▆▇█"
+POINTS: Final = 20
+"""Bars of a sparkline, about."""
+
+
+def print_table(names: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
+    """Print rows under their names; the first ``left`` columns are texts, the others numbers. Nothing is wrapped."""
+    shown = [[safe(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(names, *shown, strict=True)]
+    out = console()
+    out.print(Text(_line(names, widths, left), style="bold"))
+    for row in shown:
+        out.print(Text(_line(row, widths, left)))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
+    padded = [
+        cell.ljust(width) if number < left else cell.rjust(width)
+        for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(padded).rstrip()
+
+
+def sparkline(series: Mapping[int, int], first: int, last: int) -> str:
+    """Counts as bars, from the first number to the last; "" if there is but one."""
+    if first == last:
+        return ""
+    most = max(series.values(), default=0)
+    counts = [series.get(number, 0) for number in range(first, last + 1)]
+    return "".join(_BARS[min(7, one * 8 // (most + 1))] for one in counts)
+
+
+def percent(part: Share) -> str:
+    """``25.0 % (7.1–59.1)``: a share and its interval; "" without a sample."""
+    if part.value is None or part.low is None or part.high is None:
+        return ""
+    return f"{part.value:.1%} ({part.low * 100:.1f}–{part.high * 100:.1f})".replace("%", " %", 1)
+
+
+def milliseconds(ms: float | None) -> str:
+    """``12.3 ms``, ``4.5 s``, ``3.2 min``; "" if it is not known."""
+    if ms is None:
+        return ""
+    if ms < 1000:
+        return f"{ms:.1f} ms"
+    return f"{ms / 1000:.1f} s" if ms < 120_000 else f"{ms / 60_000:.1f} min"
+
+
+def print_csv(rows: Sequence[Mapping[str, JsonValue]]) -> None:
+    """Print rows as CSV, what is inside of a member as columns of its own."""
+    flat = [_flat(row) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    out = StringIO()
+    writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    sys.stdout.write(out.getvalue())
+
+
+def _flat(row: Mapping[str, JsonValue]) -> dict[str, str | int | float | bool | None]:
+    found: dict[str, str | int | float | bool | None] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping) and name != "reasons":
+            found |= {f"{name}.{inner}": more for inner, more in _flat(value).items()}
+        elif isinstance(value, Mapping):
+            found[name] = "; ".join(f"{what}: {count}" for what, count in value.items())
+        elif isinstance(value, str):
+            # A spreadsheet would take it for a formula, and a path may be anybody's text.
+            found[name] = f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") and not _number(value) else value
+        elif isinstance(value, Sequence):
+            found[name] = " ".join(map(str, value))
+        else:
+            found[name] = value
+    return found
+
+
+def _number(value: str) -> bool:
+    return value.removeprefix("-").isdecimal()
+
+
+def left_out_words(left_out: LeftOut) -> list[str]:
+    """What an answer does not count, in words; empty if it counts everything."""
+    found = [
+        (left_out.test, "attempt with the mock provider (--test counts them)", "attempts with the mock provider"
+         " (--test counts them)"),
+        (left_out.own, "attempt of your own payers", "attempts of your own payers"),
+        (left_out.probes, "probe (HEAD)", "probes (HEAD)"),
+        (left_out.turned_away, "request refused before any price", "requests refused before any price"),
+        (left_out.amountless, "payment or refund without an amount", "payments or refunds without an amount"),
+        (left_out.backwards, "duration below zero (a clock went back)", "durations below zero (a clock went back)"),
+        (left_out.unknown_events, "event of a type this version does not know", "events of types this version does"
+         " not know"),
+        (left_out.crowded_events, "event of attempts with too many", "events of attempts with too many"),
+        (left_out.too_old, "change to an attempt that was pruned", "changes to attempts that were pruned"),
+    ]  # fmt: skip
+    words = [counted(count, one, many) for count, one, many in found if count]
+    if left_out.pruned_events:
+        words.append("events that were pruned before any report had read them (their number is not known)")
+    return words

@@ -1,0 +1,158 @@
+"""Integrity: do payments and requests agree? How many of each state, and the queue of those that need somebody."""
+
+import shlex
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from flovia.core.encoding import JsonValue
+from flovia.insights.asking import TEST_PROVIDERS, Asked
+from flovia.insights.attempt import OPEN, UNPAID, Attempt
+from flovia.insights.measures import Cells
+
+PENDING_S: Final = 300.0
+"""How long an unpaid attempt counts as pending: as long as its challenge is good by default."""
+STATES: Final = (
+    "paid_and_delivered",
+    "paid_not_delivered",
+    "pending",
+    "expired",
+    "late",
+    "duplicate",
+    "underpaid",
+    "overpaid",
+    "unmatched_payment",
+    "request_without_payment",
+    "refunded",
+)
+"""How payment and request can agree. An attempt is pending as long as its challenge can be paid, or while nobody knows
+whether it was; expired if it never was."""
+
+
+@attrs.frozen(kw_only=True)
+class Finding:
+    """One attempt that needs somebody: its state, all its ids, and what to do about it in words."""
+
+    state: str
+    outcome: str
+    insight: str
+    at: float
+    endpoint: str
+    provider: str | None
+    rail: str | None
+    challenge_id: str | None
+    payment_id: str | None
+    request_ids: tuple[str, ...]
+    price: int | None
+    price_currency: str | None
+    amount: int | None
+    currency: str | None
+    problem: str | None
+    remedy: str
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """The finding as JSON members, camelCase; amounts are texts of digits."""
+        return {
+            "state": self.state,
+            "insight": self.insight,
+            "at": self.at,
+            "endpoint": self.endpoint,
+            "provider": self.provider,
+            "rail": self.rail,
+            "challengeId": self.challenge_id,
+            "paymentId": self.payment_id,
+            "requestIds": list(self.request_ids),
+            "price": None if self.price is None else str(self.price),
+            "priceCurrency": self.price_currency,
+            "amount": None if self.amount is None else str(self.amount),
+            "currency": self.currency,
+            "problem": self.problem,
+            "remedy": self.remedy,
+        }
+
+
+def counted_states(cells: Cells, pending: int) -> dict[str, int]:
+    """How many attempts are in each state, in the order of :data:`STATES`.
+
+    Args:
+        cells: of the attempts.
+        pending: of those that are unpaid, how many can still be paid.
+    """
+    found: dict[str, int] = dict.fromkeys((*STATES, UNPAID), 0)
+    for cell in cells.values():
+        for state, count in cell.states.items():
+            found[state] += count
+    unpaid = found.pop(UNPAID)
+    found["pending"] += min(pending, unpaid)
+    found["expired"] += unpaid - min(pending, unpaid)
+    return found
+
+
+def is_asked(one: Attempt, asked: Asked) -> bool:
+    """Whether the attempt is among those that are asked about."""
+    return (
+        asked.is_in_time(one)
+        and asked.endpoint in (None, one.endpoint)
+        and (asked.test or one.provider not in TEST_PROVIDERS)
+        and not asked.is_own(one.payer)
+    )
+
+
+def queue(attempts: Iterable[Attempt], asked: Asked, limit: int | None = None) -> list[Finding]:
+    """What needs somebody, the oldest first.
+
+    Args:
+        attempts: to look through.
+        asked: which of them.
+        limit: how many, at most.
+    """
+    due = [one for one in attempts if one.state in OPEN and is_asked(one, asked)]
+    return [finding(one) for one in sorted(due, key=lambda one: (one.at, one.key))[:limit]]
+
+
+def count_pending(attempts: Iterable[Attempt], asked: Asked, now: float) -> int:
+    """How many unpaid attempts can still be paid. ``now``: Unix seconds."""
+    return sum(
+        one.state == UNPAID and not one.probe and one.at >= now - PENDING_S and is_asked(one, asked) for one in attempts
+    )
+
+
+def finding(one: Attempt) -> Finding:
+    """An attempt as a row of the queue."""
+    return Finding(
+        state=one.state,
+        outcome=one.outcome,
+        insight=one.insight,
+        at=one.at,
+        endpoint=one.endpoint,
+        provider=one.provider,
+        rail=one.rail,
+        challenge_id=one.challenge_id,
+        payment_id=one.payment_id,
+        request_ids=one.request_ids,
+        price=one.price,
+        price_currency=one.price_currency,
+        amount=one.amount,
+        currency=one.currency,
+        problem=one.problem,
+        remedy=_remedy(one),
+    )
+
+
+def _remedy(one: Attempt) -> str:
+    any_id = shlex.quote(one.payment_id or one.challenge_id or one.request_id)
+    refund = f"flovia refund {shlex.quote(one.payment_id)}" if one.payment_id else f"flovia ledger show {any_id}"
+    match one.outcome:
+        case "undelivered":
+            again = f"flovia ledger redeliver {any_id}"
+            return f"its credential still redeems; if it came too often: {again}, or give it back: {refund}"
+        case "exhausted":
+            return f"see why the handler fails, then: flovia ledger redeliver {any_id}, or give it back: {refund}"
+        case "unknown":
+            provider = f" --provider {shlex.quote(one.provider)}" if one.provider not in (None, "hitpay") else ""
+            return f"ask the provider: flovia ledger reconcile{provider}"
+        case "no_payment":
+            return f"look for where it belongs: flovia ledger show {any_id}"
+        case _:
+            return f"give it back: {refund}"

@@ -1,0 +1,267 @@
+"""Attempts counted: by day, route and price, in a form that adds up.
+
+A :class:`Cell` holds counts, sums of money and durations in buckets. Two cells of different attempts add up to the cell
+of all of them, so a year is the sum of its days, and what is to be left out can be taken away again. Every question is
+asked of cells; whether they were counted from attempts here, by SQL, or kept by day makes no difference.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeVar
+
+import attrs
+
+from flovia.insights.attempt import ATTEMPT, MONEY, PROBE, TURNED_AWAY, Attempt, day_of
+from flovia.insights.buckets import bucket
+
+T = TypeVar("T")
+
+NO_MONEY: Final = frozenset({"not_paid", "not_accepted", "unknown", "no_payment"})
+"""Outcomes in which no money is known to have come."""
+OWED: Final = frozenset({"price_risen", "late", "paid_twice", "unpresented", "mismatched", "failed_due"})
+"""Outcomes in which all of it is to go back."""
+WENT_BACK: Final = frozenset({"refunded", "partly_refunded"})
+TIMES: Final = ("pay", "latency", "challenge", "verify", "handler")
+"""What is measured in milliseconds: from the 402 to the payment, the request that tells, and its parts."""
+
+
+@attrs.frozen
+class Route:
+    """What attempts are counted by. ``day``: since 1970-01-01, UTC. ``price``: base units of ``price_currency``.
+
+    ``currency``: of what was paid, or asked for if nothing was.
+    """
+
+    day: int
+    endpoint: str
+    provider: str | None
+    rail: str | None
+    price: int | None
+    price_currency: str | None
+    currency: str | None
+
+
+@attrs.frozen
+class Pattern:
+    """What a count of an attempt depends on; attempts that are alike in this are counted at once.
+
+    ``broken``: the answer was an error of the server's, 500 or above. ``failed``: a delivery of it did.
+    """
+
+    kind: str
+    state: str
+    outcome: str
+    problem: str | None
+    amount: int | None
+    refunded: int | None
+    presented: bool
+    verified: bool
+    delivered: bool
+    broken: bool
+    failed: bool
+
+
+@attrs.frozen
+class Sums:
+    """Of attempts that are alike: how many, and how often they did what may be done more than once."""
+
+    rows: int
+    requests: int
+    challenges: int
+    presentations: int
+    failures: int
+    backwards: int
+    last_at: float
+
+
+@attrs.define
+class Cell:
+    """Counts of attempts.
+
+    ``attempts``: somebody saw a price or paid. Of these ``presented`` brought a credential, ``verified`` paid,
+    ``delivered`` got their answer. ``requests``, ``challenges`` (402s), ``presentations`` and ``failures`` (of
+    deliveries) are counted one by one. ``challenge_errors``, ``verify_errors``: attempts whose answer was 500 or
+    above before, and after, a credential came; ``handler_errors``: paid, and a delivery failed.
+
+    ``probes`` asked with HEAD; ``turned_away`` were refused before any price. ``payments`` brought ``gross`` base
+    units, also those that no request told of; of ``refunds`` of them ``refunded`` went back; ``owed`` is what is
+    still to go back. ``amountless``: payments and refunds of which nobody says how much. ``backwards``: durations
+    that a clock going back made negative.
+
+    ``states``: reconciliation states; ``problems``: what kept attempts, and those turned away, from being delivered;
+    the others: durations in buckets (:mod:`flovia.insights.buckets`). ``last_at``: the newest event, Unix seconds.
+    """
+
+    attempts: int = 0
+    requests: int = 0
+    challenges: int = 0
+    presentations: int = 0
+    presented: int = 0
+    verified: int = 0
+    delivered: int = 0
+    failures: int = 0
+    challenge_errors: int = 0
+    verify_errors: int = 0
+    handler_errors: int = 0
+    probes: int = 0
+    turned_away: int = 0
+    payments: int = 0
+    refunds: int = 0
+    amountless: int = 0
+    backwards: int = 0
+    gross: int = 0
+    refunded: int = 0
+    owed: int = 0
+    states: dict[str, int] = attrs.field(factory=dict[str, int])
+    problems: dict[str, int] = attrs.field(factory=dict[str, int])
+    pay: dict[int, int] = attrs.field(factory=dict[int, int])
+    latency: dict[int, int] = attrs.field(factory=dict[int, int])
+    challenge: dict[int, int] = attrs.field(factory=dict[int, int])
+    verify: dict[int, int] = attrs.field(factory=dict[int, int])
+    handler: dict[int, int] = attrs.field(factory=dict[int, int])
+    last_at: float = 0.0
+
+    @property
+    def rows(self) -> int:
+        """Attempts of every kind, money that no request brought left out."""
+        return self.attempts + self.probes + self.turned_away
+
+    def time(self, name: str) -> dict[int, int]:
+        """One of :data:`TIMES`."""
+        found: dict[int, int] = getattr(self, name)
+        return found
+
+    def count(self, pattern: Pattern, sums: Sums) -> None:
+        """Count attempts that are alike."""
+        rows = sums.rows
+        self.requests += sums.requests
+        self.challenges += sums.challenges
+        self.backwards += sums.backwards
+        self.last_at = max(self.last_at, sums.last_at)
+        self._count_money(pattern, rows)
+        if pattern.kind == PROBE:
+            self.probes += rows
+            return
+        _more(self.states, pattern.state, rows)
+        if pattern.kind == MONEY:
+            return
+        if pattern.problem is not None and not pattern.delivered:
+            _more(self.problems, pattern.problem, rows)
+        if pattern.kind == TURNED_AWAY:
+            self.turned_away += rows
+            return
+        self.attempts += rows
+        self.presentations += sums.presentations
+        self.failures += sums.failures
+        self.presented += rows * pattern.presented
+        self.verified += rows * pattern.verified
+        self.delivered += rows * pattern.delivered
+        self.challenge_errors += rows * (pattern.broken and not pattern.presented)
+        self.verify_errors += rows * (pattern.broken and pattern.presented and not pattern.verified)
+        self.handler_errors += rows * pattern.failed
+
+    def _count_money(self, pattern: Pattern, rows: int) -> None:
+        if pattern.outcome in NO_MONEY:
+            return
+        back = pattern.outcome in WENT_BACK
+        if pattern.amount is None or (back and pattern.refunded is None):
+            self.amountless += rows
+            return
+        self.payments += rows
+        self.gross += rows * pattern.amount
+        if back:
+            self.refunds += rows
+            self.refunded += rows * (pattern.refunded or 0)
+        elif pattern.outcome in OWED:
+            self.owed += rows * pattern.amount
+
+    def add(self, other: "Cell", times: int = 1) -> None:
+        """Add another cell; with ``times=-1`` take it away again (but for ``last_at``, which stays)."""
+        for name in NUMBERS:
+            setattr(self, name, getattr(self, name) + times * getattr(other, name))
+        for name in MAPS:
+            mine: dict[str | int, int] = getattr(self, name)
+            theirs: dict[str | int, int] = getattr(other, name)
+            for what, count in theirs.items():
+                _more(mine, what, times * count)
+        self.last_at = max(self.last_at, other.last_at) if times > 0 else self.last_at
+
+
+NUMBERS: Final = tuple(field.name for field in attrs.fields(Cell) if field.type is int)
+MAPS: Final = ("states", "problems", *TIMES)
+Cells = dict[Route, Cell]
+
+
+def measure(attempts: Iterable[Attempt]) -> Cells:
+    """The cells of attempts."""
+    cells: Cells = {}
+    for one in attempts:
+        cell = cells.setdefault(route_of(one), Cell())
+        cell.count(pattern_of(one), sums_of(one))
+        if one.kind == ATTEMPT:
+            for name in TIMES:
+                ms: float | None = getattr(one, f"{name}_ms")
+                if ms is not None and ms >= 0:
+                    _more(cell.time(name), bucket(ms), 1)
+    return cells
+
+
+def route_of(one: Attempt) -> Route:
+    """What the attempt is counted by."""
+    return Route(day_of(one.at), one.endpoint, one.provider, one.rail, one.price, one.price_currency, one.currency)
+
+
+def pattern_of(one: Attempt) -> Pattern:
+    """What the count of an attempt depends on."""
+    return Pattern(
+        kind=one.kind,
+        state=one.state,
+        outcome=one.outcome,
+        problem=one.problem,
+        amount=one.amount,
+        refunded=one.refunded,
+        presented=one.presented_at is not None,
+        verified=one.verified_at is not None,
+        delivered=one.delivered_at is not None,
+        broken=(one.response_status or 0) >= 500,
+        failed=one.failures > 0,
+    )
+
+
+def sums_of(one: Attempt) -> Sums:
+    """The sums of one attempt alone."""
+    return Sums(1, one.requests, one.challenges, one.presentations, one.failures, one.backwards, one.last_at)
+
+
+def merge(into: Cells, more: Mapping[Route, Cell], times: int = 1) -> Cells:
+    """Add cells to others, or take them away; what is counted in none is no cell any more. Returns ``into``."""
+    for route, cell in more.items():
+        into.setdefault(route, Cell()).add(cell, times)
+        if not into[route].rows and not into[route].states:
+            del into[route]
+    return into
+
+
+def by_width(cells: Cells, width: int) -> Cells:
+    """The same with so many days in one cell, whose day is the first of them: a multiple of the width."""
+    if width == 1:
+        return cells
+    found: Cells = {}
+    for route, cell in cells.items():
+        merge(found, {attrs.evolve(route, day=route.day - route.day % width): cell})
+    return found
+
+
+def grouped_by(
+    cells: Mapping[Route, Cell], key: Callable[[Route], tuple[object, ...]]
+) -> dict[tuple[object, ...], Cell]:
+    """The cells added up under what ``key`` makes of each route."""
+    found: dict[tuple[object, ...], Cell] = {}
+    for route, cell in cells.items():
+        found.setdefault(key(route), Cell()).add(cell)
+    return found
+
+
+def _more(counts: dict[T, int], what: T, count: int) -> None:
+    counts[what] = counts.get(what, 0) + count
+    if not counts[what]:
+        del counts[what]

@@ -1,0 +1,116 @@
+"""The attempts that reports keep beside a ledger's events, as far as the ledger has to look after them.
+
+Their tables are those of :mod:`flovia.insights.schema`, which knows nothing of the ledger, nor the ledger of it: but
+what names a person has to go when the person is forgotten, and what is past its time when that has come. A database
+in which no report was ever made has no such tables.
+"""
+
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    TableClause,
+    bindparam,
+    column,
+    delete,
+    func,
+    insert,
+    literal,
+    not_,
+    select,
+    table,
+    tuple_,
+    update,
+)
+
+from flovia.core.retention import DAY_S, Retention
+
+if TYPE_CHECKING:
+    from flovia.ledger.sql_database import Database
+
+ATTEMPTS: Final[TableClause] = table("flovia_attempts", *map(column, ("key", "at", "day", "payer", "workflow")))
+LINKS: Final[TableClause] = table("flovia_links", *map(column, ("payment", "link", "at")))
+STATE: Final = table("flovia_insights", column("name"), column("value"))
+STALE_DAYS: Final = table("flovia_stale_days", column("day"))
+BATCH: Final = 200
+FLOOR: Final = "floor"
+"""In the state table: attempts that began before this (Unix seconds, the start of a day) are not there any more."""
+
+
+def forget_attempts(database: "Database", names: Collection[str], hide: Callable[[str], str] | None) -> int:
+    """Take a payer out of all attempts, with the workflows of theirs; how many were changed.
+
+    To be called when it is out of the events: a fold that has read them before then writes nothing.
+    """
+    changed = 0
+    while more := database.call(partial(_forget, database, names, hide)):
+        changed += more
+    return changed
+
+
+def has_attempts(database: "Database") -> bool:
+    """Whether reports were ever made from this ledger."""
+    with database.write() as connection:
+        return _there(connection)
+
+
+def prune_attempts(connection: Connection, retention: Retention, now: float, at_most: int) -> int:
+    """Delete attempts past their time, in the transaction at hand; how many.
+
+    Whole days go, oldest first, and none that has not been counted since it last changed.
+    """
+    if retention.attempts_days is None or not _there(connection):
+        return 0
+    end = _end(retention, now)
+    if connection.execute(update(STATE).where(STATE.c.name == FLOOR).values(value=str(end))).rowcount == 0:
+        connection.execute(insert(STATE).values(name=FLOOR, value=str(end)))
+    old = select(ATTEMPTS.c.key).where(*_old(end)).order_by(ATTEMPTS.c.at).limit(at_most)
+    links = select(LINKS.c.payment, LINKS.c.link).where(LINKS.c.at < end).limit(at_most)
+    connection.execute(delete(LINKS).where(tuple_(LINKS.c.payment, LINKS.c.link).in_(links)))
+    return connection.execute(delete(ATTEMPTS).where(ATTEMPTS.c.key.in_(old))).rowcount
+
+
+def count_attempts(database: "Database", retention: Retention, now: float) -> int:
+    """How many attempts :func:`prune_attempts` would delete, called until there are none."""
+    if retention.attempts_days is None:
+        return 0
+    with database.write() as connection:
+        if not _there(connection):
+            return 0
+        counted = select(func.count()).select_from(ATTEMPTS).where(*_old(_end(retention, now)))
+        return connection.scalar(counted) or 0
+
+
+def _end(retention: Retention, now: float) -> int:
+    """The first moment that is kept: the start of a day."""
+    return int((now - (retention.attempts_days or 0) * DAY_S) // DAY_S) * int(DAY_S)
+
+
+def _old(end: int) -> tuple[ColumnElement[bool], ...]:
+    return ATTEMPTS.c.at < end, not_(ATTEMPTS.c.day.in_(select(STALE_DAYS.c.day)))
+
+
+def _there(connection: Connection) -> bool:
+    return connection.dialect.has_table(connection, ATTEMPTS.name)
+
+
+def _forget(database: "Database", names: Collection[str], hide: Callable[[str], str] | None) -> int:
+    with database.write() as connection:
+        if not _there(connection):
+            return 0
+        # The cursor's text changes, so a fold that has read what was here before does not find it and does nothing.
+        connection.execute(
+            update(STATE).where(STATE.c.name == "cursor").values(value=STATE.c.value.concat(literal(".")))
+        )
+        theirs = select(ATTEMPTS.c.key, ATTEMPTS.c.payer, ATTEMPTS.c.workflow).where(ATTEMPTS.c.payer.in_(names))
+        rows = connection.execute(theirs.limit(BATCH)).all()
+        put = update(ATTEMPTS).where(ATTEMPTS.c.key == bindparam("of_key"))
+        for key, payer, workflow in rows:
+            new: dict[str, str | None] = {"payer": None, "workflow": None}
+            if hide is not None:
+                new = {"payer": hide(payer), "workflow": workflow and hide(workflow)}
+            connection.execute(put, {"of_key": key, **new})
+        return len(rows)

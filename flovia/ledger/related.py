@@ -1,0 +1,65 @@
+"""Reading events by what they belong to: their challenge, their request, their position. Each by an index."""
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import ColumnElement, or_, select
+
+from flovia.core.events import FIELDS, Event
+from flovia.ledger.sql_events import read_event
+from flovia.ledger.sql_schema import EVENTS
+
+if TYPE_CHECKING:
+    from flovia.ledger.sql import SqlLedger
+
+MANY: Final = 400
+"""Ids in one statement: every SQLite takes so many."""
+_COLUMNS: Final = select(EVENTS.c.position, *(EVENTS.c[name] for name in FIELDS))
+
+
+class RelatedEvents:
+    """The events of a ledger in a database, for who joins them piece by piece.
+
+    Args:
+        ledger: whose events they are.
+    """
+
+    def __init__(self, ledger: "SqlLedger") -> None:
+        self._ledger = ledger
+
+    def read(self, after: int, limit: int) -> Sequence[tuple[int, Event]]:
+        """See :meth:`flovia.ledger.base.Ledger.read_events`."""
+        return self._ledger.read_events(after, limit)
+
+    def of_challenges(self, ids: Collection[str], at_most: int, known: range) -> Sequence[tuple[int, Event]]:
+        """The events that mention these challenges, with their positions; more than ``at_most`` say: too many.
+
+        Those at ``known`` positions are left out.
+        """
+        return self._of(EVENTS.c.challenge_id, ids, at_most, known)
+
+    def of_requests(self, ids: Collection[str], at_most: int, known: range) -> Sequence[tuple[int, Event]]:
+        """The events of these requests, in the same way."""
+        return self._of(EVENTS.c.request_id, ids, at_most, known)
+
+    def present(self, positions: Collection[int]) -> set[int]:
+        """Which of these events are still there."""
+        found: set[int] = set()
+        wanted = sorted(positions)
+        for start in range(0, len(wanted), MANY):
+            statement = select(EVENTS.c.position).where(EVENTS.c.position.in_(wanted[start : start + MANY]))
+            found |= {int(row[0] or 0) for row in self._ledger.database.query(statement, {})}
+        return found
+
+    def _of(
+        self, column: ColumnElement[str | None], ids: Collection[str], at_most: int, known: range
+    ) -> Sequence[tuple[int, Event]]:
+        found: list[tuple[int, Event]] = []
+        wanted = sorted(ids)
+        new = or_(EVENTS.c.position < known.start, EVENTS.c.position >= known.stop)
+        for start in range(0, len(wanted), MANY):
+            if len(found) > at_most:
+                break
+            statement = _COLUMNS.where(column.in_(wanted[start : start + MANY]), new).limit(at_most + 1 - len(found))
+            found += [(int(row[0] or 0), read_event(row[1:])) for row in self._ledger.database.query(statement, {})]
+        return found
