@@ -6,6 +6,7 @@ from typing import Final
 _SCAN: Final = "The scan that follows finds the same; this is only the quick way."
 _ZEROS: Final = "`int()` drops the zeros too, and only a whole part that is 0 has any in front, so no length changes."
 _PRICE: Final = "Of a challenge that is made for a credential only the header field is used, and no price is in it."
+_DEFAULT: Final = "Whoever opens a route through flovia names it: the default is never used."
 
 EQUIVALENT: Final[Mapping[str, str]] = {
     # money
@@ -15,6 +16,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "8462b0c8a81b": "A mark is a quote or a bracket, never an X.",
     "3023c19c6408": _SCAN,
     "d55d6e0beb69": _SCAN,
+    "87ee626882a2": "A line break, which this is about, is refused before.",
     "48f42e3623b5": _SCAN,
     "f9a2c2b51177": _SCAN,
     "e47dd7897188": "What is known to read back is read back all the same.",
@@ -24,7 +26,9 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "e24b1dcff4e0": "Months count from one: nobody asks for the one before January.",
     "eceac95cd89f": "A type alias.",
     # gate
-    "86f524a26582": "Whoever opens a route through flovia names it: the default is never used.",
+    "86f524a26582": _DEFAULT,
+    "f8d60a51368e": _DEFAULT,
+    "5b86f7335d3c": _DEFAULT,
     "0a11d8c10f22": "A bound of what is kept to be quicker; nobody is promised how many prices that is.",
     "850d4186885c": "None is as false as False.",
     "cf6103b94a9c": "What was copied is let go a moment later, with the request.",
