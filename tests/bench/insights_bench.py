@@ -20,7 +20,7 @@ from contextlib import closing, contextmanager
 from math import inf
 from pathlib import Path
 from random import Random
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Final
 
 import attrs
@@ -126,18 +126,18 @@ def stories(count: int, seed: int = 11) -> Generator[list[Event]]:
         yield story(number, kind, at, random.randrange(ROUTES), random.choice(PRICES), payer)
 
 
-def fold(ledger: SqlLedger, count: int) -> tuple[int, float]:
-    """Write the events of so many attempts and fold them; how many events, and seconds for the fold."""
+def fold(ledger: SqlLedger, count: int) -> tuple[int, float, float]:
+    """Write the events of so many attempts and fold them; how many events, and seconds, and those of this process."""
     told = sorted((event for events in stories(count) for event in events), key=lambda event: event.at)
     for start in range(0, len(told), 5000):
         ledger.append([event.to_row() for event in told[start : start + 5000]])
         ledger.flush()
     prepare(ledger.database)
     source = RelatedEvents(ledger)
-    begun = perf_counter()
+    begun, used = perf_counter(), process_time()
     while fold_batch(source, ledger.database):
         pass
-    return len(told), perf_counter() - begun
+    return len(told), perf_counter() - begun, process_time() - used
 
 
 def fill(ledger: SqlLedger, first: int, last: int) -> None:
@@ -219,8 +219,8 @@ def measured(url: str, count: int, folding: int) -> None:
     assert isinstance(ledger, SqlLedger)
     with closing(ledger):
         if folding:
-            events, seconds = fold(ledger, folding)
-            print(f"fold: {events} events of {folding} attempts in {seconds:.1f} s, {events / seconds:.0f} events/s")
+            events, seconds, cpu = fold(ledger, folding)
+            print(f"fold: {events} events of {folding} attempts in {seconds:.1f} s, {cpu:.1f} s of them CPU")
         for first, last in ((0, count // 2), (count // 2, count)):
             fill(ledger, first, last)
             begun = perf_counter()
