@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    and_,
     literal_column,
 )
 
@@ -51,6 +52,7 @@ ATTEMPTS: Final = Table(
     Column("recipient", Text),
     Column("workflow", Text),
     Column("workflow_rule", Text),
+    Column("session", Text),
     Column("price", Text),
     Column("price_currency", Text),
     Column("amount", Text),
@@ -96,6 +98,34 @@ ATTEMPTS: Final = Table(
     Index("flovia_attempts_challenge", "challenge_id"),
     Index("flovia_attempts_payment", "payment_id"),
     Index("flovia_attempts_payer", "payer", "at"),
+)
+IS_ATTEMPT: Final = ATTEMPTS.c.kind == literal_column("'attempt'")
+Index(
+    "flovia_attempts_lane",
+    ATTEMPTS.c.payer,
+    ATTEMPTS.c.workflow,
+    ATTEMPTS.c.at,
+    ATTEMPTS.c.key,
+    sqlite_where=IS_ATTEMPT,
+    postgresql_where=IS_ATTEMPT,
+)
+HAS_WORKFLOW: Final = (IS_ATTEMPT, ATTEMPTS.c.workflow.is_not(None), ATTEMPTS.c.payer.is_not(None))
+Index(
+    "flovia_attempts_workflow",
+    ATTEMPTS.c.workflow,
+    ATTEMPTS.c.payer,
+    sqlite_where=and_(*HAS_WORKFLOW),
+    postgresql_where=and_(*HAS_WORKFLOW),
+)
+IS_ALONE: Final = (IS_ATTEMPT, ATTEMPTS.c.payer.is_(None), ATTEMPTS.c.workflow.is_(None))
+"""In no session: it may be anybody's."""
+Index(
+    "flovia_attempts_alone",
+    ATTEMPTS.c.at,
+    ATTEMPTS.c.endpoint,
+    ATTEMPTS.c.provider,
+    sqlite_where=and_(*IS_ALONE),
+    postgresql_where=and_(*IS_ALONE),
 )
 IS_DUE: Final = ATTEMPTS.c.due == literal_column("1")
 """Somebody has to do something about it. Few are, so they have an index of their own."""

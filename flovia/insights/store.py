@@ -1,7 +1,7 @@
 """Attempts as rows of the ledger's database: making the tables, writing rows, reading them back."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -13,6 +13,7 @@ from sqlalchemy.schema import CreateColumn
 from flovia.core.errors import LedgerError, WiringError
 from flovia.insights.attempt import INSIGHT_OF, OPEN, Attempt, day_of
 from flovia.insights.buckets import bucket
+from flovia.insights.lanes import mark_changed
 from flovia.insights.schema import ADDED, ATTEMPTS, INSIGHTS_VERSION, METADATA, STATE
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ MANY: Final = 400
 _OPENING_LOCK: Final = 0x666C6F7669610002
 _AMOUNTS: Final = ("price", "amount", "refunded")
 _LISTS: Final = ("request_ids", "problems")
-_DERIVED: Final = frozenset({"day", "kind", "state", "due", "first_position", "last_position"})
+_DERIVED: Final = frozenset({"session", "day", "kind", "state", "due", "first_position", "last_position"})
 COLUMNS: Final = tuple(
     column.name for column in ATTEMPTS.columns if column.name not in _DERIVED and not column.name.endswith("_bucket")
 )
@@ -160,8 +161,9 @@ def read_attempt(row: Row) -> Attempt:
     return Attempt(**cast("dict[str, Any]", values))
 
 
-def write_rows(connection: Connection, keys: Iterable[str], rows: Sequence[dict[str, object]]) -> set[int]:
+def write_rows(connection: Connection, keys: Collection[str], rows: Sequence[dict[str, object]]) -> set[int]:
     """Put rows in the place of those with these keys, in the transaction at hand; the days that changed."""
+    mark_changed(connection, keys, rows)
     days = {cast("int", row["day"]) for row in rows}
     for part in parts(keys):
         mine = ATTEMPTS.c.key.in_(part)

@@ -1,0 +1,137 @@
+"""Sessions as rows of the ledger's database."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, cast
+
+import attrs
+from sqlalchemy import Table, bindparam, delete, insert, select, update
+
+from flovia.insights.schema import ATTEMPTS
+from flovia.insights.sessions import Lane, Session, Step, week_of
+from flovia.insights.sessions_schema import CHILDREN, LIMB, LIMBS, MONEY, MOVES, SESSIONS, STEPS
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+MANY: Final = 400
+Values = dict[str, object]
+_JOIN: Final = (
+    update(ATTEMPTS)
+    .where(ATTEMPTS.c.key == bindparam("of_key"))
+    .values(session=bindparam("of_session"), workflow_rule=bindparam("of_rule"))
+)
+
+
+@attrs.define
+class Rows:
+    """What one transaction writes: sessions that go, sessions that come, and which attempts are in which."""
+
+    gone: set[str] = attrs.field(factory=set[str])
+    come: dict[str, Session] = attrs.field(factory=dict[str, Session])
+    members: list[Values] = attrs.field(factory=list[Values])
+
+    def join(self, key: str, session: str, rule: str) -> None:
+        """An attempt is in a session."""
+        self.members.append({"of_key": key, "of_session": session, "of_rule": rule})
+
+    def write(self, connection: "Connection") -> None:
+        """Write all of it, in the transaction at hand."""
+        remove(connection, self.gone | set(self.come))
+        found: dict[Table, list[Values]] = {SESSIONS: [], STEPS: [], MOVES: [], MONEY: []}
+        for session in self.come.values():
+            _tell(session, found)
+        for table, rows in found.items():
+            if rows:
+                connection.execute(insert(table), rows)
+        if self.members:
+            connection.execute(_JOIN, self.members)
+
+
+def remove(connection: "Connection", keys: Iterable[str]) -> None:
+    """Delete sessions and what hangs on them, in the transaction at hand."""
+    wanted = sorted(keys)
+    for start in range(0, len(wanted), MANY):
+        part = wanted[start : start + MANY]
+        for table in CHILDREN:
+            connection.execute(delete(table).where(table.c.session.in_(part)))
+        connection.execute(delete(SESSIONS).where(SESSIONS.c.key.in_(part)))
+
+
+def read_session(connection: "Connection", row: Sequence[object]) -> Session:
+    """The session of a row of the table, with its steps and moves."""
+    values = dict(zip(SESSIONS.c.keys(), row, strict=True))
+    key = str(values["key"])
+    net: dict[int, dict[str, int]] = {}
+    for of in connection.execute(select(MONEY).where(MONEY.c.session == key)).mappings():
+        amount = sum(cast("int", of[name]) * LIMB**power for power, name in enumerate(LIMBS))
+        net.setdefault(of["place"], {})[of["currency"]] = amount
+    steps = connection.execute(select(STEPS).where(STEPS.c.session == key).order_by(STEPS.c.place)).mappings()
+    moves = connection.execute(select(MOVES.c.origin, MOVES.c.target, MOVES.c.times).where(MOVES.c.session == key))
+    names = ("started_at", "ended_at", "attempts", "unnamed", "amountless", "last_at", "last_key", "last_endpoint")
+    found = {name: values[name] for name in names}
+    return Session(
+        **cast("dict[str, object]", found),  # type: ignore[arg-type]  # by their names
+        key=key,
+        lane=Lane(str(values["workflow"]), str(values["payer"]), bool(values["test"])),
+        last_paid=bool(values["last_paid"]),
+        steps=tuple(
+            Step(
+                endpoint=of["endpoint"],
+                attempts=of["attempts"],
+                paid=of["paid"],
+                delivered=of["delivered"],
+                paid_at=of["paid_at"],
+                net=net.get(of["place"], {}),
+            )
+            for of in steps
+        ),
+        moves={(origin, target): times for origin, target, times in moves},
+    )
+
+
+def limbs_of(amount: int) -> list[int]:
+    """An amount as numbers below :data:`LIMB`, the lowest first."""
+    return [amount // LIMB**power % LIMB for power in range(len(LIMBS))]
+
+
+def _tell(session: Session, found: dict[Table, list[Values]]) -> None:
+    first = session.first_paid
+    found[SESSIONS].append(
+        {
+            "key": session.key,
+            "workflow": session.lane.workflow,
+            "payer": session.lane.payer,
+            "test": int(session.lane.test),
+            "started_at": session.started_at,
+            "ended_at": session.ended_at,
+            "last_at": session.last_at,
+            "last_key": session.last_key,
+            "last_endpoint": session.last_endpoint,
+            "last_paid": int(session.last_paid),
+            "attempts": session.attempts,
+            "paid": session.paid,
+            "delivered": session.delivered,
+            "unnamed": session.unnamed,
+            "amountless": session.amountless,
+            "length": len(session.steps),
+            "signature": json.dumps(session.signature, ensure_ascii=False, separators=(",", ":")),
+            "paid_at": first and first.paid_at,
+            "paid_endpoint": first and first.endpoint,
+            "paid_week": _week(first),
+        }
+    )
+    for place, step in enumerate(session.steps, 1):
+        where: Values = {"session": session.key, "place": place}
+        counts: Values = {"attempts": step.attempts, "paid": step.paid, "delivered": step.delivered}
+        found[STEPS].append(
+            {**where, **counts, "endpoint": step.endpoint, "paid_at": step.paid_at, "paid_week": _week(step)}
+        )
+        for currency, net in step.net.items():
+            found[MONEY].append({**where, "currency": currency, **dict(zip(LIMBS, limbs_of(net), strict=True))})
+    for (origin, target), times in session.moves.items():
+        found[MOVES].append({"session": session.key, "origin": origin, "target": target, "times": times})
+
+
+def _week(step: Step | None) -> int | None:
+    return None if step is None or step.paid_at is None else week_of(step.paid_at)
