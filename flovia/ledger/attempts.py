@@ -27,11 +27,13 @@ from sqlalchemy import (
 )
 
 from flovia.core.retention import DAY_S, Retention
+from flovia.ledger.sessions import forget_sessions, mark_lanes, prune_sessions
 
 if TYPE_CHECKING:
     from flovia.ledger.sql_database import Database
 
-ATTEMPTS: Final[TableClause] = table("flovia_attempts", *map(column, ("key", "at", "day", "payer", "workflow")))
+_COLUMNS: Final = ("key", "at", "day", "payer", "workflow", "workflow_rule", "session")
+ATTEMPTS: Final[TableClause] = table("flovia_attempts", *map(column, _COLUMNS))
 LINKS: Final[TableClause] = table("flovia_links", *map(column, ("payment", "link", "at")))
 STATE: Final = table("flovia_insights", column("name"), column("value"))
 STALE_DAYS: Final = table("flovia_stale_days", column("day"))
@@ -48,6 +50,8 @@ def forget_attempts(database: "Database", names: Collection[str], hide: Callable
     changed = 0
     while more := database.call(partial(_forget, database, names, hide)):
         changed += more
+    while database.call(partial(_forget_sessions, database, names)):
+        pass
     return changed
 
 
@@ -68,6 +72,8 @@ def prune_attempts(connection: Connection, retention: Retention, now: float, at_
     if connection.execute(update(STATE).where(STATE.c.name == FLOOR).values(value=str(end))).rowcount == 0:
         connection.execute(insert(STATE).values(name=FLOOR, value=str(end)))
     old = select(ATTEMPTS.c.key).where(*_old(end)).order_by(ATTEMPTS.c.at).limit(at_most)
+    theirs = select(ATTEMPTS.c.session).where(ATTEMPTS.c.key.in_(old), ATTEMPTS.c.session.is_not(None))
+    prune_sessions(connection, list(connection.scalars(theirs.distinct())), end)
     links = select(LINKS.c.payment, LINKS.c.link).where(LINKS.c.at < end).limit(at_most)
     connection.execute(delete(LINKS).where(tuple_(LINKS.c.payment, LINKS.c.link).in_(links)))
     return connection.execute(delete(ATTEMPTS).where(ATTEMPTS.c.key.in_(old))).rowcount
@@ -107,10 +113,20 @@ def _forget(database: "Database", names: Collection[str], hide: Callable[[str], 
         )
         theirs = select(ATTEMPTS.c.key, ATTEMPTS.c.payer, ATTEMPTS.c.workflow).where(ATTEMPTS.c.payer.in_(names))
         rows = connection.execute(theirs.limit(BATCH)).all()
+        # Attempts that name a workflow and no payer may have counted as this one's.
+        lanes = {(workflow, "") for _, _, workflow in rows if workflow is not None}
+        if hide is not None:
+            lanes |= {("" if workflow is None else hide(workflow), hide(payer)) for _, payer, workflow in rows}
+        mark_lanes(connection, ((*lane, test) for lane in lanes for test in (0, 1)))
         put = update(ATTEMPTS).where(ATTEMPTS.c.key == bindparam("of_key"))
         for key, payer, workflow in rows:
-            new: dict[str, str | None] = {"payer": None, "workflow": None}
+            new: dict[str, str | None] = {"payer": None, "workflow": None, "workflow_rule": None, "session": None}
             if hide is not None:
-                new = {"payer": hide(payer), "workflow": workflow and hide(workflow)}
+                new = {"payer": hide(payer), "workflow": workflow and hide(workflow), "session": None}
             connection.execute(put, {"of_key": key, **new})
         return len(rows)
+
+
+def _forget_sessions(database: "Database", names: Collection[str]) -> int:
+    with database.write() as connection:
+        return forget_sessions(connection, names) if _there(connection) else 0
