@@ -160,9 +160,7 @@ def _held(connection: "Connection") -> list[_Mark]:
     found = connection.execute(some).all()
     if not found:  # what is left somebody else holds: wait for one, holding none
         found = connection.execute(select(STALE_LANES).limit(1).with_for_update()).all()
-    return [
-        _Mark(Lane(row.workflow, row.payer, bool(row.test)), row.since, row.since_key, row.until) for row in found
-    ]
+    return [_Mark(Lane(row.workflow, row.payer, bool(row.test)), row.since, row.since_key, row.until) for row in found]
 
 
 def _redirect(connection: "Connection", one: _Mark, rows: Rows) -> bool:
@@ -261,4 +259,3 @@ def _read(connection: "Connection", facts: "Select[*tuple[object, ...]]", after:
             currency=row.currency,
             refunded=None if row.refunded is None else int(row.refunded),
         )
-

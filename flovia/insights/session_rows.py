@@ -68,7 +68,7 @@ def read_session(connection: "Connection", row: Sequence[object]) -> Session:
         net.setdefault(of["place"], {})[of["currency"]] = amount
     steps = connection.execute(select(STEPS).where(STEPS.c.session == key).order_by(STEPS.c.place)).mappings()
     moves = connection.execute(select(MOVES.c.origin, MOVES.c.target, MOVES.c.times).where(MOVES.c.session == key))
-    names = ("started_at", "ended_at", "attempts", "unnamed", "amountless", "last_at", "last_key", "last_endpoint")
+    names = ("started_at", "ended_at", "attempts", "unnamed", "last_at", "last_key", "last_endpoint")
     found = {name: values[name] for name in names}
     return Session(
         **cast("dict[str, object]", found),  # type: ignore[arg-type]  # by their names
@@ -81,6 +81,7 @@ def read_session(connection: "Connection", row: Sequence[object]) -> Session:
                 attempts=of["attempts"],
                 paid=of["paid"],
                 delivered=of["delivered"],
+                amountless=of["amountless"],
                 paid_at=of["paid_at"],
                 net=net.get(of["place"], {}),
             )
@@ -123,7 +124,7 @@ def _tell(session: Session, found: dict[Table, list[Values]]) -> None:
     )
     for place, step in enumerate(session.steps, 1):
         where: Values = {"session": session.key, "place": place}
-        counts: Values = {"attempts": step.attempts, "paid": step.paid, "delivered": step.delivered}
+        counts: Values = {name: getattr(step, name) for name in ("attempts", "paid", "delivered", "amountless")}
         found[STEPS].append(
             {**where, **counts, "endpoint": step.endpoint, "paid_at": step.paid_at, "paid_week": _week(step)}
         )

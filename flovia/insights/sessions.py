@@ -6,7 +6,7 @@ Pure: the same attempts make the same sessions, in whatever order they are given
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 
@@ -64,13 +64,14 @@ class Visit:
 class Step:
     """One endpoint of a session. ``paid_at``: when its first paid attempt began, Unix seconds, None if none was paid.
 
-    ``net``: by currency, base units.
+    ``amountless``: paid, and nobody says how much. ``net``: by currency, base units.
     """
 
     endpoint: str
     attempts: int
     paid: int
     delivered: int
+    amountless: int
     paid_at: float | None
     net: Mapping[str, int]
 
@@ -80,9 +81,9 @@ class Session:
     """Attempts that belong together. ``key``: that of the first of them.
 
     ``started_at`` the first one's beginning, ``ended_at`` when the last was over, Unix seconds. ``unnamed``: attempts
-    without a payer that are counted here because the workflow's name is known of one payer only. ``amountless``: paid,
-    and nobody says how much. ``steps``: the endpoints in the order of their first use. ``moves``: how often an
-    attempt at one endpoint was followed by one at another, or at the same. ``last_*`` is the last attempt.
+    without a payer that are counted here because the workflow's name is known of one payer only. ``steps``: the
+    endpoints in the order of their first use. ``moves``: how often an attempt at one endpoint was followed by one at
+    another, or at the same. ``last_*``: of the last attempt.
     """
 
     key: str
@@ -91,7 +92,6 @@ class Session:
     ended_at: float
     attempts: int
     unnamed: int
-    amountless: int
     last_at: float
     last_key: str
     last_endpoint: str
@@ -125,6 +125,11 @@ class Session:
         return sum(step.delivered for step in self.steps)
 
     @property
+    def amountless(self) -> int:
+        """How many of its paid attempts nobody knows the amount of."""
+        return sum(step.amountless for step in self.steps)
+
+    @property
     def first_paid(self) -> Step | None:
         """The endpoint that was paid first."""
         paid = [step for step in self.steps if step.paid_at is not None]
@@ -136,8 +141,13 @@ class _Step:
     attempts: int = 0
     paid: int = 0
     delivered: int = 0
+    amountless: int = 0
     paid_at: float | None = None
     net: dict[str, int] = attrs.field(factory=dict[str, int])
+
+    @classmethod
+    def of(cls, step: Step) -> "_Step":
+        return cls(step.attempts, step.paid, step.delivered, step.amountless, step.paid_at, dict(step.net))
 
 
 @attrs.define(kw_only=True)
@@ -150,7 +160,6 @@ class Run:
     ended_at: float
     attempts: int = 0
     unnamed: int = 0
-    amountless: int = 0
     last: tuple[float, str]
     last_endpoint: str | None = None
     last_paid: bool = False
@@ -174,14 +183,10 @@ class Run:
             ended_at=session.ended_at,
             attempts=session.attempts,
             unnamed=session.unnamed,
-            amountless=session.amountless,
             last=(session.last_at, session.last_key),
             last_endpoint=session.last_endpoint,
             last_paid=session.last_paid,
-            steps={
-                step.endpoint: _Step(step.attempts, step.paid, step.delivered, step.paid_at, dict(step.net))
-                for step in session.steps
-            },
+            steps={step.endpoint: _Step.of(step) for step in session.steps},
             moves=dict(session.moves),
         )
 
@@ -200,13 +205,13 @@ class Run:
         step.attempts += 1
         step.paid += visit.paid
         step.delivered += visit.delivered
+        step.amountless += visit.paid and visit.net is None
         if visit.paid and step.paid_at is None:
             step.paid_at = visit.at
         if visit.net is not None and visit.currency is not None:
             step.net[visit.currency] = step.net.get(visit.currency, 0) + visit.net
         self.attempts += 1
         self.unnamed += bool(self.lane.payer) and not visit.payer
-        self.amountless += visit.paid and visit.net is None
         self.ended_at = max(self.ended_at, visit.until)
         self.last = visit.at, visit.key
         self.last_endpoint, self.last_paid = endpoint, visit.paid
@@ -220,22 +225,11 @@ class Run:
             ended_at=self.ended_at,
             attempts=self.attempts,
             unnamed=self.unnamed,
-            amountless=self.amountless,
             last_at=self.last[0],
             last_key=self.last[1],
             last_endpoint=self.last_endpoint or "",
             last_paid=self.last_paid,
-            steps=tuple(
-                Step(
-                    endpoint=endpoint,
-                    attempts=step.attempts,
-                    paid=step.paid,
-                    delivered=step.delivered,
-                    paid_at=step.paid_at,
-                    net=dict(step.net),
-                )
-                for endpoint, step in self.steps.items()
-            ),
+            steps=tuple(Step(endpoint=endpoint, **attrs.asdict(step)) for endpoint, step in self.steps.items()),
             moves=dict(self.moves),
         )
 
@@ -311,7 +305,7 @@ def visit(
 
 
 def owner_of(payers: Iterable[str]) -> str:
-    """Whose the attempts are that name a workflow and no payer: the one payer's that is known of that name, or nobody's.
+    """Whose the attempts are that name a workflow and no payer: the only payer's that is known of it, or nobody's.
 
     ``payers``: of a declared workflow, none of them "".
     """
@@ -319,8 +313,22 @@ def owner_of(payers: Iterable[str]) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def in_turn(one: Visit) -> tuple[float, str]:
-    """What visits are sorted by."""
+class Timed(Protocol):
+    """What has a time and a key."""
+
+    @property
+    def at(self) -> float:
+        """Unix seconds."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """What tells it from others of the same time."""
+        ...
+
+
+def in_turn(one: Timed) -> tuple[float, str]:
+    """What visits, and what comes after each other as they do, are sorted by."""
     return one.at, one.key
 
 

@@ -54,9 +54,10 @@ STEPS: Final = Table(
     Column("attempts", Integer, nullable=False),
     Column("paid", Integer, nullable=False),
     Column("delivered", Integer, nullable=False),
+    Column("amountless", Integer, nullable=False),
     Column("paid_at", Double),
     Column("paid_week", Integer),
-    Index("flovia_steps_endpoint", "endpoint"),
+    Index("flovia_steps_endpoint", "endpoint", "paid_at"),
     sqlite_with_rowid=False,
 )
 

@@ -10,10 +10,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, TableClause, column, delete, select, table
 from sqlalchemy.dialects import postgresql, sqlite
 
-_PARTS: Final = tuple(table(name, column("session")) for name in ("flovia_steps", "flovia_moves", "flovia_session_money"))
-SESSIONS: Final[TableClause] = table(
-    "flovia_sessions", *map(column, ("key", "workflow", "payer", "test", "last_at"))
+_PARTS: Final = tuple(
+    table(name, column("session")) for name in ("flovia_steps", "flovia_moves", "flovia_session_money")
 )
+SESSIONS: Final[TableClause] = table("flovia_sessions", *map(column, ("key", "workflow", "payer", "test", "last_at")))
 STALE_LANES: Final[TableClause] = table(
     "flovia_stale_lanes", *map(column, ("workflow", "payer", "test", "since", "since_key", "until"))
 )

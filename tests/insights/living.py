@@ -141,5 +141,3 @@ def members(book: Book) -> dict[str, str]:
     """The session of each attempt that is in one."""
     rows = book.ledger.database.query(select(ATTEMPTS.c.key, ATTEMPTS.c.session), {})
     return {str(key): str(session) for key, session in rows if session is not None}
-
-

@@ -183,4 +183,7 @@ def test_changed_by_somebody_else_meanwhile(book: Book, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(keeping, "_advance_some", overtaken)
     keep_sessions(book.ledger.database, page=5)
-    check(book, [attempt("0", 5.0, paid=False), attempt("new", -200.0), attempt("7", 9000.0), *attempts[1:7], *attempts[8:]])
+    check(
+        book,
+        [attempt("0", 5.0, paid=False), attempt("new", -200.0), attempt("7", 9000.0), *attempts[1:7], *attempts[8:]],
+    )
