@@ -1,6 +1,5 @@
 """Sessions as rows of the ledger's database."""
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
@@ -8,7 +7,7 @@ import attrs
 from sqlalchemy import Table, bindparam, delete, insert, select, update
 
 from flovia.insights.schema import ATTEMPTS
-from flovia.insights.sessions import Lane, Session, Step, week_of
+from flovia.insights.sessions import Lane, Session, Step, signature_text, week_of
 from flovia.insights.sessions_schema import CHILDREN, LIMB, LIMBS, MONEY, MOVES, SESSIONS, STEPS
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def _tell(session: Session, found: dict[Table, list[Values]]) -> None:
             "unnamed": session.unnamed,
             "amountless": session.amountless,
             "length": len(session.steps),
-            "signature": json.dumps(session.signature, ensure_ascii=False, separators=(",", ":")),
+            "signature": signature_text(session.signature),
             "paid_at": first and first.paid_at,
             "paid_endpoint": first and first.endpoint,
             "paid_week": _week(first),

@@ -5,7 +5,8 @@ session until nothing came for some minutes, and the endpoints in the order of t
 Pure: the same attempts make the same sessions, in whatever order they are given.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import attrs
@@ -335,6 +336,11 @@ def in_turn(one: Timed) -> tuple[float, str]:
 def week_of(at: float) -> int:
     """The week that a time in Unix seconds is in: weeks since Monday, 29 December 1969, UTC."""
     return (day_of(at) + 3) // 7
+
+
+def signature_text(signature: Sequence[str]) -> str:
+    """A path as it is kept."""
+    return json.dumps(signature, ensure_ascii=False, separators=(",", ":"))
 
 
 def _runs(attempts: Iterable[Attempt], gap_s: float) -> Iterator[tuple[Lane, list[Visit]]]:

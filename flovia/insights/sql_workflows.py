@@ -1,0 +1,203 @@
+"""The facts of workflows, counted by SQL."""
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, Select, case, func, or_, select
+
+from flovia.insights.asking import TEST_PROVIDERS, Asked
+from flovia.insights.retention import end_of
+from flovia.insights.schema import ATTEMPTS, IS_ALONE
+from flovia.insights.sessions import OTHER
+from flovia.insights.sessions_schema import MOVES, SESSIONS, STEPS
+from flovia.insights.sql_retention import is_own
+from flovia.insights.sql_text import by_code
+from flovia.insights.store import Database, Row
+from flovia.insights.workflows import LEAST_SUPPORT, MOST, Counted, Facts, in_turn
+
+Wanted = Select[*tuple[Any, ...]]
+
+
+def count_sql(database: Database, asked: Asked, now: float, least: int = LEAST_SUPPORT) -> Facts:
+    """See :func:`flovia.insights.workflows.count`; the sessions are those that are kept.
+
+    Raises:
+        LedgerError: the database does not answer.
+    """
+    return _Counting(database, asked, now).facts(least)
+
+
+def _sum(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(case((condition, 1), else_=0))
+
+
+class _Counting:
+    def __init__(self, database: Database, asked: Asked, now: float) -> None:
+        self._database = database
+        self._asked = asked
+        self._end = end_of(asked, now)
+        self._about: list[ColumnElement[bool]] = []
+        if asked.since is not None:
+            self._about.append(SESSIONS.c.started_at >= asked.since)
+        if asked.endpoint is not None:
+            using = select(STEPS.c.session).where(STEPS.c.endpoint == asked.endpoint)
+            self._about.append(SESSIONS.c.key.in_(using))
+        self._real = [] if asked.test else [SESSIONS.c.test == 0]
+        self._own = is_own(SESSIONS.c.payer, asked.own)
+        self._foreign = [~self._own] if asked.own else []
+        self._begun = SESSIONS.c.started_at < self._end
+        self._counted = [*self._about, self._begun, *self._real, *self._foreign]
+
+    def facts(self, least: int) -> Facts:
+        """All of them."""
+        sessions, attempts, paid, declared, nameless = self._whole()
+        names, name_kinds = self._alike(SESSIONS.c.workflow, SESSIONS.c.workflow != "")
+        paths, path_kinds = self._alike(SESSIONS.c.signature)
+        moves, leaving, move_kinds = self._moves()
+        together, pair_kinds = self._together(least)
+        using, endpoint_kinds = self._using({endpoint for pair in together for endpoint in pair})
+        return Facts(
+            sessions=sessions,
+            attempts=attempts,
+            paid=paid,
+            declared=declared,
+            nameless=nameless,
+            names=names,
+            paths={tuple(json.loads(path)): counted for path, counted in paths.items()},
+            moves=moves,
+            leaving=leaving,
+            lengths=self._lengths(),
+            using=using,
+            dropping=self._dropping(using),
+            together=together,
+            kinds={
+                "workflows": name_kinds,
+                "paths": path_kinds,
+                "transitions": move_kinds,
+                "endpoints": endpoint_kinds,
+                "pairs": pair_kinds,
+            },
+            **self._left_out(),
+        )
+
+    def _whole(self) -> list[int]:
+        of = SESSIONS.c
+        counted = select(
+            func.count(), func.sum(of.attempts), func.sum(of.paid), _sum(of.workflow != ""), _sum(of.payer == "")
+        )
+        return [_whole(value) for value in self._ask(counted.where(*self._counted))[0]]
+
+    def _alike(self, key: ColumnElement[str], *where: ColumnElement[bool]) -> tuple[dict[str, Counted], int]:
+        """Sessions with the same key, of each payer and then of all."""
+        of = SESSIONS.c
+        each = (
+            select(
+                key.label("key"),
+                of.payer,
+                func.count().label("sessions"),
+                _sum(of.paid > 0).label("paid"),
+                func.sum(of.last_paid).label("finished"),
+            )
+            .where(*self._counted, *where)
+            .group_by(key, of.payer)
+            .subquery("each")
+        )
+        one = each.c
+        known = one.payer != ""
+        sums = (func.sum(one.sessions), func.sum(one.paid), func.sum(one.finished))
+        counted = select(one.key, *sums, _sum(known), _sum(known & (one.sessions > 1)), func.count().over())
+        order = (func.sum(one.sessions).desc(), by_code(one.key))
+        rows = self._ask(counted.group_by(one.key).order_by(*order).limit(MOST))
+        found = {str(row[0]): Counted(*map(_whole, row[1:6])) for row in rows}
+        return found, _whole(rows[0][6]) if rows else 0
+
+    def _moves(self) -> tuple[dict[tuple[str, str], int], dict[str, int], int]:
+        of = MOVES.c
+        within = MOVES.join(SESSIONS, SESSIONS.c.key == of.session)
+        times = func.sum(of.times)
+        # The totals of each origin and the number of all come with the rows: one reading is enough.
+        leaving = func.sum(times).over(partition_by=of.origin)
+        found = select(of.origin, of.target, times, leaving, func.count().over()).select_from(within)
+        found = found.where(*self._counted).group_by(of.origin, of.target)
+        rows = self._ask(found.order_by(times.desc(), by_code(of.origin), by_code(of.target)).limit(MOST))
+        moves = {(str(row[0]), str(row[1])): _whole(row[2]) for row in rows}
+        return moves, {str(row[0]): _whole(row[3]) for row in rows}, _whole(rows[0][4]) if rows else 0
+
+    def _lengths(self) -> dict[tuple[int, bool], int]:
+        of = SESSIONS.c
+        rows = self._ask(
+            select(of.length, of.last_paid, func.count()).where(*self._counted).group_by(of.length, of.last_paid)
+        )
+        return {(_whole(row[0]), bool(row[1])): _whole(row[2]) for row in rows}
+
+    def _using(self, named: Collection[str]) -> tuple[dict[str, int], int]:
+        of = STEPS.c
+        within = STEPS.join(SESSIONS, SESSIONS.c.key == of.session)
+        used = select(of.endpoint, func.count(), func.count().over()).select_from(within).where(*self._counted)
+        used = used.group_by(of.endpoint)
+        rows = self._ask(used.order_by(func.count().desc(), by_code(of.endpoint)).limit(MOST))
+        found = {str(row[0]): _whole(row[1]) for row in rows}
+        if more := set(named) - set(found):
+            found |= {str(row[0]): _whole(row[1]) for row in self._ask(used.where(of.endpoint.in_(more)))}
+        return {endpoint: found[endpoint] for endpoint in in_turn(found)}, _whole(rows[0][2]) if rows else 0
+
+    def _dropping(self, using: Collection[str]) -> dict[str, int]:
+        of = SESSIONS.c
+        dropped = select(of.last_endpoint, func.count()).where(
+            *self._counted, of.last_paid == 0, of.last_endpoint.in_(list(using))
+        )
+        return {str(row[0]): _whole(row[1]) for row in self._ask(dropped.group_by(of.last_endpoint))}
+
+    def _together(self, least: int) -> tuple[dict[tuple[str, str], int], int]:
+        one, other = STEPS.alias("one"), STEPS.alias("other")
+        first = by_code(one.c.endpoint) < by_code(other.c.endpoint)
+        pair = (
+            case((first, one.c.endpoint), else_=other.c.endpoint).label("a"),
+            case((first, other.c.endpoint), else_=one.c.endpoint).label("b"),
+        )
+        pairs = (
+            select(*pair)
+            .select_from(
+                one.join(other, (other.c.session == one.c.session) & (other.c.place > one.c.place)).join(
+                    SESSIONS, SESSIONS.c.key == one.c.session
+                )
+            )
+            .where(*self._counted, one.c.endpoint != OTHER, other.c.endpoint != OTHER)
+            .subquery("pairs")
+        )
+        both = func.count()
+        of = pairs.c
+        found = select(of.a, of.b, both, func.count().over()).group_by(of.a, of.b).having(both >= least)
+        rows = self._ask(found.order_by(both.desc(), by_code(of.a), by_code(of.b)).limit(MOST))
+        together = {(str(row[0]), str(row[1])): _whole(row[2]) for row in rows}
+        return together, _whole(rows[0][3]) if rows else 0
+
+    def _left_out(self) -> dict[str, int]:
+        counted = select(func.count()).select_from(SESSIONS).where(*self._about)
+        test = counted.where(self._begun, SESSIONS.c.test == 1)
+        own = counted.where(self._begun, *self._real, self._own)
+        ahead = counted.where(~self._begun, *self._real, *self._foreign)
+        alone = select(func.count()).select_from(ATTEMPTS).where(*IS_ALONE, ATTEMPTS.c.at < self._end)
+        if self._asked.since is not None:
+            alone = alone.where(ATTEMPTS.c.at >= self._asked.since)
+        if self._asked.endpoint is not None:
+            alone = alone.where(ATTEMPTS.c.endpoint == self._asked.endpoint)
+        if not self._asked.test:
+            alone = alone.where(or_(ATTEMPTS.c.provider.is_(None), ATTEMPTS.c.provider.not_in(TEST_PROVIDERS)))
+        return {
+            "own": self._number_of(own) if self._asked.own else 0,
+            "test": 0 if self._asked.test else self._number_of(test),
+            "ahead": self._number_of(ahead) if self._asked.until is None else 0,
+            "alone": self._number_of(alone),
+        }
+
+    def _number_of(self, statement: Wanted) -> int:
+        return _whole(self._ask(statement)[0][0])
+
+    def _ask(self, statement: Wanted) -> Sequence[Row]:
+        return self._database.query(cast("Select[*tuple[object, ...]]", statement), {})
+
+
+def _whole(value: str | int | float | None) -> int:
+    return int(value or 0)
