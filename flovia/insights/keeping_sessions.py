@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import attrs
-from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, not_, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, not_, or_, select, text, update
 
 from flovia.core.errors import CallerError
 from flovia.insights.asking import TEST_PROVIDERS
@@ -166,9 +166,10 @@ def _held(connection: "Connection") -> list[_Mark]:
 def _redirect(connection: "Connection", one: _Mark, rows: Rows) -> bool:
     """See to it that attempts without a payer are where they belong; True if the lane is not to be made by itself."""
     workflow = one.lane.workflow
-    named = select(func.min(by_code(ATTEMPTS.c.payer)), func.max(by_code(ATTEMPTS.c.payer)))
-    least, most = connection.execute(named.where(*HAS_WORKFLOW, ATTEMPTS.c.workflow == workflow)).one()
-    owner = least if least is not None and least == most else ""
+    # The two ends of an index; both at once, or a count, would read all that is between them.
+    named = select(ATTEMPTS.c.payer).where(*HAS_WORKFLOW, ATTEMPTS.c.workflow == workflow).limit(1)
+    least = connection.scalar(named.order_by(ATTEMPTS.c.payer))
+    owner = least if least is not None and least == connection.scalar(named.order_by(ATTEMPTS.c.payer.desc())) else ""
     was = connection.scalar(select(OWNERS.c.payer).where(OWNERS.c.workflow == workflow)) or ""
     if owner != was:
         connection.execute(delete(OWNERS).where(OWNERS.c.workflow == workflow))
@@ -236,11 +237,11 @@ def _visits(connection: "Connection", lane: Lane, since: float, since_key: str, 
     """The next attempts of a lane."""
     whose: list[ColumnElement[bool]] = [ATTEMPTS.c.payer == lane.payer] if lane.payer else []
     if lane.workflow:
-        owner = lane.payer and connection.scalar(select(OWNERS.c.payer).where(OWNERS.c.workflow == lane.workflow))
-        if not lane.payer or owner == lane.payer:
+        owner = connection.scalar(select(OWNERS.c.payer).where(OWNERS.c.workflow == lane.workflow))
+        if lane.payer in ("", owner):
             whose.append(ATTEMPTS.c.payer.is_(None))
     of = ATTEMPTS.c.workflow == lane.workflow if lane.workflow else ATTEMPTS.c.workflow.is_(None)
-    after = {"since": since, "since_key": since_key, "at_most": at_most}
+    after: dict[str, object] = {"since": since, "since_key": since_key, "at_most": at_most}
     found = [_read(connection, _FACTS.where(of, payer, _KIND[lane.test]), after) for payer in whose]
     return list(islice(merge(*found, key=in_turn), at_most))
 

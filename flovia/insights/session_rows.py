@@ -67,10 +67,14 @@ def read_session(connection: "Connection", row: Sequence[object]) -> Session:
         net.setdefault(of["place"], {})[of["currency"]] = amount
     steps = connection.execute(select(STEPS).where(STEPS.c.session == key).order_by(STEPS.c.place)).mappings()
     moves = connection.execute(select(MOVES.c.origin, MOVES.c.target, MOVES.c.times).where(MOVES.c.session == key))
-    names = ("started_at", "ended_at", "attempts", "unnamed", "last_at", "last_key", "last_endpoint")
-    found = {name: values[name] for name in names}
     return Session(
-        **cast("dict[str, object]", found),  # type: ignore[arg-type]  # by their names
+        started_at=cast("float", values["started_at"]),
+        ended_at=cast("float", values["ended_at"]),
+        attempts=cast("int", values["attempts"]),
+        unnamed=cast("int", values["unnamed"]),
+        last_at=cast("float", values["last_at"]),
+        last_key=str(values["last_key"]),
+        last_endpoint=str(values["last_endpoint"]),
         key=key,
         lane=Lane(str(values["workflow"]), str(values["payer"]), bool(values["test"])),
         last_paid=bool(values["last_paid"]),

@@ -353,9 +353,8 @@ def _runs(attempts: Iterable[Attempt], gap_s: float) -> Iterator[tuple[Lane, lis
     for one in visits:
         payer = one.payer or owner_of(payers.get(one.workflow, ()))
         lanes.setdefault(Lane(one.workflow, payer, one.test), []).append(one)
-    for lane, found in lanes.items():
-        found.sort(key=in_turn)
-        for run in split(found, gap_s):
+    for lane, theirs in lanes.items():
+        for run in split(sorted(theirs, key=in_turn), gap_s):
             yield lane, run
 
 

@@ -6,6 +6,8 @@ from typing import Any, cast
 from sqlalchemy import (
     ColumnElement,
     Double,
+    FunctionElement,
+    Over,
     Select,
     Subquery,
     Text,
@@ -108,17 +110,21 @@ class _Counting:
         whole = self._asked.endpoint is None
         endpoint = SESSIONS.c.paid_endpoint if whole else STEPS.c.endpoint
         week = SESSIONS.c.paid_week if whole else STEPS.c.paid_week
-        order = {"partition_by": SESSIONS.c.payer, "order_by": (self._at, by_code(SESSIONS.c.key))}
+        order = (self._at, by_code(SESSIONS.c.key))
+
+        def of_payer(value: FunctionElement[Any]) -> Over[Any]:
+            return value.over(partition_by=SESSIONS.c.payer, order_by=order)
+
         return (
             self._paid(
                 SESSIONS.c.payer.label("payer"),
                 self._at.label("at"),
-                func.row_number().over(**order).label("number"),
-                func.first_value(endpoint).over(**order).label("endpoint"),
-                func.first_value(week).over(**order).label("first_week"),
-                func.first_value(self._at).over(**order).label("first_at"),
+                of_payer(func.row_number()).label("number"),
+                of_payer(func.first_value(endpoint)).label("endpoint"),
+                of_payer(func.first_value(week)).label("first_week"),
+                of_payer(func.first_value(self._at)).label("first_at"),
                 week.label("week"),
-                (self._at - func.lag(self._at).over(**order)).label("pause"),
+                (self._at - of_payer(func.lag(self._at))).label("pause"),
             )
             .where(*self._named, self._at < self._end)
             .subquery("numbered")
