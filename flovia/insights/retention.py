@@ -7,7 +7,6 @@ attempt in it. Everything is worked out from :class:`Facts`; whether these were 
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from math import inf
 from typing import Final
 
@@ -23,7 +22,7 @@ WEEKS: Final = 12
 LEAST_SESSIONS: Final = 3
 """Paid sessions that a payer must have before its silence says anything."""
 SILENCE: Final = 3.0
-"""Silent for more than so many times its own median pause, a payer may have gone."""
+"""Silent for more than so many times its own average pause, a payer may have gone."""
 LEAST_SILENCE_S: Final = 86400.0
 """No payer is missed before."""
 MOST_NAMED: Final = 20
@@ -35,7 +34,7 @@ _MONDAY: Final = datetime(1969, 12, 29, tzinfo=UTC)
 
 @attrs.frozen
 class Silent:
-    """A payer that may have gone: how often it came, its median pause in seconds, and when it last came."""
+    """A payer that may have gone: how often it came, its average pause in seconds, and when it last came."""
 
     payer: str
     sessions: int
@@ -389,8 +388,7 @@ def _silent(payers: Mapping[str, Sequence[_Paid]], since: float, end: float) -> 
         if len(paid) < LEAST_SESSIONS or last < since:
             continue
         judged += 1
-        pauses = sorted(later.at - one.at for one, later in pairwise(paid))
-        pause = pauses[rank(50, len(pauses)) - 1]
+        pause = (last - paid[0].at) / (len(paid) - 1)
         if end - last > max(SILENCE * pause, LEAST_SILENCE_S):
             found.append(Silent(payer, len(paid), pause, last))
     return sorted(found, key=lambda one: (-one.sessions, -one.last_at, one.payer)), judged

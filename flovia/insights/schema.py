@@ -124,6 +124,7 @@ Index(
     ATTEMPTS.c.at,
     ATTEMPTS.c.endpoint,
     ATTEMPTS.c.provider,
+    ATTEMPTS.c.verified_at,
     sqlite_where=and_(*IS_ALONE),
     postgresql_where=and_(*IS_ALONE),
 )

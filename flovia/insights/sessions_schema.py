@@ -4,7 +4,7 @@
 same transaction (:mod:`flovia.insights.lanes`).
 """
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, Table, Text
 
@@ -16,14 +16,23 @@ LIMB: Final = 10**12
 """Sums of numbers below this fit into 64 bits; amounts have up to 78 digits, so several make an amount."""
 LIMBS: Final = tuple(f"net_{number}" for number in range(7))
 
+
+def _about() -> tuple[Column[Any], ...]:
+    """What questions choose sessions by, in every table, so that none has to be joined to another."""
+    return (
+        Column("payer", Text, nullable=False),
+        Column("test", Integer, nullable=False),
+        Column("started_at", Double, nullable=False),
+    )
+
+
 SESSIONS: Final = Table(
     "flovia_sessions",
     METADATA,
-    Column("key", Text, primary_key=True),
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("key", Text, nullable=False),
     Column("workflow", Text, nullable=False),
-    Column("payer", Text, nullable=False),
-    Column("test", Integer, nullable=False),
-    Column("started_at", Double, nullable=False),
+    *_about(),
     Column("ended_at", Double, nullable=False),
     Column("last_at", Double, nullable=False),
     Column("last_key", Text, nullable=False),
@@ -32,24 +41,28 @@ SESSIONS: Final = Table(
     Column("attempts", Integer, nullable=False),
     Column("paid", Integer, nullable=False),
     Column("delivered", Integer, nullable=False),
-    Column("unnamed", Integer, nullable=False),
     Column("amountless", Integer, nullable=False),
+    Column("unnamed", Integer, nullable=False),
     Column("length", Integer, nullable=False),
     Column("signature", Text, nullable=False),  # JSON
     Column("paid_at", Double),
-    Column("paid_endpoint", Text),
     Column("paid_week", Integer),
+    Column("endpoint", Text),  # that was paid first
+    Index("flovia_sessions_key", "key", unique=True),
     Index("flovia_sessions_lane", "workflow", "payer", "test", "started_at"),
     Index("flovia_sessions_at", "started_at"),
-    # Whole for the questions about payers, so that they read nothing else.
-    Index("flovia_sessions_payer", "payer", "paid_at", "key", "paid_week", "paid_endpoint", "test", "started_at"),
+    # Whole for the questions about payers, and about paths, so that they read nothing else.
+    Index("flovia_sessions_payer", "payer", "paid_week", "paid_at", "key", "endpoint", "test", "paid", "amountless"),
+    Index("flovia_sessions_path", "signature", "payer", "test", "started_at", "paid", "last_paid"),
 )
 
 STEPS: Final = Table(
     "flovia_steps",
     METADATA,
-    Column("session", Text, primary_key=True),
+    Column("session", BigInteger, primary_key=True, autoincrement=False),
     Column("place", Integer, primary_key=True, autoincrement=False),
+    *_about(),
+    Column("key", Text, nullable=False),  # of the session
     Column("endpoint", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("paid", Integer, nullable=False),
@@ -57,27 +70,35 @@ STEPS: Final = Table(
     Column("amountless", Integer, nullable=False),
     Column("paid_at", Double),
     Column("paid_week", Integer),
-    Index("flovia_steps_endpoint", "endpoint", "paid_at"),
+    Index("flovia_steps_endpoint", "endpoint", "payer", "paid_week", "paid_at", "key", "test", "started_at", "paid"),
     sqlite_with_rowid=False,
 )
 
 MOVES: Final = Table(
     "flovia_moves",
     METADATA,
-    Column("session", Text, primary_key=True),
     Column("origin", Text, primary_key=True),
     Column("target", Text, primary_key=True),
+    Column("session", BigInteger, primary_key=True, autoincrement=False),
+    *_about(),
     Column("times", Integer, nullable=False),
+    Index("flovia_moves_session", "session"),
     sqlite_with_rowid=False,
 )
 
 MONEY: Final = Table(
     "flovia_session_money",
     METADATA,
-    Column("session", Text, primary_key=True),
-    Column("place", Integer, primary_key=True, autoincrement=False),
     Column("currency", Text, primary_key=True),
+    Column("payer", Text, primary_key=True),
+    Column("session", BigInteger, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    *(one for one in _about() if one.name != "payer"),
+    Column("endpoint", Text, nullable=False),
+    Column("paid_at", Double, nullable=False),  # the session's
+    Column("step_paid_at", Double, nullable=False),
     *(Column(name, BigInteger, nullable=False) for name in LIMBS),  # the lowest first
+    Index("flovia_session_money_session", "session"),
     sqlite_with_rowid=False,
 )
 

@@ -6,8 +6,6 @@ from typing import Any, cast
 from sqlalchemy import (
     ColumnElement,
     Double,
-    FunctionElement,
-    Over,
     Select,
     Subquery,
     Text,
@@ -19,6 +17,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy import cast as sql_cast
+from sqlalchemy.sql.util import ClauseAdapter
 
 from flovia.insights.asking import TEST_PROVIDERS, Asked
 from flovia.insights.retention import (
@@ -37,7 +36,7 @@ from flovia.insights.sessions_schema import LIMB, LIMBS, MONEY, SESSIONS, STEPS
 from flovia.insights.sql_text import by_code
 from flovia.insights.store import Database, Row
 
-Query = Select[*tuple[object, ...]]
+Wanted = Select[*tuple[Any, ...]]
 
 
 def count_sql(database: Database, asked: Asked, now: float) -> Facts:
@@ -64,21 +63,19 @@ class _Counting:
         self._database = database
         self._asked = asked
         self._end = end_of(asked, now)
-        self._since = asked.since
-        own = is_own(SESSIONS.c.payer, asked.own)
-        real: list[ColumnElement[bool]] = [] if asked.test else [SESSIONS.c.test == 0]
-        self._named = [*real, SESSIONS.c.payer != "", *([~own] if asked.own else [])]
-        self._is_own = [*real, own]
-        self._at: ColumnElement[float | None] = SESSIONS.c.paid_at if asked.endpoint is None else STEPS.c.paid_at
-        self._inside = [self._at < self._end, *([] if self._since is None else [self._at >= self._since])]
-        self._numbered = self._number()
+        self._table = SESSIONS if asked.endpoint is None else STEPS
+        of = self._table.c
+        self._paid = [of.paid_at.is_not(None), *([] if asked.endpoint is None else [of.endpoint == asked.endpoint])]
+        self._real: list[ColumnElement[bool]] = [] if asked.test else [of.test == 0]
+        self._own = is_own(of.payer, asked.own)
+        self._named = [*self._paid, *self._real, of.payer != "", *([~self._own] if asked.own else [])]
         self._payers = self._by_payer()
 
     def facts(self) -> Facts:
         """All of them."""
-        active, returned, seconds, p50, p95 = self._whole()
+        active, returned = self._active()
+        seconds, p50, p95 = self._seconds()
         judged, silent, named = self._silences()
-        left_out = self._left_out()
         money, top = self._money()
         return Facts(
             active=active,
@@ -92,146 +89,111 @@ class _Counting:
             named=named,
             money=money,
             top=top,
-            **left_out,
-        )
-
-    # --- the sessions that are asked about -------------------------------------------------------------------
-
-    def _paid(self, *columns: ColumnElement[Any]) -> "Select[*tuple[Any, ...]]":
-        """Paid sessions, or what of them is asked about."""
-        if self._asked.endpoint is None:
-            return select(*columns).select_from(SESSIONS).where(SESSIONS.c.paid_at.is_not(None))
-        joined = STEPS.join(SESSIONS, SESSIONS.c.key == STEPS.c.session)
-        of = (STEPS.c.endpoint == self._asked.endpoint, STEPS.c.paid_at.is_not(None))
-        return select(*columns).select_from(joined).where(*of)
-
-    def _number(self) -> Subquery:
-        """Each payer's paid sessions in their order: its first one, how many weeks and seconds after others it was."""
-        whole = self._asked.endpoint is None
-        endpoint = SESSIONS.c.paid_endpoint if whole else STEPS.c.endpoint
-        week = SESSIONS.c.paid_week if whole else STEPS.c.paid_week
-        order = (self._at, by_code(SESSIONS.c.key))
-
-        def of_payer(value: FunctionElement[Any]) -> Over[Any]:
-            return value.over(partition_by=SESSIONS.c.payer, order_by=order)
-
-        return (
-            self._paid(
-                SESSIONS.c.payer.label("payer"),
-                self._at.label("at"),
-                of_payer(func.row_number()).label("number"),
-                of_payer(func.first_value(endpoint)).label("endpoint"),
-                of_payer(func.first_value(week)).label("first_week"),
-                of_payer(func.first_value(self._at)).label("first_at"),
-                week.label("week"),
-                (self._at - of_payer(func.lag(self._at))).label("pause"),
-            )
-            .where(*self._named, self._at < self._end)
-            .subquery("numbered")
+            **self._left_out(),
         )
 
     def _by_payer(self) -> Subquery:
-        of = self._numbered.c
+        of = self._table.c
         return (
             select(
                 of.payer,
-                func.min(of.first_at).label("first_at"),
-                func.max(of.at).label("last_at"),
+                func.min(of.paid_at).label("first_at"),
+                func.max(of.paid_at).label("last_at"),
+                func.min(of.paid_week).label("first_week"),
                 func.count().label("sessions"),
-                func.max(case((of.number == 2, of.pause))).label("second"),
             )
+            .where(*self._named, of.paid_at < self._end)
             .group_by(of.payer)
             .subquery("payers")
         )
 
+    def _nth(self, name: str, number: int) -> ColumnElement[Any]:
+        """Of each payer's paid sessions in their order one, found by the index that has them so."""
+        mine = self._table.alias("mine")
+        statement = select(mine.c[name]).where(*self._named, self._table.c.paid_at < self._end)
+        moved = cast("Wanted", ClauseAdapter(mine).traverse(statement))
+        order = (mine.c.paid_week, mine.c.paid_at, by_code(mine.c.key))
+        one = moved.where(mine.c.payer == self._payers.c.payer).order_by(*order).offset(number).limit(1)
+        return one.correlate(self._payers).scalar_subquery()
+
     def _after(self, at: ColumnElement[Any]) -> list[ColumnElement[bool]]:
-        return [] if self._since is None else [at >= self._since]
+        return [] if self._asked.since is None else [at >= self._asked.since]
+
+    def _inside(self, at: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+        return [at < self._end, *self._after(at)]
 
     # --- the facts -------------------------------------------------------------------------------------------
 
-    def _whole(self) -> tuple[int, int, int, float | None, float | None]:
+    def _active(self) -> tuple[int, int]:
         of = self._payers.c
-        is_active = and_(True, *self._after(of.last_at))
-        waited = select(
-            of.second.label("second"),
-            func.row_number().over(order_by=of.second).label("number"),
-            func.count().over().label("count"),
-        ).where(of.second.is_not(None), *self._after(of.first_at))
-        sorted_ = waited.subquery("waited")
-        of_wait = sorted_.c
+        counts = select(func.count(), _sum(of.sessions > 1)).select_from(self._payers)
+        row = self._ask(counts.where(*self._after(of.last_at)))[0]
+        return _whole(row[0]), _whole(row[1])
+
+    def _seconds(self) -> tuple[int, float | None, float | None]:
+        of = self._payers.c
+        waits = select((self._nth("paid_at", 1) - of.first_at).label("wait"))
+        wait = waits.where(of.sessions > 1, *self._after(of.first_at)).subquery("waits").c.wait
+        numbered = select(
+            wait, func.row_number().over(order_by=wait).label("number"), func.count().over().label("count")
+        ).subquery("numbered")
+        one = numbered.c
         # Nearest rank: the least number that is not below the percentage.
-        ranks = {percent: (of_wait.count * percent + 99) // 100 for percent in (50, 95)}
-        active = select(func.count(), func.sum(case((of.sessions > 1, 1), else_=0))).where(is_active)
-        seconds = select(
-            func.max(of_wait.count),
-            *(func.max(case((of_wait.number == number, of_wait.second))) for number in ranks.values()),
-        )
-        (counts,), (times,) = self._ask(active), self._ask(seconds)
-        return _whole(counts[0]), _whole(counts[1]), _whole(times[0]), _time(times[1]), _time(times[2])
+        ranks = [(one.count * percent + 99) // 100 for percent in (50, 95)]
+        found = select(func.max(one.count), *(func.max(case((one.number == rank, one.wait))) for rank in ranks))
+        row = self._ask(found)[0]
+        return _whole(row[0]), _time(row[1]), _time(row[2])
 
     def _cohorts(self) -> dict[tuple[str, int, int], int]:
-        of = self._numbered.c
-        later = (of.week - of.first_week).label("later")
-        once = select(of.payer, of.endpoint, of.first_week, later).distinct()
-        found = once.where(*self._after(of.first_at), of.week - of.first_week <= WEEKS).subquery("once")
-        counted = select(found.c.endpoint, found.c.first_week, found.c.later, func.count())
-        rows = self._ask(counted.group_by(found.c.endpoint, found.c.first_week, found.c.later))
+        of = self._payers.c
+        first = select(of.payer, of.first_week, self._nth("endpoint", 0).label("endpoint"))
+        one = first.where(*self._after(of.first_at)).subquery("firsts").c
+        theirs = self._table.c
+        weeks = select(theirs.payer, theirs.paid_week).where(*self._named, theirs.paid_at < self._end)
+        week = weeks.group_by(theirs.payer, theirs.paid_week).subquery("weeks").c
+        later = week.paid_week - one.first_week
+        counted = select(one.endpoint, one.first_week, later, func.count()).where(
+            week.payer == one.payer, week.paid_week <= one.first_week + WEEKS
+        )
+        rows = self._ask(counted.group_by(one.endpoint, one.first_week, later))
         return {(str(row[0]), _whole(row[1]), _whole(row[2])): _whole(row[3]) for row in rows}
 
     def _silences(self) -> tuple[int, int, list[Silent]]:
-        of = self._numbered.c
-        ranked = (
-            select(
-                of.payer,
-                of.pause,
-                func.row_number().over(partition_by=of.payer, order_by=of.pause).label("place"),
-                func.count().over(partition_by=of.payer).label("pauses"),
-                func.max(of.at).over(partition_by=of.payer).label("last_at"),
-            )
-            .where(of.pause.is_not(None))
-            .subquery("ranked")
-        )
-        pause = ranked.c
-        judged = (
-            select(pause.payer, (pause.pauses + 1).label("sessions"), pause.pause, pause.last_at)
-            .where(
-                pause.place == (pause.pauses + 1) // 2,
-                pause.pauses >= LEAST_SESSIONS - 1,
-                *self._after(pause.last_at),
-            )
-            .subquery("judged")
-        )
-        one = judged.c
-        silence = literal(self._end, Double) - one.last_at
-        gone = and_(silence > one.pause * SILENCE, silence > LEAST_SILENCE_S)
-        counts = self._ask(select(func.count(), func.sum(case((gone, 1), else_=0))))[0]
-        named = select(one.payer, one.sessions, one.pause, one.last_at).where(gone)
-        order = (one.sessions.desc(), one.last_at.desc(), by_code(one.payer))
+        of = self._payers.c
+        pause = (of.last_at - of.first_at) / (of.sessions - 1)
+        silence = literal(self._end, Double) - of.last_at
+        gone = and_(silence > pause * SILENCE, silence > LEAST_SILENCE_S)
+        judged = [of.sessions >= LEAST_SESSIONS, *self._after(of.last_at)]
+        counts = self._ask(select(func.count(), _sum(gone)).where(*judged))[0]
+        named = select(of.payer, of.sessions, pause, of.last_at).where(*judged, gone)
+        order = (of.sessions.desc(), of.last_at.desc(), by_code(of.payer))
         rows = self._ask(named.order_by(*order).limit(MOST_NAMED))
         found = [Silent(str(row[0]), _whole(row[1]), float(row[2] or 0), float(row[3] or 0)) for row in rows]
         return _whole(counts[0]), _whole(counts[1]), found
 
     def _left_out(self) -> dict[str, int]:
-        whole = self._asked.endpoint is None
-        paid, amountless = (SESSIONS.c.paid, SESSIONS.c.amountless) if whole else (STEPS.c.paid, STEPS.c.amountless)
-        own = self._paid(func.count(SESSIONS.c.payer.distinct())).where(*self._is_own, *self._inside)
-        test = self._paid(func.count()).where(SESSIONS.c.test == 1, *self._inside)
-        real = [] if self._asked.test else [SESSIONS.c.test == 0]
-        ahead = self._paid(func.count()).where(*self._named, self._at >= self._end)
-        lost = self._paid(func.sum(paid)).where(SESSIONS.c.payer == "", *real, *self._inside)
-        unknown = self._paid(func.sum(amountless)).where(*self._named, *self._inside)
+        of = self._table.c
+        inside = and_(True, *self._inside(of.paid_at))
+        real, ours = and_(True, *self._real), and_(of.payer != "", ~self._own)
+        counts = select(
+            _sum(and_(inside, of.test == 1)),
+            _sum(and_(real, ours, of.paid_at >= self._end)),
+            func.sum(case((and_(real, inside, of.payer == ""), of.paid), else_=0)),
+            func.sum(case((and_(real, inside, ours), of.amountless), else_=0)),
+        ).where(*self._paid)
+        test, ahead, lost, amountless = (_whole(value) for value in self._ask(counts)[0])
+        own = select(func.count(of.payer.distinct())).where(*self._paid, *self._real, self._own, inside)
         return {
             "own": self._number_of(own) if self._asked.own else 0,
-            "test": 0 if self._asked.test else self._number_of(test),
-            "ahead": self._number_of(ahead) if self._asked.until is None else 0,
-            "nameless": self._number_of(lost) + self._number_of(self._alone()),
-            "amountless": self._number_of(unknown),
+            "test": 0 if self._asked.test else test,
+            "ahead": ahead if self._asked.until is None else 0,
+            "nameless": lost + self._number_of(self._alone()),
+            "amountless": amountless,
         }
 
-    def _alone(self) -> "Select[*tuple[Any, ...]]":
+    def _alone(self) -> Wanted:
         """Paid attempts that are in no session."""
-        alone = [*IS_ALONE, ATTEMPTS.c.verified_at.is_not(None), ATTEMPTS.c.at < self._end]
-        alone += self._after(ATTEMPTS.c.at)
+        alone = [*IS_ALONE, ATTEMPTS.c.verified_at.is_not(None), *self._inside(ATTEMPTS.c.at)]
         if self._asked.endpoint is not None:
             alone.append(ATTEMPTS.c.endpoint == self._asked.endpoint)
         if not self._asked.test:
@@ -255,33 +217,50 @@ class _Counting:
 
     def _sums(self) -> Subquery:
         """What each payer brought, by currency, in numbers that fit."""
-        on = [MONEY.c.session == SESSIONS.c.key]
-        if self._asked.endpoint is not None:
-            on.append(MONEY.c.place == STEPS.c.place)
-        limbs = [func.sum(MONEY.c[name]).label(name) for name in LIMBS]
-        inside = self._paid(SESSIONS.c.payer, MONEY.c.currency, *limbs).where(*on, *self._named, *self._inside)
-        return inside.group_by(SESSIONS.c.payer, MONEY.c.currency).subquery("sums")
+        of, endpoint = MONEY.c, self._asked.endpoint
+        at = of.paid_at if endpoint is None else of.step_paid_at
+        about = [*self._inside(at), of.payer != "", *([] if endpoint is None else [of.endpoint == endpoint])]
+        about += [*([] if self._asked.test else [of.test == 0])]
+        about += [*([~is_own(of.payer, self._asked.own)] if self._asked.own else [])]
+        limbs = [func.sum(of[name]).label(name) for name in LIMBS]
+        return select(of.payer, of.currency, *limbs).where(*about).group_by(of.currency, of.payer).subquery("sums")
 
     def _top(
         self, sums: Subquery, currency: str, counts: Mapping[int, int], limbs: Mapping[int, list[tuple[int, ...]]]
     ) -> list[tuple[str, int]]:
-        found: list[tuple[str, int]] = []
+        """The payers that brought most: those of the largest sums, until there are enough."""
+        wanted: list[int] = []
         for net in sorted(counts, reverse=True):
-            if len(found) >= TOP:
+            if sum(counts[one] for one in wanted) >= TOP:
                 break
-            same = or_(
-                *(and_(*(sums.c[name] == limb for name, limb in zip(LIMBS, one, strict=True))) for one in limbs[net])
-            )
-            rows = select(sums.c.payer).where(sums.c.currency == currency, same)
-            of = self._ask(rows.order_by(by_code(sums.c.payer)).limit(TOP - len(found)))
-            found += [(str(row[0]), net) for row in of]
-        return found
+            wanted.append(net)
+        last = wanted[-1]
+        is_last = _is_one(sums, limbs[last])
+        is_more = or_(False, *(_is_one(sums, limbs[net]) for net in wanted[:-1]))
+        rows = self._ask(
+            select(sums.c.payer, *(sql_cast(sums.c[name], Text) for name in LIMBS))
+            .where(sums.c.currency == currency, or_(is_last, is_more))
+            # Of those with the least sum there may be very many.
+            .order_by(case((is_more, 0), else_=1), by_code(sums.c.payer))
+            .limit(TOP)
+        )
+        found = [(str(row[0]), _amount(tuple(map(_whole, row[1:])))) for row in rows]
+        return sorted(found, key=lambda one: (-one[1], one[0]))
 
-    def _number_of(self, statement: "Select[*tuple[Any, ...]]") -> int:
+    def _number_of(self, statement: Wanted) -> int:
         return _whole(self._ask(statement)[0][0])
 
-    def _ask(self, statement: "Select[*tuple[Any, ...]]") -> Sequence[Row]:
-        return self._database.query(cast("Query", statement), {})
+    def _ask(self, statement: Wanted) -> Sequence[Row]:
+        return self._database.query(cast("Select[*tuple[object, ...]]", statement), {})
+
+
+def _is_one(sums: Subquery, limbs: Sequence[tuple[int, ...]]) -> ColumnElement[bool]:
+    """Whether a sum is one of these."""
+    return or_(*(and_(*(sums.c[name] == limb for name, limb in zip(LIMBS, one, strict=True))) for one in limbs))
+
+
+def _sum(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(case((condition, 1), else_=0))
 
 
 def _amount(limbs: Sequence[int]) -> int:

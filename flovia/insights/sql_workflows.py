@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, case, func, or_, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, case, func, or_, select
 
 from flovia.insights.asking import TEST_PROVIDERS, Asked
 from flovia.insights.retention import end_of
@@ -37,21 +37,10 @@ class _Counting:
         self._database = database
         self._asked = asked
         self._end = end_of(asked, now)
-        self._about: list[ColumnElement[bool]] = []
-        if asked.since is not None:
-            self._about.append(SESSIONS.c.started_at >= asked.since)
-        if asked.endpoint is not None:
-            using = select(STEPS.c.session).where(STEPS.c.endpoint == asked.endpoint)
-            self._about.append(SESSIONS.c.key.in_(using))
-        self._real = [] if asked.test else [SESSIONS.c.test == 0]
-        self._own = is_own(SESSIONS.c.payer, asked.own)
-        self._foreign = [~self._own] if asked.own else []
-        self._begun = SESSIONS.c.started_at < self._end
-        self._counted = [*self._about, self._begun, *self._real, *self._foreign]
 
     def facts(self, least: int) -> Facts:
         """All of them."""
-        sessions, attempts, paid, declared, nameless = self._whole()
+        lengths, sessions, attempts, paid, declared, nameless = self._whole()
         names, name_kinds = self._alike(SESSIONS.c.workflow, SESSIONS.c.workflow != "")
         paths, path_kinds = self._alike(SESSIONS.c.signature)
         moves, leaving, move_kinds = self._moves()
@@ -67,7 +56,7 @@ class _Counting:
             paths={tuple(json.loads(path)): counted for path, counted in paths.items()},
             moves=moves,
             leaving=leaving,
-            lengths=self._lengths(),
+            lengths=lengths,
             using=using,
             dropping=self._dropping(using),
             together=together,
@@ -81,12 +70,32 @@ class _Counting:
             **self._left_out(),
         )
 
-    def _whole(self) -> list[int]:
+    def _about(self, of: FromClause) -> list[ColumnElement[bool]]:
+        """Sessions that began after that time, and use that endpoint, whosever they are."""
+        found: list[ColumnElement[bool]] = []
+        if self._asked.since is not None:
+            found.append(of.c.started_at >= self._asked.since)
+        if self._asked.endpoint is not None:
+            number = of.c.id if of is SESSIONS else of.c.session
+            found.append(number.in_(select(STEPS.c.session).where(STEPS.c.endpoint == self._asked.endpoint)))
+        return found
+
+    def _counted(self, of: FromClause) -> list[ColumnElement[bool]]:
+        """Those that count, by the columns that every table has."""
+        real = [] if self._asked.test else [of.c.test == 0]
+        foreign = [~is_own(of.c.payer, self._asked.own)] if self._asked.own else []
+        return [*self._about(of), of.c.started_at < self._end, *real, *foreign]
+
+    def _whole(self) -> tuple[dict[tuple[int, bool], int], int, int, int, int, int]:
         of = SESSIONS.c
-        counted = select(
-            func.count(), func.sum(of.attempts), func.sum(of.paid), _sum(of.workflow != ""), _sum(of.payer == "")
+        sums = (func.sum(of.attempts), func.sum(of.paid), _sum(of.workflow != ""), _sum(of.payer == ""))
+        counted = select(of.length, of.last_paid, func.count(), *sums).where(*self._counted(SESSIONS))
+        rows = self._ask(counted.group_by(of.length, of.last_paid))
+        lengths = {(_whole(row[0]), bool(row[1])): _whole(row[2]) for row in rows}
+        sessions, attempts, paid, declared, nameless = (
+            sum(_whole(row[place]) for row in rows) for place in range(2, 7)
         )
-        return [_whole(value) for value in self._ask(counted.where(*self._counted))[0]]
+        return lengths, sessions, attempts, paid, declared, nameless
 
     def _alike(self, key: ColumnElement[str], *where: ColumnElement[bool]) -> tuple[dict[str, Counted], int]:
         """Sessions with the same key, of each payer and then of all."""
@@ -99,7 +108,7 @@ class _Counting:
                 _sum(of.paid > 0).label("paid"),
                 func.sum(of.last_paid).label("finished"),
             )
-            .where(*self._counted, *where)
+            .where(*self._counted(SESSIONS), *where)
             .group_by(key, of.payer)
             .subquery("each")
         )
@@ -114,27 +123,18 @@ class _Counting:
 
     def _moves(self) -> tuple[dict[tuple[str, str], int], dict[str, int], int]:
         of = MOVES.c
-        within = MOVES.join(SESSIONS, SESSIONS.c.key == of.session)
         times = func.sum(of.times)
         # The totals of each origin and the number of all come with the rows: one reading is enough.
         leaving = func.sum(times).over(partition_by=of.origin)
-        found = select(of.origin, of.target, times, leaving, func.count().over()).select_from(within)
-        found = found.where(*self._counted).group_by(of.origin, of.target)
-        rows = self._ask(found.order_by(times.desc(), by_code(of.origin), by_code(of.target)).limit(MOST))
+        found = select(of.origin, of.target, times, leaving, func.count().over()).where(*self._counted(MOVES))
+        order = (times.desc(), by_code(of.origin), by_code(of.target))
+        rows = self._ask(found.group_by(of.origin, of.target).order_by(*order).limit(MOST))
         moves = {(str(row[0]), str(row[1])): _whole(row[2]) for row in rows}
         return moves, {str(row[0]): _whole(row[3]) for row in rows}, _whole(rows[0][4]) if rows else 0
 
-    def _lengths(self) -> dict[tuple[int, bool], int]:
-        of = SESSIONS.c
-        rows = self._ask(
-            select(of.length, of.last_paid, func.count()).where(*self._counted).group_by(of.length, of.last_paid)
-        )
-        return {(_whole(row[0]), bool(row[1])): _whole(row[2]) for row in rows}
-
     def _using(self, named: Collection[str]) -> tuple[dict[str, int], int]:
         of = STEPS.c
-        within = STEPS.join(SESSIONS, SESSIONS.c.key == of.session)
-        used = select(of.endpoint, func.count(), func.count().over()).select_from(within).where(*self._counted)
+        used = select(of.endpoint, func.count(), func.count().over()).where(*self._counted(STEPS))
         used = used.group_by(of.endpoint)
         rows = self._ask(used.order_by(func.count().desc(), by_code(of.endpoint)).limit(MOST))
         found = {str(row[0]): _whole(row[1]) for row in rows}
@@ -145,25 +145,22 @@ class _Counting:
     def _dropping(self, using: Collection[str]) -> dict[str, int]:
         of = SESSIONS.c
         dropped = select(of.last_endpoint, func.count()).where(
-            *self._counted, of.last_paid == 0, of.last_endpoint.in_(list(using))
+            *self._counted(SESSIONS), of.last_paid == 0, of.last_endpoint.in_(list(using))
         )
         return {str(row[0]): _whole(row[1]) for row in self._ask(dropped.group_by(of.last_endpoint))}
 
     def _together(self, least: int) -> tuple[dict[tuple[str, str], int], int]:
         one, other = STEPS.alias("one"), STEPS.alias("other")
         first = by_code(one.c.endpoint) < by_code(other.c.endpoint)
-        pair = (
-            case((first, one.c.endpoint), else_=other.c.endpoint).label("a"),
-            case((first, other.c.endpoint), else_=one.c.endpoint).label("b"),
-        )
+        same = (other.c.session == one.c.session) & (other.c.place > one.c.place)
+        known = (one.c.endpoint != OTHER, other.c.endpoint != OTHER)
         pairs = (
-            select(*pair)
-            .select_from(
-                one.join(other, (other.c.session == one.c.session) & (other.c.place > one.c.place)).join(
-                    SESSIONS, SESSIONS.c.key == one.c.session
-                )
+            select(
+                case((first, one.c.endpoint), else_=other.c.endpoint).label("a"),
+                case((first, other.c.endpoint), else_=one.c.endpoint).label("b"),
             )
-            .where(*self._counted, one.c.endpoint != OTHER, other.c.endpoint != OTHER)
+            .select_from(one.join(other, same))
+            .where(*self._counted(one), *known)
             .subquery("pairs")
         )
         both = func.count()
@@ -174,22 +171,23 @@ class _Counting:
         return together, _whole(rows[0][3]) if rows else 0
 
     def _left_out(self) -> dict[str, int]:
-        counted = select(func.count()).select_from(SESSIONS).where(*self._about)
-        test = counted.where(self._begun, SESSIONS.c.test == 1)
-        own = counted.where(self._begun, *self._real, self._own)
-        ahead = counted.where(~self._begun, *self._real, *self._foreign)
-        alone = select(func.count()).select_from(ATTEMPTS).where(*IS_ALONE, ATTEMPTS.c.at < self._end)
+        of = SESSIONS.c
+        begun, own = of.started_at < self._end, is_own(of.payer, self._asked.own)
+        real = and_(True, *([] if self._asked.test else [of.test == 0]))
+        counted = select(_sum(and_(begun, of.test == 1)), _sum(and_(begun, real, own)), _sum(and_(~begun, real, ~own)))
+        test, ours, ahead = (_whole(value) for value in self._ask(counted.where(*self._about(SESSIONS)))[0])
+        alone = [*IS_ALONE, ATTEMPTS.c.at < self._end]
         if self._asked.since is not None:
-            alone = alone.where(ATTEMPTS.c.at >= self._asked.since)
+            alone.append(ATTEMPTS.c.at >= self._asked.since)
         if self._asked.endpoint is not None:
-            alone = alone.where(ATTEMPTS.c.endpoint == self._asked.endpoint)
+            alone.append(ATTEMPTS.c.endpoint == self._asked.endpoint)
         if not self._asked.test:
-            alone = alone.where(or_(ATTEMPTS.c.provider.is_(None), ATTEMPTS.c.provider.not_in(TEST_PROVIDERS)))
+            alone.append(or_(ATTEMPTS.c.provider.is_(None), ATTEMPTS.c.provider.not_in(TEST_PROVIDERS)))
         return {
-            "own": self._number_of(own) if self._asked.own else 0,
-            "test": 0 if self._asked.test else self._number_of(test),
-            "ahead": self._number_of(ahead) if self._asked.until is None else 0,
-            "alone": self._number_of(alone),
+            "own": ours,
+            "test": 0 if self._asked.test else test,
+            "ahead": ahead if self._asked.until is None else 0,
+            "alone": self._number_of(select(func.count()).select_from(ATTEMPTS).where(*alone)),
         }
 
     def _number_of(self, statement: Wanted) -> int:

@@ -13,7 +13,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 _PARTS: Final = tuple(
     table(name, column("session")) for name in ("flovia_steps", "flovia_moves", "flovia_session_money")
 )
-SESSIONS: Final[TableClause] = table("flovia_sessions", *map(column, ("key", "workflow", "payer", "test", "last_at")))
+SESSIONS: Final[TableClause] = table(
+    "flovia_sessions", *map(column, ("id", "key", "workflow", "payer", "test", "last_at"))
+)
 STALE_LANES: Final[TableClause] = table(
     "flovia_stale_lanes", *map(column, ("workflow", "payer", "test", "since", "since_key", "until"))
 )
@@ -46,7 +48,7 @@ def mark_lanes(connection: Connection, lanes: Iterable[LaneKey], until: float = 
 
 def forget_sessions(connection: Connection, names: Collection[str]) -> int:
     """Delete some of a payer's sessions and all else that names it, in the transaction at hand; how many rows went."""
-    gone = _delete(connection, select(SESSIONS.c.key).where(SESSIONS.c.payer.in_(names)).limit(BATCH))
+    gone = _delete(connection, select(SESSIONS.c.id).where(SESSIONS.c.payer.in_(names)).limit(BATCH))
     for other in (STALE_LANES, OWNERS):
         gone += connection.execute(delete(other).where(other.c.payer.in_(names))).rowcount
     return gone
@@ -67,13 +69,13 @@ def prune_sessions(connection: Connection, keys: Collection[str], end: float) ->
         over = {(row.workflow, row.payer, row.test) for row in rows if row.last_at >= end}
         # Perhaps another payer is the only one left that names this workflow.
         mark_lanes(connection, over | {(row.workflow, "", row.test) for row in rows if row.workflow}, end)
-        _delete(connection, select(SESSIONS.c.key).where(SESSIONS.c.key.in_(part)))
+        _delete(connection, select(SESSIONS.c.id).where(SESSIONS.c.key.in_(part)))
 
 
-def _delete(connection: Connection, keys: Select[tuple[Any]]) -> int:
-    found = list(connection.scalars(keys))
+def _delete(connection: Connection, ids: Select[tuple[Any]]) -> int:
+    found = list(connection.scalars(ids))
     if found:
         for part in _PARTS:
             connection.execute(delete(part).where(part.c.session.in_(found)))
-        connection.execute(delete(SESSIONS).where(SESSIONS.c.key.in_(found)))
+        connection.execute(delete(SESSIONS).where(SESSIONS.c.id.in_(found)))
     return len(found)

@@ -161,8 +161,8 @@ def test_cohorts_by_endpoint() -> None:
 
 
 def test_who_may_have_gone() -> None:
-    """Silent for more than three of its own median pauses, and a day; too few sessions say nothing."""
-    daily = [paid(number, day, "daily") for number, day in enumerate((0, 1, 2, 3, 34))]
+    """Silent for more than three of its own average pauses, and a day; too few sessions say nothing."""
+    daily = [paid(number, day, "daily") for number, day in enumerate((0, 1, 3, 3.5, 4))]
     weekly = [paid(10 + number, day, "weekly") for number, day in enumerate((8, 15, 22))]
     gone = [paid(20 + number, day, "gone") for number, day in enumerate((8, 9, 10))]
     hourly = [paid(30 + number, 37.1 + number / 24, "hourly") for number in range(4)]
