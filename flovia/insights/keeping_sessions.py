@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, not_, or_, select, text, update
+from sqlalchemy import Select, and_, bindparam, delete, exists, insert, not_, or_, select, text, update
 
 from flovia.core.errors import CallerError
 from flovia.insights.asking import TEST_PROVIDERS
@@ -24,7 +24,7 @@ from flovia.insights.sql_text import by_code
 from flovia.insights.store import Database, read_state
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection
 
 PAGE: Final = 400
 """Attempts of one transaction: so few that no paid request waits long for it."""
@@ -33,20 +33,36 @@ _LOCK: Final = 0x666C6F7669610003
 _GAP: Final = "session_gap_s"
 _REGAP: Final = "session_gap_todo"
 _TEST: Final = ATTEMPTS.c.provider.in_(TEST_PROVIDERS)
-_KIND: Final = {True: _TEST, False: or_(ATTEMPTS.c.provider.is_(None), not_(_TEST))}
 _AFTER: Final = or_(
     ATTEMPTS.c.at > bindparam("since"),
     and_(ATTEMPTS.c.at == bindparam("since"), by_code(ATTEMPTS.c.key) > bindparam("since_key")),
 )
-_FACTS: Final = (
-    select(
-        *(ATTEMPTS.c[name] for name in ("at", "key", "presented_at", "verified_at", "delivered_at", "endpoint")),
-        *(ATTEMPTS.c[name] for name in ("payer", "workflow", "provider", "amount", "currency", "refunded")),
+
+
+def _facts_of(named: bool, workflow: bool, test: bool) -> Select[*tuple[Any, ...]]:
+    """The next attempts of a lane. Made once: SQLAlchemy takes longer to put one together than SQLite to answer it."""
+    payer = ATTEMPTS.c.payer == bindparam("payer") if named else ATTEMPTS.c.payer.is_(None)
+    of = ATTEMPTS.c.workflow == bindparam("workflow") if workflow else ATTEMPTS.c.workflow.is_(None)
+    kind = _TEST if test else or_(ATTEMPTS.c.provider.is_(None), not_(_TEST))
+    return (
+        select(
+            *(ATTEMPTS.c[name] for name in ("at", "key", "presented_at", "verified_at", "delivered_at", "endpoint")),
+            *(ATTEMPTS.c[name] for name in ("payer", "workflow", "provider", "amount", "currency", "refunded")),
+        )
+        .where(IS_ATTEMPT, payer, of, kind, ATTEMPTS.c.at >= bindparam("since"), _AFTER)
+        .order_by(ATTEMPTS.c.at, by_code(ATTEMPTS.c.key))
+        .limit(bindparam("at_most"))
     )
-    .where(IS_ATTEMPT, ATTEMPTS.c.at >= bindparam("since"), _AFTER)
-    .order_by(ATTEMPTS.c.at, by_code(ATTEMPTS.c.key))
-    .limit(bindparam("at_most"))
-)
+
+
+_FACTS: Final = {
+    kind: _facts_of(*kind)
+    for kind in (
+        (True, False, False),
+        (True, False, True),
+        *((n, True, t) for n in (True, False) for t in (True, False)),
+    )
+}
 _OF_LANE: Final = and_(
     SESSIONS.c.workflow == bindparam("workflow"),
     SESSIONS.c.payer == bindparam("payer"),
@@ -61,6 +77,17 @@ _BEFORE: Final = (
 _STORED: Final = select(SESSIONS.c.key, SESSIONS.c.started_at).where(
     _OF_LANE, SESSIONS.c.started_at >= bindparam("since"), SESSIONS.c.started_at <= bindparam("until")
 )
+_LANES_HELD: Final = select(
+    STALE_LANES,
+    exists()
+    .where(
+        SESSIONS.c.workflow == STALE_LANES.c.workflow,
+        SESSIONS.c.payer == STALE_LANES.c.payer,
+        SESSIONS.c.test == STALE_LANES.c.test,
+    )
+    .label("known"),
+)
+_OWNER: Final = select(OWNERS.c.payer).where(OWNERS.c.workflow == bindparam("workflow"))
 _MARK: Final = and_(
     STALE_LANES.c.workflow == bindparam("of_workflow"),
     STALE_LANES.c.payer == bindparam("of_payer"),
@@ -117,10 +144,13 @@ def _mark_all(database: Database) -> None:
 
 @attrs.frozen
 class _Mark:
+    """``known``: whether the lane has sessions."""
+
     lane: Lane
     since: float
     since_key: str
     until: float
+    known: bool
 
     @property
     def where(self) -> dict[str, object]:
@@ -137,30 +167,36 @@ def _advance_some(database: Database, page: int) -> int | None:
             return None
         rows = Rows()
         gap_s = float(connection.scalar(select(STATE.c.value).where(STATE.c.name == _GAP)) or GAP_S)
-        ended, left = 0, page
+        left = page
         moved: set[str] = set()
+        over: list[_Mark] = []
         for one in marks:
             if one.lane.workflow in moved:  # it was marked anew
                 continue
             if one.lane.workflow and _redirect(connection, one, rows):
                 moved.add(one.lane.workflow)
                 continue
-            read, over = _advance(connection, one, gap_s, left, rows)
-            ended += over
+            read, is_over = _advance(connection, one, gap_s, left, rows)
+            over += [one] if is_over else []
             left -= read
             if left <= 0:
                 break
+        if over:
+            connection.execute(delete(STALE_LANES).where(_MARK), [one.where for one in over])
         rows.write(connection)
-        return ended
+        return len(over)
 
 
 def _held(connection: "Connection") -> list[_Mark]:
     """Some stale lanes, held until the transaction ends."""
-    some = select(STALE_LANES).limit(_LANES).with_for_update(skip_locked=True)
+    some = _LANES_HELD.limit(_LANES).with_for_update(skip_locked=True, of=STALE_LANES)
     found = connection.execute(some).all()
     if not found:  # what is left somebody else holds: wait for one, holding none
-        found = connection.execute(select(STALE_LANES).limit(1).with_for_update()).all()
-    return [_Mark(Lane(row.workflow, row.payer, bool(row.test)), row.since, row.since_key, row.until) for row in found]
+        found = connection.execute(_LANES_HELD.limit(1).with_for_update(of=STALE_LANES)).all()
+    return [
+        _Mark(Lane(row.workflow, row.payer, bool(row.test)), row.since, row.since_key, row.until, row.known)
+        for row in found
+    ]
 
 
 def _redirect(connection: "Connection", one: _Mark, rows: Rows) -> bool:
@@ -192,7 +228,7 @@ def _advance(connection: "Connection", one: _Mark, gap_s: float, at_most: int, r
     lane = {"workflow": one.lane.workflow, "payer": one.lane.payer, "test": int(one.lane.test)}
     run: Run | None = None
     since, since_key = one.since, one.since_key
-    found = connection.execute(_BEFORE, {**lane, "since": since}).first()
+    found = connection.execute(_BEFORE, {**lane, "since": since}).first() if one.known else None
     if found is not None and (found.last_at, found.last_key) <= (since, since_key):
         run = Run.resumed(read_session(connection, found))
     elif found is not None:
@@ -201,11 +237,7 @@ def _advance(connection: "Connection", one: _Mark, gap_s: float, at_most: int, r
     visits = _visits(connection, one.lane, since, since_key, at_most)
     over = len(visits) < at_most
     until = ALWAYS[1] if over else visits[-1].at
-    stored = {
-        key: started
-        for key, started in connection.execute(_STORED, {**lane, "since": since, "until": until})
-        if run is None or key != run.key
-    }
+    stored = _stored(connection, {**lane, "since": since, "until": until}, run) if one.known else {}
     for one_visit in visits:
         if run is None or not run.takes(one_visit, gap_s):
             if run is not None:
@@ -222,9 +254,7 @@ def _advance(connection: "Connection", one: _Mark, gap_s: float, at_most: int, r
         rows.join(one_visit.key, run.key, one.lane.rule)
     if run is not None:
         rows.come[run.key] = run.session()
-    if over:
-        connection.execute(delete(STALE_LANES).where(_MARK), one.where)
-    else:
+    if not over:
         last = in_turn(visits[-1])
         stored = {key: started for key, started in stored.items() if (started, key) <= last}
         moved = update(STALE_LANES).where(_MARK).values(since=last[0], since_key=last[1])
@@ -233,30 +263,35 @@ def _advance(connection: "Connection", one: _Mark, gap_s: float, at_most: int, r
     return len(visits), over
 
 
+def _stored(connection: "Connection", where: dict[str, object], run: Run | None) -> dict[str, float]:
+    """When the lane's sessions of some time began, by their keys; without the one that goes on."""
+    found = connection.execute(_STORED, where)
+    return {key: started for key, started in found if run is None or key != run.key}
+
+
 def _visits(connection: "Connection", lane: Lane, since: float, since_key: str, at_most: int) -> Sequence[Visit]:
     """The next attempts of a lane."""
-    whose: list[ColumnElement[bool]] = [ATTEMPTS.c.payer == lane.payer] if lane.payer else []
-    if lane.workflow:
-        owner = connection.scalar(select(OWNERS.c.payer).where(OWNERS.c.workflow == lane.workflow))
-        if lane.payer in ("", owner):
-            whose.append(ATTEMPTS.c.payer.is_(None))
-    of = ATTEMPTS.c.workflow == lane.workflow if lane.workflow else ATTEMPTS.c.workflow.is_(None)
-    after: dict[str, object] = {"since": since, "since_key": since_key, "at_most": at_most}
-    found = [_read(connection, _FACTS.where(of, payer, _KIND[lane.test]), after) for payer in whose]
+    named = [True] if lane.payer else []
+    if lane.workflow and lane.payer in ("", connection.scalar(_OWNER, {"workflow": lane.workflow})):
+        named.append(False)
+    where: dict[str, object] = {"payer": lane.payer, "workflow": lane.workflow}
+    where |= {"since": since, "since_key": since_key, "at_most": at_most}
+    found = [_read(connection, _FACTS[one, bool(lane.workflow), lane.test], where) for one in named]
     return list(islice(merge(*found, key=in_turn), at_most))
 
 
-def _read(connection: "Connection", facts: "Select[*tuple[object, ...]]", after: dict[str, object]) -> Iterator[Visit]:
-    for row in connection.execute(facts, after):
+def _read(connection: "Connection", facts: Select[*tuple[Any, ...]], where: dict[str, object]) -> Iterator[Visit]:
+    for row in connection.execute(facts, where):
+        at, key, presented, verified, delivered, endpoint, payer, workflow, provider, amount, currency, refunded = row
         yield visit(
-            at=row.at,
-            key=row.key,
-            times=(row.presented_at, row.verified_at, row.delivered_at),
-            endpoint=row.endpoint,
-            payer=row.payer,
-            workflow=row.workflow,
-            provider=row.provider,
-            amount=None if row.amount is None else int(row.amount),
-            currency=row.currency,
-            refunded=None if row.refunded is None else int(row.refunded),
+            at=at,
+            key=key,
+            times=(presented, verified, delivered),
+            endpoint=endpoint,
+            payer=payer,
+            workflow=workflow,
+            provider=provider,
+            amount=None if amount is None else int(amount),
+            currency=currency,
+            refunded=None if refunded is None else int(refunded),
         )
