@@ -25,6 +25,10 @@ REASONS: Final = 2
 Rows = Sequence[Mapping[str, JsonValue]]
 
 app = cyclopts.App(name="report", help_format="plaintext")
+app.command("flovia.cli.report_payers:retention", name="retention", help="Who comes back, when, and who may have gone.")
+app.command(
+    "flovia.cli.report_payers:workflows", name="workflows", help="What is used together, and where sessions end unpaid."
+)
 
 
 @app.command

@@ -83,9 +83,30 @@ def reading(options: Options, *, times: Collection[str] = (), by_day: bool = Fal
         CallerError: the options contradict each other, or say no time.
         WiringError: there is no such ledger.
     """
-    from flovia.insights.asking import Asked, chosen
+    from flovia.insights.asking import chosen
     from flovia.insights.rollup import days_between, measure_days
     from flovia.insights.sql_measures import measure_sql
+
+    with asking(options) as (found, asked, known, now):
+        since, until = asked.since, asked.until
+        span = (-inf if since is None else since, inf if until is None else until)
+        days = None if by_day else days_between(found.database, *span)
+        width = 1 if days is None else ceil((days[1] - days[0] + 1) / POINTS)
+        cells = measure_days(found.database, *span, width=width, times=times)
+        own = measure_sql(found.database, *span, payers=asked.own, width=width, times=times) if asked.own else {}
+        counted_cells, left_out = chosen(cells, own, asked, known)
+        yield Reading(ledger=found, asked=asked, cells=counted_cells, width=width, left_out=left_out, now=now)
+
+
+@contextmanager
+def asking(options: Options) -> "Generator[tuple[SqlLedger, Asked, LeftOut, float]]":
+    """The ledger of a report, read to its end; the question, what was left out of everything, and now.
+
+    Raises:
+        CallerError: the options contradict each other, or say no time.
+        WiringError: there is no such ledger.
+    """
+    from flovia.insights.asking import Asked
 
     if options.as_json and options.csv:
         raise CallerError("--json or --csv, not both")
@@ -105,13 +126,7 @@ def reading(options: Options, *, times: Collection[str] = (), by_day: bool = Fal
             own=_own(options.own, settings),
             test=options.test,
         )
-        span = (-inf if since is None else since, inf if until is None else until)
-        days = None if by_day else days_between(found.database, *span)
-        width = 1 if days is None else ceil((days[1] - days[0] + 1) / POINTS)
-        cells = measure_days(found.database, *span, width=width, times=times)
-        own = measure_sql(found.database, *span, payers=asked.own, width=width, times=times) if asked.own else {}
-        counted_cells, left_out = chosen(cells, own, asked, known)
-        yield Reading(ledger=found, asked=asked, cells=counted_cells, width=width, left_out=left_out, now=now)
+        yield found, asked, known, now
 
 
 def catch_up(ledger: "SqlLedger") -> "tuple[LeftOut, float | None]":
@@ -136,7 +151,7 @@ def catch_up(ledger: "SqlLedger") -> "tuple[LeftOut, float | None]":
         complain(f"reading more than {counted(MANY, 'new event')}; the next report reads only what is new by then")
     source = RelatedEvents(ledger)
     while fold_batch(source, database):
-        time.sleep(PAUSE_S)
+        rest()
     roll_up(database)
     state = read_state(database)
     known = LeftOut(
@@ -146,6 +161,11 @@ def catch_up(ledger: "SqlLedger") -> "tuple[LeftOut, float | None]":
         pruned_events="pruned" in state,
     )
     return known, float(state["floor"]) if "floor" in state else None
+
+
+def rest() -> None:
+    """Let paid requests have their turn."""
+    time.sleep(PAUSE_S)
 
 
 def nothing(reading: Reading, shown: str) -> str:

@@ -4,7 +4,7 @@ What is there in the end is what :func:`flovia.insights.sessions.sessions` makes
 which these came. An attempt that comes late may join two sessions. Any number of processes may do this at once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from heapq import merge
 from itertools import islice
@@ -95,7 +95,9 @@ _MARK: Final = and_(
 )
 
 
-def keep_sessions(database: Database, gap_s: float | None = None, *, page: int = PAGE) -> int:
+def keep_sessions(
+    database: Database, gap_s: float | None = None, *, page: int = PAGE, between: Callable[[], None] = lambda: None
+) -> int:
     """Make the sessions of all that changed since the last time; how many lanes that were.
 
     Args:
@@ -103,6 +105,7 @@ def keep_sessions(database: Database, gap_s: float | None = None, *, page: int =
         gap_s: seconds without anything that end a session; another value than before makes all sessions anew. None
             for that of the last time, and at first 300.
         page: attempts of one transaction.
+        between: called between two transactions, to let others have their turn.
 
     Raises:
         CallerError: the gap is no length of time.
@@ -119,6 +122,7 @@ def keep_sessions(database: Database, gap_s: float | None = None, *, page: int =
     done = 0
     while (more := database.call(partial(_advance_some, database, page))) is not None:
         done += more
+        between()
     return done
 
 

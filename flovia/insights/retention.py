@@ -92,7 +92,7 @@ class Week:
 
     def to_json(self) -> dict[str, JsonValue]:
         """The week as JSON members."""
-        return {"week": self.number, **self.share.to_json(), "partial": self.partial}
+        return {**self.share.to_json(), "partial": self.partial}
 
 
 @attrs.frozen(kw_only=True)
