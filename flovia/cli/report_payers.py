@@ -1,7 +1,7 @@
 """``flovia report retention`` and ``workflows``: who comes back, and what is used together."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import attrs
 from cyclopts.types import PositiveFloat, PositiveInt
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 DEFAULT: Final = Options()
 Rows = Sequence[Mapping[str, JsonValue]]
+
+
+class Row(Protocol):
+    """A row of an answer."""
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """The row as JSON members."""
+        ...
 
 
 def retention(
@@ -97,7 +105,7 @@ def workflows(
         keep_sessions(ledger.database, gap, between=rest)
         facts = count_sql(ledger.database, asked, now, least)
     found = ask(facts)
-    kinds = {
+    kinds: dict[str, Sequence[Row]] = {
         "workflow": found.workflows,
         "path": found.paths,
         "transition": found.transitions,

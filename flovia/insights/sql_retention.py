@@ -111,7 +111,7 @@ class _Counting:
         """Of each payer's paid sessions in their order one, found by the index that has them so."""
         mine = self._table.alias("mine")
         statement = select(mine.c[name]).where(*self._named, self._table.c.paid_at < self._end)
-        moved = cast("Wanted", ClauseAdapter(mine).traverse(statement))
+        moved = ClauseAdapter(mine).traverse(statement)
         order = (mine.c.paid_week, mine.c.paid_at, by_code(mine.c.key))
         one = moved.where(mine.c.payer == self._payers.c.payer).order_by(*order).offset(number).limit(1)
         return one.correlate(self._payers).scalar_subquery()
