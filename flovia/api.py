@@ -141,6 +141,8 @@ class Flovia(BackOffice):
         otel: make spans and metrics, see ``docs/guides/tracing.md``; an :class:`flovia.otel.Otel` says where they go.
         client_of: who counts as one client for the limits; default: the peer's address. Behind a proxy, return
             the address that your proxy vouches for.
+        payer_of: who is asking, as your app knows it (the owner of an API key, say): what events call the payer where
+            neither the provider nor the credential names one, before the payment too. None if it does not know.
         clock: Unix seconds; for tests.
         tokens: 22 characters of base64url each time, for tests.
 
@@ -163,6 +165,7 @@ class Flovia(BackOffice):
         hash_payers: bool | None = None,
         otel: "bool | Otel | None" = None,
         client_of: Callable[[HttpRequest], str] | None = None,
+        payer_of: Callable[[HttpRequest], str | None] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.perf_counter,
         tokens: Callable[[], str] = entropy.token,
@@ -188,6 +191,7 @@ class Flovia(BackOffice):
         self._ledger_given = None if isinstance(ledger, str) else ledger
         self._ledger: Ledger | None = None
         self._client_of = client_of
+        self._payer_of = payer_of
         self._monotonic = monotonic
         self._tokens = tokens
         self._keyring = Keyring(self.settings.secrets) if self.settings.secrets else None
@@ -392,6 +396,7 @@ class Flovia(BackOffice):
             origin=self.settings.origin,
             limiter=self._limiter,
             client_of=self._client_of,
+            payer_of=self._payer_of,
             known_methods=self._methods,
         )
         return watched(services, self._otel)

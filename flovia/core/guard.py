@@ -1,5 +1,6 @@
 """What a Gate and an Observer have in common: settings, request ids, and the writing of events."""
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
@@ -16,6 +17,7 @@ from flovia.core.owed import NoteResult, PaidView
 from flovia.core.passage import Trace
 from flovia.core.trace_context import TRACEPARENT, request_id
 
+_log = logging.getLogger("flovia")
 DAY_S: Final = 86400.0
 MAX_PAYER: Final = 255
 MAX_ENDPOINT: Final = 256
@@ -159,6 +161,7 @@ class Services:
     origin: Origin | None = None
     limiter: Limiter | None = None
     client_of: Callable[[HttpRequest], str] | None = None
+    payer_of: Callable[[HttpRequest], str | None] | None = None
     known_methods: set[str] = attrs.field(factory=set[str])
 
 
@@ -192,7 +195,17 @@ class Guard:
         )
         if rare:
             trace.idempotency = tuple(headers.get_all(KEY_FIELD))
+        if self.services.payer_of is not None:
+            trace.payer = trace.declared = self._declared(self.services.payer_of, request)
         return trace
+
+    def _declared(self, payer_of: Callable[[HttpRequest], str | None], request: HttpRequest) -> str | None:
+        """Who the app says is asking. It is for events alone, so nobody is turned away if the app fails to say it."""
+        try:
+            return as_payer(payer_of(request)) or None
+        except Exception:
+            _log.exception("payer_of raised for a request; its events name no payer")
+            return None
 
     def _latency_ms(self, trace: Trace) -> float:
         # To the microsecond; round() with digits takes ten times as long.

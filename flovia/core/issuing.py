@@ -176,7 +176,8 @@ class Issuer(Guard):
         trace.offer_currency = issued.price.currency
         trace.challenge_id = issued.id
         # Of a fresh challenge nobody has paid anything yet, whatever became of the one before.
-        trace.payment_id = trace.payer = trace.recipient = None
+        trace.payment_id = trace.recipient = None
+        trace.payer = trace.declared
         trace.note(ev.CHALLENGE_ISSUED, self._clock())
 
     # --- the response -----------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ class Observer(Guard):
             trace.challenge_id = seen.challenge_id
         else:
             trace.challenge_id = credential.challenge.id
-            trace.payer = as_payer(credential.source)
+            trace.payer = as_payer(credential.source) or trace.declared
         trace.note(ev.PAYMENT_CONTEXT_ATTACHED, now)
 
     def _start(self, passage: Passage, status: int, headers: Headers) -> Start:

@@ -122,6 +122,7 @@ class Trace:
 
     __slots__ = (
         "challenge_id",
+        "declared",
         "endpoint",
         "http_method",
         "idempotency",
@@ -159,6 +160,8 @@ class Trace:
         self.offer_currency: str | None = None
         self.challenge_id: str | None = None
         self.payment_id: str | None = None
+        self.declared: str | None = None
+        """Who the app says is asking."""
         self.payer: str | None = None
         self.recipient: str | None = None
         self.seq = 0

@@ -132,7 +132,7 @@ class Redeemer(Issuer):
         trace.offer_amount = candidate.amount
         trace.offer_currency = candidate.currency
         trace.challenge_id = echo.id
-        trace.payer = as_payer(candidate.credential.source)
+        trace.payer = as_payer(candidate.credential.source) or trace.declared
         trace.note(ev.PAYMENT_CONTEXT_ATTACHED, now)
 
         ledger, key, times = self._ledger, candidate.key, self._time(now)
