@@ -6,7 +6,7 @@ same transaction (:mod:`flovia.insights.lanes`).
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, Table, Text, literal_column
 
 from flovia.insights.schema import METADATA
 
@@ -54,6 +54,18 @@ SESSIONS: Final = Table(
     # Whole for the questions about payers, and about paths, so that they read nothing else.
     Index("flovia_sessions_payer", "payer", "paid_week", "paid_at", "key", "endpoint", "test", "paid", "amountless"),
     Index("flovia_sessions_path", "signature", "payer", "test", "started_at", "paid", "last_paid"),
+)
+
+ENDED_UNPAID: Final = SESSIONS.c.last_paid == literal_column("0")
+"""Few do, so they have an index of their own."""
+Index(
+    "flovia_sessions_unpaid",
+    SESSIONS.c.last_endpoint,
+    SESSIONS.c.payer,
+    SESSIONS.c.test,
+    SESSIONS.c.started_at,
+    sqlite_where=ENDED_UNPAID,
+    postgresql_where=ENDED_UNPAID,
 )
 
 STEPS: Final = Table(

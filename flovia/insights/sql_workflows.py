@@ -4,13 +4,14 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, case, func, or_, select
+import attrs
+from sqlalchemy import ColumnElement, FromClause, Select, and_, case, false, func, or_, select
 
 from flovia.insights.asking import TEST_PROVIDERS, Asked
 from flovia.insights.retention import end_of
 from flovia.insights.schema import ATTEMPTS, IS_ALONE
 from flovia.insights.sessions import OTHER
-from flovia.insights.sessions_schema import MOVES, SESSIONS, STEPS
+from flovia.insights.sessions_schema import ENDED_UNPAID, MOVES, SESSIONS, STEPS
 from flovia.insights.sql_retention import is_own
 from flovia.insights.sql_text import by_code
 from flovia.insights.store import Database, Row
@@ -32,6 +33,15 @@ def _sum(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.sum(case((condition, 1), else_=0))
 
 
+@attrs.define
+class _Whole:
+    """``sums``: sessions, their attempts, the paid ones; sessions with a declared workflow, and without a payer."""
+
+    lengths: dict[tuple[int, bool], int] = attrs.field(factory=dict[tuple[int, bool], int])
+    sums: list[int] = attrs.field(factory=lambda: [0] * 5)
+    others: dict[str, int] = attrs.field(factory=dict[str, int])
+
+
 class _Counting:
     def __init__(self, database: Database, asked: Asked, now: float) -> None:
         self._database = database
@@ -40,7 +50,8 @@ class _Counting:
 
     def facts(self, least: int) -> Facts:
         """All of them."""
-        lengths, sessions, attempts, paid, declared, nameless = self._whole()
+        whole = self._whole()
+        sessions, attempts, paid, declared, nameless = whole.sums
         names, name_kinds = self._alike(SESSIONS.c.workflow, SESSIONS.c.workflow != "")
         paths, path_kinds = self._alike(SESSIONS.c.signature)
         moves, leaving, move_kinds = self._moves()
@@ -56,7 +67,7 @@ class _Counting:
             paths={tuple(json.loads(path)): counted for path, counted in paths.items()},
             moves=moves,
             leaving=leaving,
-            lengths=lengths,
+            lengths=whole.lengths,
             using=using,
             dropping=self._dropping(using),
             together=together,
@@ -67,7 +78,10 @@ class _Counting:
                 "endpoints": endpoint_kinds,
                 "pairs": pair_kinds,
             },
-            **self._left_out(),
+            own=whole.others.get("own", 0),
+            test=whole.others.get("test", 0),
+            ahead=whole.others.get("ahead", 0) if self._asked.until is None else 0,
+            alone=self._alone(),
         )
 
     def _about(self, of: FromClause) -> list[ColumnElement[bool]]:
@@ -86,16 +100,29 @@ class _Counting:
         foreign = [~is_own(of.c.payer, self._asked.own)] if self._asked.own else []
         return [*self._about(of), of.c.started_at < self._end, *real, *foreign]
 
-    def _whole(self) -> tuple[dict[tuple[int, bool], int], int, int, int, int, int]:
+    def _whole(self) -> _Whole:
+        """One reading of all sessions: those that count, and those that do not."""
         of = SESSIONS.c
-        sums = (func.sum(of.attempts), func.sum(of.paid), _sum(of.workflow != ""), _sum(of.payer == ""))
-        counted = select(of.length, of.last_paid, func.count(), *sums).where(*self._counted(SESSIONS))
-        rows = self._ask(counted.group_by(of.length, of.last_paid))
-        lengths = {(_whole(row[0]), bool(row[1])): _whole(row[2]) for row in rows}
-        sessions, attempts, paid, declared, nameless = (
-            sum(_whole(row[place]) for row in rows) for place in range(2, 7)
+        test = false() if self._asked.test else of.test == 1
+        own = is_own(of.payer, self._asked.own)
+        kind = case(
+            (and_(of.started_at >= self._end, or_(test, own)), "none"),
+            (of.started_at >= self._end, "ahead"),
+            (test, "test"),
+            (own, "own"),
+            else_="counted",
         )
-        return lengths, sessions, attempts, paid, declared, nameless
+        sums = (func.sum(of.attempts), func.sum(of.paid), _sum(of.workflow != ""), _sum(of.payer == ""))
+        keys = (kind, of.length, of.last_paid)
+        counted = select(*keys, func.count(), *sums).where(*self._about(SESSIONS)).group_by(*keys)
+        found = _Whole()
+        for row in self._ask(counted):
+            if row[0] != "counted":
+                found.others[str(row[0])] = found.others.get(str(row[0]), 0) + _whole(row[3])
+                continue
+            found.lengths[_whole(row[1]), bool(row[2])] = _whole(row[3])
+            found.sums = [had + _whole(more) for had, more in zip(found.sums, row[3:], strict=True)]
+        return found
 
     def _alike(self, key: ColumnElement[str], *where: ColumnElement[bool]) -> tuple[dict[str, Counted], int]:
         """Sessions with the same key, of each payer and then of all."""
@@ -145,7 +172,7 @@ class _Counting:
     def _dropping(self, using: Collection[str]) -> dict[str, int]:
         of = SESSIONS.c
         dropped = select(of.last_endpoint, func.count()).where(
-            *self._counted(SESSIONS), of.last_paid == 0, of.last_endpoint.in_(list(using))
+            *self._counted(SESSIONS), ENDED_UNPAID, of.last_endpoint.in_(list(using))
         )
         return {str(row[0]): _whole(row[1]) for row in self._ask(dropped.group_by(of.last_endpoint))}
 
@@ -170,12 +197,8 @@ class _Counting:
         together = {(str(row[0]), str(row[1])): _whole(row[2]) for row in rows}
         return together, _whole(rows[0][3]) if rows else 0
 
-    def _left_out(self) -> dict[str, int]:
-        of = SESSIONS.c
-        begun, own = of.started_at < self._end, is_own(of.payer, self._asked.own)
-        real = and_(True, *([] if self._asked.test else [of.test == 0]))
-        counted = select(_sum(and_(begun, of.test == 1)), _sum(and_(begun, real, own)), _sum(and_(~begun, real, ~own)))
-        test, ours, ahead = (_whole(value) for value in self._ask(counted.where(*self._about(SESSIONS)))[0])
+    def _alone(self) -> int:
+        """Attempts that are in no session."""
         alone = [*IS_ALONE, ATTEMPTS.c.at < self._end]
         if self._asked.since is not None:
             alone.append(ATTEMPTS.c.at >= self._asked.since)
@@ -183,15 +206,7 @@ class _Counting:
             alone.append(ATTEMPTS.c.endpoint == self._asked.endpoint)
         if not self._asked.test:
             alone.append(or_(ATTEMPTS.c.provider.is_(None), ATTEMPTS.c.provider.not_in(TEST_PROVIDERS)))
-        return {
-            "own": ours,
-            "test": 0 if self._asked.test else test,
-            "ahead": ahead if self._asked.until is None else 0,
-            "alone": self._number_of(select(func.count()).select_from(ATTEMPTS).where(*alone)),
-        }
-
-    def _number_of(self, statement: Wanted) -> int:
-        return _whole(self._ask(statement)[0][0])
+        return _whole(self._ask(select(func.count()).select_from(ATTEMPTS).where(*alone))[0][0])
 
     def _ask(self, statement: Wanted) -> Sequence[Row]:
         return self._database.query(cast("Select[*tuple[object, ...]]", statement), {})
