@@ -84,7 +84,6 @@ def reading(options: Options, *, times: Collection[str] = (), by_day: bool = Fal
         WiringError: there is no such ledger.
     """
     from flovia.insights.asking import chosen
-    from flovia.insights.measures import by_width
     from flovia.insights.rollup import days_between, measure_days
     from flovia.insights.sql_measures import measure_sql
 
@@ -94,8 +93,8 @@ def reading(options: Options, *, times: Collection[str] = (), by_day: bool = Fal
         days = None if by_day else days_between(found.database, *span)
         width = 1 if days is None else ceil((days[1] - days[0] + 1) / POINTS)
         cells = measure_days(found.database, *span, width=width, times=times)
-        own = measure_sql(found.database, *span, payers=asked.own, times=times) if asked.own else {}
-        counted_cells, left_out = chosen(cells, by_width(own, width), asked, known)
+        own = measure_sql(found.database, *span, payers=asked.own, width=width, times=times) if asked.own else {}
+        counted_cells, left_out = chosen(cells, own, asked, known)
         yield Reading(ledger=found, asked=asked, cells=counted_cells, width=width, left_out=left_out, now=now)
 
 

@@ -12,7 +12,7 @@ from typing import Final, cast
 from sqlalchemy import Integer, Select, delete, func, insert, literal_column, select
 
 from flovia.insights.attempt import DAY_S, LAST_DAY, day_of
-from flovia.insights.measures import MAPS, TIMES, Cell, Cells, Route, by_width, merge
+from flovia.insights.measures import MAPS, TIMES, Cell, Cells, Route, merge
 from flovia.insights.schema import COUNTS, DAYS, MONEY, STALE_DAYS
 from flovia.insights.sql_measures import SLICE, measure_sql
 from flovia.insights.store import Database, Row
@@ -76,13 +76,17 @@ def measure_days(
     if since > -inf and since <= 0:
         first = 1  # day 0 has no beginning either
     if end <= first:
-        return by_width(measure_sql(database, since, until, times=times, slice_rows=slice_rows), width)
+        return measure_sql(database, since, until, width=width, times=times, slice_rows=slice_rows)
+
+    def edge(start: float, stop: float) -> Cells:
+        return measure_sql(database, start, stop, width=width, times=times, slice_rows=slice_rows)
+
     cells = _kept(database, first, end, width, times)
     if first > 0 and since < first * DAY_S:
-        merge(cells, measure_sql(database, since, float(first * DAY_S), times=times, slice_rows=slice_rows))
+        merge(cells, edge(since, float(first * DAY_S)))
     if until < inf and end * DAY_S < until:
-        merge(cells, measure_sql(database, float(end * DAY_S), until, times=times, slice_rows=slice_rows))
-    return by_width(cells, width)
+        merge(cells, edge(float(end * DAY_S), until))
+    return cells
 
 
 def days_between(database: Database, since: float, until: float) -> tuple[int, int] | None:

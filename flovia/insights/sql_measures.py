@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from math import inf
 from typing import Final, cast
 
-from sqlalchemy import ColumnElement, Select, case, func, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, Integer, Select, case, func, literal, literal_column, or_, select, union_all
 
 from flovia.insights.attempt import ATTEMPT
 from flovia.insights.measures import TIMES, Cell, Cells, Pattern, Route, Sums, merge
@@ -16,7 +16,7 @@ SLICE: Final = 20_000
 PAYERS_AT_ONCE: Final = 50
 """Payers whose attempts one statement counts."""
 _KEY: Final = tuple(
-    ATTEMPTS.c[name] for name in ("day", "endpoint", "provider", "rail", "price", "price_currency", "currency")
+    ATTEMPTS.c[name] for name in ("endpoint", "provider", "rail", "price", "price_currency", "currency")
 )
 
 
@@ -45,6 +45,7 @@ def measure_sql(
     until: float = inf,
     *,
     payers: Collection[str] | None = None,
+    width: int = 1,
     times: Collection[str] = TIMES,
     slice_rows: int = SLICE,
 ) -> Cells:
@@ -55,6 +56,7 @@ def measure_sql(
         since: Unix seconds, included.
         until: Unix seconds, not included.
         payers: count only those of these payers, ``name`` or ``beginning*``.
+        width: days to add up to one cell, whose day is the first of them: a multiple of the width.
         times: which durations are wanted.
         slice_rows: attempts to count at once.
 
@@ -66,10 +68,10 @@ def measure_sql(
         # By their own index: they are few, however many attempts there are.
         inside = [ATTEMPTS.c.at >= since, ATTEMPTS.c.at < until]
         for part in _named(database, payers):
-            merge(cells, _measured(database, [ATTEMPTS.c.payer.in_(part), *inside], times))
+            merge(cells, _measured(database, [ATTEMPTS.c.payer.in_(part), *inside], width, times))
         return cells
     for start, end in _slices(database, since, until, slice_rows):
-        merge(cells, _measured(database, [ATTEMPTS.c.at >= start, ATTEMPTS.c.at < end], times))
+        merge(cells, _measured(database, [ATTEMPTS.c.at >= start, ATTEMPTS.c.at < end], width, times))
     return cells
 
 
@@ -108,9 +110,11 @@ def _slices(database: Database, since: float, until: float, rows: int) -> Iterat
         start = end
 
 
-def _measured(database: Database, where: list[ColumnElement[bool]], times: Collection[str]) -> Cells:
+def _measured(database: Database, where: list[ColumnElement[bool]], width: int, times: Collection[str]) -> Cells:
     cells: Cells = {}
-    counted = select(*_KEY, *_PATTERN, *_SUMS).where(*where).group_by(*_KEY, *_PATTERN)
+    # In the statement's text: an expression to group by may hold no parameter.
+    day = literal_column(f"(day - day % {width:d})", Integer)
+    counted = select(day, *_KEY, *_PATTERN, *_SUMS).where(*where).group_by(day, *_KEY, *_PATTERN)
     for row in database.query(cast("Select[*tuple[object, ...]]", counted), {}):
         cell = cells.setdefault(_route(row), Cell())
         kind, state, outcome, problem, amount, refunded, *flags = row[7:18]
@@ -129,9 +133,9 @@ def _measured(database: Database, where: list[ColumnElement[bool]], times: Colle
     if not times:
         return cells
     timed = [
-        select(*_KEY, literal(name), column, func.count())
+        select(day, *_KEY, literal(name), column, func.count())
         .where(*where, ATTEMPTS.c.kind == ATTEMPT, column.is_not(None))
-        .group_by(*_KEY, column)
+        .group_by(day, *_KEY, column)
         for name, column in ((name, ATTEMPTS.c[f"{name}_bucket"]) for name in times)
     ]
     for row in database.query(cast("Select[*tuple[object, ...]]", union_all(*timed)), {}):

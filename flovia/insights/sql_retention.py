@@ -1,6 +1,7 @@
 """The facts of retention, counted by SQL."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -229,11 +230,8 @@ class _Counting:
         self, sums: Subquery, currency: str, counts: Mapping[int, int], limbs: Mapping[int, list[tuple[int, ...]]]
     ) -> list[tuple[str, int]]:
         """The payers that brought most: those of the largest sums, until there are enough."""
-        wanted: list[int] = []
-        for net in sorted(counts, reverse=True):
-            if sum(counts[one] for one in wanted) >= TOP:
-                break
-            wanted.append(net)
+        before = accumulate((counts[net] for net in sorted(counts, reverse=True)), initial=0)
+        wanted = [net for net, payers in zip(sorted(counts, reverse=True), before, strict=False) if payers < TOP]
         last = wanted[-1]
         is_last = _is_one(sums, limbs[last])
         is_more = or_(False, *(_is_one(sums, limbs[net]) for net in wanted[:-1]))

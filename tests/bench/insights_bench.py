@@ -20,7 +20,7 @@ from contextlib import closing, contextmanager
 from math import inf
 from pathlib import Path
 from random import Random
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Final
 
 import attrs
@@ -30,8 +30,11 @@ from flovia.core import events as ev
 from flovia.core.events import Event
 from flovia.insights.attempt import DAY_S, attempts, day_of
 from flovia.insights.fold import fold_batch
+from flovia.insights.keeping_sessions import keep_sessions
+from flovia.insights.lanes import ALWAYS, mark
 from flovia.insights.rollup import measure_days, roll_up
 from flovia.insights.schema import ATTEMPTS, STALE_DAYS
+from flovia.insights.sessions import Lane
 from flovia.insights.sql_measures import measure_sql
 from flovia.insights.store import prepare, values_of
 from flovia.ledger.opening import open_ledger
@@ -54,6 +57,12 @@ REPORTS: Final = (
     ("revenue",),
     ("pricing",),
     ("integrity",),
+    ("retention",),
+    ("retention", "--by", "endpoint", "--since", "2025-09-01"),
+    ("retention", "--endpoint", "/route/3/{id}"),
+    ("workflows",),
+    ("workflows", "--endpoint", "/route/3/{id}"),
+    ("workflows", "--own", "agent-1*"),
 )
 _TIMES: Final = ("at", "challenged_at", "presented_at", "verified_at", "delivered_at", "refunded_at", "last_at")
 
@@ -126,18 +135,18 @@ def stories(count: int, seed: int = 11) -> Generator[list[Event]]:
         yield story(number, kind, at, random.randrange(ROUTES), random.choice(PRICES), payer)
 
 
-def fold(ledger: SqlLedger, count: int) -> tuple[int, float]:
-    """Write the events of so many attempts and fold them; how many events, and seconds for the fold."""
+def fold(ledger: SqlLedger, count: int) -> tuple[int, float, float]:
+    """Write the events of so many attempts and fold them; how many events, and seconds, and those of this process."""
     told = sorted((event for events in stories(count) for event in events), key=lambda event: event.at)
     for start in range(0, len(told), 5000):
         ledger.append([event.to_row() for event in told[start : start + 5000]])
         ledger.flush()
     prepare(ledger.database)
     source = RelatedEvents(ledger)
-    begun = perf_counter()
+    begun, used = perf_counter(), process_time()
     while fold_batch(source, ledger.database):
         pass
-    return len(told), perf_counter() - begun
+    return len(told), perf_counter() - begun, process_time() - used
 
 
 def fill(ledger: SqlLedger, first: int, last: int) -> None:
@@ -160,7 +169,8 @@ def fill(ledger: SqlLedger, first: int, last: int) -> None:
             row |= {"amount": price, "endpoint": f"/route/{random.randrange(ROUTES)}/{{id}}"}
             row["refunded"] = price if row["refunded"] is not None else None
             row["payment_id"] = f"payment_{number:020}" if row["payment_id"] else None
-            row["payer"] = f"agent-{random.randrange(PAYERS)}" if row["payer"] else None
+            # Three in a row, so that with a million there are sessions.
+            row["payer"] = f"agent-{number // 3 * 7919 % PAYERS}" if row["payer"] else None
             days.add(day_of(at))
             rows.append(row)
         with ledger.database.write() as connection:
@@ -168,6 +178,7 @@ def fill(ledger: SqlLedger, first: int, last: int) -> None:
     with ledger.database.write() as connection:
         put = ledger.database.upsert(STALE_DAYS).on_conflict_do_nothing()
         connection.execute(put, [{"day": day, "mark": last} for day in sorted(days)])
+        mark(connection, {Lane("", f"agent-{number}", False): ALWAYS for number in range(PAYERS)})
 
 
 @attrs.frozen
@@ -219,13 +230,19 @@ def measured(url: str, count: int, folding: int) -> None:
     assert isinstance(ledger, SqlLedger)
     with closing(ledger):
         if folding:
-            events, seconds = fold(ledger, folding)
-            print(f"fold: {events} events of {folding} attempts in {seconds:.1f} s, {events / seconds:.0f} events/s")
+            events, seconds, cpu = fold(ledger, folding)
+            print(f"fold: {events} events of {folding} attempts in {seconds:.1f} s, {cpu:.1f} s of them CPU")
         for first, last in ((0, count // 2), (count // 2, count)):
             fill(ledger, first, last)
             begun = perf_counter()
             days = roll_up(ledger.database)
             print(f"{last} attempts: {days} days counted in {perf_counter() - begun:.1f} s")
+            begun, used = perf_counter(), process_time()
+            lanes = keep_sessions(ledger.database)
+            seconds = perf_counter() - begun
+            print(
+                f"sessions of {lanes} payers made in {seconds:.1f} s ({process_time() - used:.1f} s of the processor)"
+            )
             for arguments in REPORTS:
                 costs.setdefault(arguments, []).append(timed_report(url, arguments))
         begun = perf_counter()

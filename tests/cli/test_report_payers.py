@@ -115,6 +115,20 @@ def test_a_declared_workflow(capsys: pytest.CaptureFixture[str]) -> None:
     assert 1 == len(report(capsys, "workflows", *WEEK, "--csv", "--by", "pair")[0])
 
 
+def test_nothing_but_one_session(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of one session there are no transitions, and of too few there are no pairs."""
+    sell(1, 0)
+    lines, _ = report(capsys, "workflows", *WEEK)
+    assert not any(line.startswith(("from", "used together", "no two")) for line in lines)
+    lines, _ = report(capsys, "retention", "--until", _moment(NOW + DAY))
+    assert not any(line.startswith("may have gone  paid") for line in lines)
+    sell(2, 0, endpoint="/read")
+    lines, _ = report(capsys, "workflows", *WEEK, "--least", "2")
+    assert "no two endpoints are used together in 2 sessions or more" in lines
+    late, _ = report(capsys, "retention", "--until", _moment(NOW + 200 * DAY), "--since", "2025-06-09")
+    assert not any(line.startswith("*") for line in late)
+
+
 def test_nothing_to_report(capsys: pytest.CaptureFixture[str]) -> None:
     """An empty ledger, or one of which nothing is asked about, is told apart from one without known payers."""
     write()

@@ -48,5 +48,6 @@ def test_it_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     told = capsys.readouterr().out
     assert "fold: " in told
     assert "200 attempts: " in told
+    assert "sessions of 5000 payers made in" in told
     assert "without days: the same" in told
     assert told.splitlines()[-1].startswith("funnel ")

@@ -137,6 +137,13 @@ def test_cohorts_by_week() -> None:
     assert 13 == len(ask([paid(1, 0)], now=MONDAY + 200 * DAY).by_week[0].weeks)
 
 
+def test_twelve_weeks_are_followed() -> None:
+    """Who comes again later than that is counted as coming back, and in no week."""
+    found = ask([paid(1, 0), paid(2, 7 * 13)], now=MONDAY + 200 * DAY)
+    assert [1, *[0] * 12] == [week.share.count for week in found.by_week[0].weeks]
+    assert 1 == found.repeat.count
+
+
 def test_a_cohort_that_is_cut() -> None:
     """Of a week that is asked about from its middle not everybody is there."""
     assert [True] == [one.partial for one in ask([paid(1, 2)], Asked(since=MONDAY + DAY)).by_week]

@@ -169,6 +169,13 @@ def test_where_sessions_end_unpaid() -> None:
     }
 
 
+def test_what_begins_later_than_now() -> None:
+    """It is counted as left out, own payers and test money apart."""
+    attempts = [*run("1", "/a"), *run("2", "/a", payer="own:c"), *run("3", "/a", provider="mock")]
+    found = counted(attempts, Asked(own=("own:*",)), now=MONDAY)
+    assert (0, 1, 0, 0) == (found.sessions, found.ahead, found.own, found.test)
+
+
 def test_lift() -> None:
     """Two endpoints in as many sessions as chance would bring have 1; below the support nothing is said."""
     attempts = [*run("1", "/a", "/b"), *run("2", "/b", "/a"), *run("3", "/a"), *run("4", "/c", "/d")]
