@@ -95,7 +95,7 @@ class Outbox:
                 except Exception:
                     _log.exception("the end of a delivery could not be recorded; its lease will end by itself")
                 self._jobs.popleft()
-            while batch := tuple(islice(self._rows, BATCH)):
+            while batch := self._batch():
                 try:
                     self._write(batch)
                 except LedgerError:
@@ -106,6 +106,11 @@ class Outbox:
                     _log.exception("%d events could not be written and are lost", len(batch))
                 for _ in batch:
                     self._rows.popleft()
+
+    def _batch(self) -> tuple[EventRow, ...]:
+        """The rows that waited longest; they stay until they are written."""
+        with self._lock:  # a deque that grows while it is read raises
+            return tuple(islice(self._rows, BATCH))
 
     def close(self) -> None:
         """Take no more rows, write what waits if the store lets us, and end the thread."""

@@ -4,7 +4,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -43,6 +44,32 @@ class Store:
 def rows(start: int, stop: int) -> list[EventRow]:
     """Numbered events."""
     return [event_row(seq=number) for number in range(start, stop)]
+
+
+class Meeting(deque[EventRow]):
+    """Rows of an outbox into which a request puts another one the very moment somebody begins to read them."""
+
+    def __init__(self, box: Outbox) -> None:
+        super().__init__()
+        self._box = box
+
+    def __iter__(self) -> Iterator[EventRow]:
+        found = super().__iter__()
+        if self._box._lock.acquire(blocking=False):  # else the request waits
+            self._box._lock.release()
+            self.append(event_row(seq=99))
+        return found
+
+
+def test_a_row_that_comes_while_others_are_read() -> None:
+    """A request that comes while rows are taken out waits a moment; the thread that writes them does not die of it."""
+    store = Store()
+    box = Outbox(store)
+    box._rows = Meeting(box)
+    box.append(rows(0, 3))
+    box.flush()
+    assert [0, 1, 2] == store.seqs
+    box.close()
 
 
 def test_written_in_the_background() -> None:
