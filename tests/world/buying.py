@@ -18,10 +18,11 @@ LEASE_OVER_MS: Final = 95_000
 
 
 class Buyer:
-    """An agent in front of the shop. ``payer``: the name in its credentials."""
+    """An agent in front of the shop. ``payer``: the name in its credentials; ``caller``: how the shop knows it."""
 
     def __init__(self, shop: Shop, rng: random.Random, payer: str | None) -> None:
         self.shop, self.rng, self.payer = shop, rng, payer
+        self.caller: str | None = None
         self.truth, self.clock = shop.truth, shop.clock
 
     # --- seeing the price ---------------------------------------------------------------------------------------
@@ -30,6 +31,7 @@ class Buyer:
         """Ask for a route without a credential."""
         provider = "mock" if endpoint == SANDBOX[0] else "bank"
         story = self.truth.story("attempt", endpoint, provider, self.clock.ms, workflow)
+        story.caller = story.payer = self.caller
         self._priced(story, self.clock.ms + PRICE_MS)
         ask, came = self.shop.send(story, 402, "payment-required")
         return story, self._shown(story, ask, came.challenge)
@@ -74,7 +76,7 @@ class Buyer:
         """Bring a credential, and look what comes."""
         desk = self.shop.desk
         desk.takes_ms = self.rng.choice(BANK_MS)
-        story.payer = self.payer
+        story.payer = self.payer or story.caller
         if status == 200 and handler is None:
             handler = self._works()
         ask, came = self.shop.send(story, status, problem, credential=credential, handler=handler, key=key)

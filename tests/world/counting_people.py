@@ -213,7 +213,7 @@ def _by_week(new: Sequence[Sequence[Visit]], question: Question, end: int) -> It
         for later in range(min(FOLLOWED, _week(end) - first) + 1):
             there = sum(later in _later(visits) for visits in cohort)
             partial = first == cut or first + later == _week(end)
-            weeks[f"W{later}"] = {"week": later, **share(there, len(cohort)), "partial": partial}
+            weeks[f"W{later}"] = {**share(there, len(cohort)), "partial": partial}
         partial = first in (cut, _week(end))
         yield {"cohort": _monday(first), "payers": len(cohort), "partial": partial, "weeks": weeks}
 
@@ -226,5 +226,5 @@ def _by_endpoint(new: Sequence[Sequence[Visit]], end: int) -> Iterator[Row]:
             over = [visits for visits in cohort if _week(visits[0].at) + later < _week(end)]
             if over:
                 there = sum(later in _later(visits) for visits in over)
-                weeks[f"W{later}"] = {"week": later, **share(there, len(over)), "partial": False}
+                weeks[f"W{later}"] = {**share(there, len(over)), "partial": False}
         yield {"cohort": endpoint, "payers": len(cohort), "partial": False, "weeks": weeks}

@@ -73,8 +73,8 @@ class Town:
         rng = buyer.rng
         job = rng.choice([*JOBS])
         declared = rng.choice((None, job, f"{job} of {buyer.payer}")) if job else None
-        if declared is not None and rng.random() < 0.3:
-            buyer.payer = None
+        if rng.random() < 0.3:
+            buyer.caller, buyer.payer = rng.choice((None, f"key of {buyer.payer}")), None
         budget, spent, week = rng.choice((60, 150, 400, 1000)), 0, 0
         for at in habit.visits(most_days=3):
             yield self._until(at)

@@ -65,6 +65,7 @@ class Shop:
             secret=SECRET,
             realm="world.example.com",
             public_origin="https://world.example.com",
+            payer_of=lambda request: request.headers.get("x-api-key"),
             clock=clock,
             monotonic=clock.monotonic,
             tokens=lambda: f"{next(tokens):022d}",
@@ -139,6 +140,7 @@ class Shop:
         headers += [("authorization", credential)] if credential else []
         headers += [("flovia-workflow", story.workflow)] if story.workflow else []
         headers += [("idempotency-key", key)] if key else []
+        headers += [("x-api-key", story.caller)] if story.caller else []
         body = BODY_TOO_LARGE if too_large else flovia.NO_BODY
         path = story.endpoint.replace("{id}", str(story.item))
         request = flovia.HttpRequest(

@@ -41,11 +41,11 @@ class Ask:
 class Story:
     """One attempt: somebody sees a price (or only money comes), and what becomes of it.
 
-    ``kind``: ``attempt``, ``probe``, ``turned_away`` or ``money``. ``item``: which thing of the route. ``price``: base
-    units of ``currency``. Times are ms since 1970: ``shown_at`` the price, ``brought_at`` the first credential,
-    ``paid_at``, ``delivered_at``, ``last_at`` what happened outside of requests. ``verdict_ms``: how long the bank took
-    to say that it was paid; ``handler_ms``: the answer that was delivered. ``fate``: what became of it. ``came``,
-    ``came_in``: the money; ``back``: what of it was given back.
+    ``kind``: ``attempt``, ``probe``, ``turned_away`` or ``money``. ``item``: which thing of the route. ``caller``: who
+    asks, as the shop itself knows it. ``price``: base units of ``currency``. Times are ms since 1970: ``shown_at`` the
+    price, ``brought_at`` the first credential, ``paid_at``, ``delivered_at``, ``last_at`` what happened outside of
+    requests. ``verdict_ms``: how long the bank took to say that it was paid; ``handler_ms``: the answer that was
+    delivered. ``fate``: what became of it. ``came``, ``came_in``: the money; ``back``: what of it was given back.
     """
 
     number: int
@@ -59,6 +59,7 @@ class Story:
     challenge_id: str | None = None
     payment_id: str | None = None
     payer: str | None = None
+    caller: str | None = None
     workflow: str | None = None
     shown_at: int | None = None
     brought_at: int | None = None
@@ -119,7 +120,7 @@ class Truth:
     def chained(self, first: Story, ask: Ask) -> Story:
         """The story of a price that was shown in answer to a credential of another one."""
         found = self.story("attempt", first.endpoint, first.provider, ask.at, first.workflow)
-        found.item = first.item
+        found.item, found.caller, found.payer = first.item, first.caller, first.caller
         found.asks.append(ask)
         ask.shows = found
         return found
