@@ -64,5 +64,6 @@ class Agenda:
         """Go on until nothing is left to do before a time."""
         while self._next and self._next[0][0] < until:
             ms, _, what = heapq.heappop(self._next)
-            self._clock.ms = max(self._clock.ms, ms)
+            # One after the other, so that nobody has to say which of two came first.
+            self._clock.ms = max(self._clock.ms + 1, ms)
             what()

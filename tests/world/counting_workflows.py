@@ -35,6 +35,8 @@ def workflows(truth: Truth, question: Question) -> Row:
         else:
             found.append(session)
     attempts = [story for session in found for story in session.stories]
+    nobodys = [story for story in truth.attempts() if not story.payer and not story.workflow]
+    alone = sum(question.counts(story) and story.at < end for story in nobodys)
     moves = Counter(pair for one in found for pair in pairwise(story.endpoint for story in one.stories))
     leaving: Counter[str] = Counter()
     for (origin, _), times in moves.items():
@@ -76,7 +78,7 @@ def workflows(truth: Truth, question: Question) -> Row:
             }
             for one, other in sorted(pairs, key=lambda pair: (-pairs[pair], pair))
         ],
-        "left out": {"own": left["own"], "test": left["test"], "ahead": 0},
+        "left out": {"own": left["own"], "test": left["test"], "ahead": 0, "alone": alone},
     }
 
 

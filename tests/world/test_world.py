@@ -6,7 +6,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Generator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,15 +16,16 @@ from flovia.cli.app import run
 from flovia.core.events import Event
 from flovia.ledger.sql import SqlLedger
 from tests.postgres.server import Server
-from tests.world import counting, counting_money
+from tests.world import counting, counting_money, counting_people, counting_workflows
 from tests.world.__main__ import RAM, opened, show
 from tests.world.clock import Clock
 from tests.world.comparing import FUNNELS, REVENUES, compare
 from tests.world.matching import Tally
 from tests.world.reports import ByHand, BySql
 from tests.world.truth import WEEK_MS, Truth
-from tests.world.world import World, live
+from tests.world.world import END_MS, World, live
 
+END = datetime.fromtimestamp(END_MS / 1000, UTC).isoformat()
 FOLDER = Path(__file__).parent
 WORLD = ("truth", "clock", "plan", "bank", "hitpay", "shop", "buying", "purchases", "visiting", "people", "world")
 """What makes a world: none of it knows of tests, or of the insights."""
@@ -90,14 +93,23 @@ def test_the_command_line(
     report = asked(folder, capsys, "pricing")
     tally.compare("left out", counting.left_out(truth, everything), report["leftOut"])
     tally.rows("pricing", counting_money.pricing(truth, everything), report["rows"], ["endpoint", "currency"])
+    weeks = counting.Question(until=END_MS)
+    row, by_week, _, _ = counting_people.retention(truth, weeks)
+    report = asked(folder, capsys, "retention", "--until", END)
+    tally.compare("retention", row | {"rows": by_week}, {name: report[name] for name in [*row, "rows"]})
+    due = counting_workflows.workflows(truth, weeks)
+    left_out = due.pop("left out")
+    report = asked(folder, capsys, "workflows", "--until", END)
+    tally.compare("workflows", due, {name: report[name] for name in due})
+    assert left_out == {name: report["leftOut"][name] for name in left_out}
     assert ([], True) == (tally.differing, tally.compared > 1000)
 
 
-def asked(folder: Path, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, list[dict[str, object]]]:
+def asked(folder: Path, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     """What a report prints as JSON."""
     ledger = f"sqlite:///{folder}/ledger.db"
     assert 0 == run(["report", *words, "--own", "own:*", "--json", "--ledger", ledger])
-    found: dict[str, list[dict[str, object]]] = json.loads(capsys.readouterr().out)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
 
