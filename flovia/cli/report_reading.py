@@ -139,17 +139,16 @@ def catch_up(ledger: "SqlLedger") -> "tuple[LeftOut, float | None]":
     from flovia.insights.rollup import roll_up
     from flovia.insights.store import note_pruned, prepare, read_state
     from flovia.ledger.related import RelatedEvents
-    from flovia.ledger.retention import unpaid_cursor
 
     database = ledger.database
     prepare(database)
     cursor = position_of(read_state(database)["cursor"])
-    if unpaid_cursor(database) > cursor:
+    source = RelatedEvents(ledger)
+    if source.pruned_after(cursor):
         note_pruned(database)
     new = ledger.count_events(cursor, MANY + 1)
     if new > MANY and sys.stderr.isatty():
         complain(f"reading more than {counted(MANY, 'new event')}; the next report reads only what is new by then")
-    source = RelatedEvents(ledger)
     while fold_batch(source, database):
         rest()
     roll_up(database)

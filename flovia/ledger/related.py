@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import ColumnElement, or_, select
 
 from flovia.core.events import FIELDS, Event
+from flovia.ledger.retention import events_floor, unpaid_cursor
 from flovia.ledger.sql_events import read_event
 from flovia.ledger.sql_schema import EVENTS
 
@@ -41,6 +42,14 @@ class RelatedEvents:
     def of_requests(self, ids: Collection[str], at_most: int, known: range) -> Sequence[tuple[int, Event]]:
         """The events of these requests, in the same way."""
         return self._of(EVENTS.c.request_id, ids, at_most, known)
+
+    def pruned_after(self, position: int) -> bool:
+        """Whether events behind this position are surely gone."""
+        database = self._ledger.database
+        if unpaid_cursor(database) > position:
+            return True
+        oldest = database.query(select(EVENTS.c.position).order_by(EVENTS.c.position).limit(1), {})
+        return bool(oldest) and events_floor(database) > 0 and int(oldest[0][0] or 0) > position + 1
 
     def present(self, positions: Collection[int]) -> set[int]:
         """Which of these events are still there."""

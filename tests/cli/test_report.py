@@ -268,14 +268,26 @@ def test_a_later_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert "made by a newer version of flovia (version 99" in report(capsys, "funnel", status=1)[1]
 
 
-def test_events_that_were_pruned_unread(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("policy", ["--events-days", "--unpaid-events-days"])
+def test_events_that_were_pruned_unread(capsys: pytest.CaptureFixture[str], policy: str) -> None:
     """Nobody knows how many attempts they were; that some are missing is said from then on."""
-    write(story(1, "settle", "deliver"))
-    with closing(sqlite3.connect("flovia.db")) as raw:
-        raw.execute("INSERT INTO flovia_meta VALUES ('unpaid events pruned to', '5.0')")
-        raw.commit()
+    write(story(1), story(2))
+    assert 0 == run(["ledger", "prune", policy, "2"])
+    write(story(3, "settle", "deliver"))
+    capsys.readouterr()
     for _ in range(2):
         assert "events that were pruned before any report had read them" in report(capsys, "funnel")[0][-1]
+
+
+def test_pruning_lets_reports_read_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there are reports, nothing is pruned that they have not read."""
+    write(story(1))
+    report(capsys, "funnel")
+    write(story(2), story(3, "settle", "deliver"))
+    assert 0 == run(["ledger", "prune", "--events-days", "2"])
+    capsys.readouterr()
+    lines, complaint = report(capsys, "funnel")
+    assert ("3", "", 2) == (lines[1].split()[4], complaint, len(lines))
 
 
 def test_old_days(capsys: pytest.CaptureFixture[str]) -> None:
