@@ -112,12 +112,12 @@ class Visitor(Buyer):
         self._pays(challenge)
         yield round(self.rng.uniform(0.1, 0.9) * DAY)  # later than a day after its expiry it would be late money
         self._came(story, challenge, "unpresented")
+        story.last_at = self.clock.ms  # the money is on record before anybody is asked to give it back
         self.wire.down = "/v1/refund"
         result = self.shop.flovia.refund(_charge(challenge))
         self.wire.down = None
         if result.status != "unknown":
             raise SurpriseError(f"story {story.number}: its refund is {result}")
-        story.last_at = self.clock.ms
 
     def pays_late(self, story: Story, challenge: Challenge) -> Life:
         """Pay when the charge has expired."""
