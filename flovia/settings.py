@@ -12,7 +12,8 @@ with :class:`~flovia.core.errors.WiringError` that names the variable and the re
 ``FLOVIA_LIMIT``            ``challenges=60/min,verifications=30/min,total_challenges=1000/min``
 ``FLOVIA_WORKERS``          how many processes serve the app, where ``WEB_CONCURRENCY`` does not say it
 ``FLOVIA_RETENTION``        ``events=400d,unpaid_events=90d,delivered=30d,attempts=800d``; without it kept for ever
-``FLOVIA_HASH_PAYERS``      ``true``: events name payers and workflows by keyed hashes only
+``FLOVIA_HASH_PAYERS``      ``true``: keyed hashes of payers and workflows; ``false``: names; without it, of payers
+``FLOVIA_PAYER_KEY``        what payers are hashed with, so that a new secret changes no name; default: the secret
 ``FLOVIA_OWN_PAYERS``       payers that reports leave out: ``did:example:me,mock:*``
 ``FLOVIA_OTEL``             ``true``: spans and metrics for OpenTelemetry (extra ``otel``)
 ==========================  ================================================================================
@@ -25,6 +26,7 @@ from typing import Final
 
 import attrs
 
+from flovia.core.binding import MIN_SECRET
 from flovia.core.errors import WiringError
 from flovia.core.limiter import Limit
 from flovia.core.money import Price
@@ -45,6 +47,7 @@ VARIABLES: Final = (
     "FLOVIA_WORKERS",
     "FLOVIA_RETENTION",
     "FLOVIA_HASH_PAYERS",
+    "FLOVIA_PAYER_KEY",
     "FLOVIA_OWN_PAYERS",
     "FLOVIA_OTEL",
 )
@@ -52,7 +55,10 @@ VARIABLES: Final = (
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """Checked settings. ``secrets`` is empty if none was given; ``workers`` is 0 where nobody says."""
+    """Checked settings. ``secrets`` is empty if none was given; ``workers`` is 0 where nobody says.
+
+    ``hiding_keys``: what names of payers are hashed with, the one in use first, and what may have been before.
+    """
 
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
     realm: str
@@ -63,6 +69,8 @@ class Settings:
     workers: int
     retention: Retention = FOR_EVER
     hash_payers: bool = False
+    hash_workflows: bool = False
+    hiding_keys: tuple[str, ...] = attrs.field(default=(), repr=False)
     own_payers: tuple[str, ...] = ()
     otel: bool = False
 
@@ -110,8 +118,13 @@ def read_settings(
     found = price if price is not None else text("FLOVIA_PRICE")
     limit = limit if limit is not None else text("FLOVIA_LIMIT")
     retention = retention if retention is not None else text("FLOVIA_RETENTION")
-    hide = _flag("FLOVIA_HASH_PAYERS", text("FLOVIA_HASH_PAYERS")) if hash_payers is None else hash_payers
-    if hide and not secrets:
+    said = text("FLOVIA_HASH_PAYERS")
+    hide = _flag("FLOVIA_HASH_PAYERS", said) if hash_payers is None and said is not None else hash_payers
+    payer_key = text("FLOVIA_PAYER_KEY")
+    if payer_key is not None and len(payer_key.encode()) < MIN_SECRET:
+        raise WiringError(f"FLOVIA_PAYER_KEY has less than {MIN_SECRET} bytes; make one as you make a FLOVIA_SECRET")
+    keys = tuple(dict.fromkeys((*([payer_key] if payer_key else []), *secrets)))
+    if hide and not keys:
         raise WiringError("payers are to be hashed (FLOVIA_HASH_PAYERS), which needs a key: set FLOVIA_SECRET")
     return Settings(
         secrets=secrets,
@@ -122,7 +135,10 @@ def read_settings(
         limit=Limit.parse(limit) if isinstance(limit, str) else limit,
         workers=_workers(text("FLOVIA_WORKERS"), text("WEB_CONCURRENCY")),
         retention=(Retention.parse(retention) if isinstance(retention, str) else retention) or FOR_EVER,
-        hash_payers=hide,
+        # Without a secret there is no key that another process has, too.
+        hash_payers=bool(keys) if hide is None else hide,
+        hash_workflows=bool(hide),
+        hiding_keys=keys,
         own_payers=tuple(one.strip() for one in (text("FLOVIA_OWN_PAYERS") or "").split(",") if one.strip()),
         otel=_flag("FLOVIA_OTEL", text("FLOVIA_OTEL")) if otel is None else otel,
     )
