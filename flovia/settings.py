@@ -123,7 +123,7 @@ def read_settings(
     payer_key = text("FLOVIA_PAYER_KEY")
     if payer_key is not None and len(payer_key.encode()) < MIN_SECRET:
         raise WiringError(f"FLOVIA_PAYER_KEY has less than {MIN_SECRET} bytes; make one as you make a FLOVIA_SECRET")
-    keys = tuple(dict.fromkeys((*([payer_key] if payer_key else []), *secrets)))
+    keys = tuple(dict.fromkeys(secrets if payer_key is None else (payer_key, *secrets)))
     if hide and not keys:
         raise WiringError("payers are to be hashed (FLOVIA_HASH_PAYERS), which needs a key: set FLOVIA_SECRET")
     return Settings(
