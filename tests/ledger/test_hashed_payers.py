@@ -8,7 +8,7 @@ import pytest
 import flovia
 from flovia.cli.app import run
 from flovia.core.errors import WiringError
-from flovia.core.hiding import PAYER, hider
+from flovia.core.hiding import hider
 from flovia.insights.attempt import attempts
 from flovia.ledger.opening import open_ledger
 from flovia.settings import read_settings
@@ -139,8 +139,3 @@ def test_nobody_is_no_name() -> None:
     deliver(gate, gate.enter(request(pay(challenge, source=""))))
     flo.close()
     assert {(None, None)} == named()
-
-
-def test_a_hider_shows_no_key() -> None:
-    """Only what it is for."""
-    assert "<Hider of payer>" == repr(hider(SECRET, (PAYER,)))
