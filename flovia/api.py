@@ -137,7 +137,8 @@ class Flovia(BackOffice):
         public_origin: ``https://api.example.com``, as clients see it.
         limit: rates per client and in total, see :class:`Limit`.
         retention: how long events and finished payments are kept, see :class:`flovia.core.retention.Retention`.
-        hash_payers: name payers and workflows in events by keyed hashes only.
+        hash_payers: whether events have keyed hashes in place of the names of payers and workflows; default: of payers
+            alone, if there is a secret.
         otel: make spans and metrics, see ``docs/guides/tracing.md``; an :class:`flovia.otel.Otel` says where they go.
         client_of: who counts as one client for the limits; default: the peer's address. Behind a proxy, return
             the address that your proxy vouches for.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flovia import runtime
 from flovia.core.errors import CallerError, WiringError
-from flovia.core.hiding import hider
+from flovia.core.hiding import PAYER, PERSONAL, hider
 from flovia.core.http import HttpResponse
 from flovia.core.listening import Seldom
 from flovia.core.money import Price
@@ -42,7 +42,8 @@ class BackOffice:
         from flovia.ledger.opening import open_ledger
 
         settings = self.settings
-        hide = hider(settings.secrets[0]) if settings.hash_payers else None
+        fields = PERSONAL if settings.hash_workflows else (PAYER,)
+        hide = hider(settings.hiding_keys[0], fields) if settings.hash_payers else None
         # Without a clock of the caller's the ledger goes by its store's: hosts that share one agree on it.
         clock = None if self._clock is time.time else self._clock
         return open_ledger(settings.ledger, clock=clock, retention=settings.retention, hide=hide)

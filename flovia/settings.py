@@ -12,7 +12,8 @@ with :class:`~flovia.core.errors.WiringError` that names the variable and the re
 ``FLOVIA_LIMIT``            ``challenges=60/min,verifications=30/min,total_challenges=1000/min``
 ``FLOVIA_WORKERS``          how many processes serve the app, where ``WEB_CONCURRENCY`` does not say it
 ``FLOVIA_RETENTION``        ``events=400d,unpaid_events=90d,delivered=30d,attempts=800d``; without it kept for ever
-``FLOVIA_HASH_PAYERS``      ``true``: events name payers and workflows by keyed hashes only
+``FLOVIA_HASH_PAYERS``      ``true``: keyed hashes of payers and workflows; ``false``: names; without it, of payers
+``FLOVIA_PAYER_KEY``        what payers are hashed with, so that a new secret changes no name; default: the secret
 ``FLOVIA_OWN_PAYERS``       payers that reports leave out: ``did:example:me,mock:*``
 ``FLOVIA_OTEL``             ``true``: spans and metrics for OpenTelemetry (extra ``otel``)
 ==========================  ================================================================================
@@ -25,6 +26,7 @@ from typing import Final, TypeVar
 
 import attrs
 
+from flovia.core.binding import MIN_SECRET
 from flovia.core.errors import WiringError
 from flovia.core.limiter import Limit
 from flovia.core.money import Price
@@ -47,6 +49,7 @@ VARIABLES: Final = (
     "FLOVIA_WORKERS",
     "FLOVIA_RETENTION",
     "FLOVIA_HASH_PAYERS",
+    "FLOVIA_PAYER_KEY",
     "FLOVIA_OWN_PAYERS",
     "FLOVIA_OTEL",
 )
@@ -54,7 +57,10 @@ VARIABLES: Final = (
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """Checked settings. ``secrets`` is empty if none was given; ``workers`` is 0 where nobody says."""
+    """Checked settings. ``secrets`` is empty if none was given; ``workers`` is 0 where nobody says.
+
+    ``hiding_keys``: what names of payers are hashed with, the one in use first, and what may have been before.
+    """
 
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
     realm: str
@@ -65,6 +71,8 @@ class Settings:
     workers: int
     retention: Retention = FOR_EVER
     hash_payers: bool = False
+    hash_workflows: bool = False
+    hiding_keys: tuple[str, ...] = attrs.field(default=(), repr=False)
     own_payers: tuple[str, ...] = ()
     otel: bool = False
 
@@ -116,8 +124,12 @@ def read_settings(
     if retention is None:
         retention = _read("FLOVIA_RETENTION", text("FLOVIA_RETENTION"), Retention.parse)
     if hash_payers is None:
-        hash_payers = _read("FLOVIA_HASH_PAYERS", text("FLOVIA_HASH_PAYERS"), _flag) or False
-    if hash_payers and not secrets:
+        hash_payers = _read("FLOVIA_HASH_PAYERS", text("FLOVIA_HASH_PAYERS"), _flag)
+    payer_key = text("FLOVIA_PAYER_KEY")
+    if payer_key is not None and len(payer_key.encode()) < MIN_SECRET:
+        raise WiringError(f"FLOVIA_PAYER_KEY has less than {MIN_SECRET} bytes; make one as you make a FLOVIA_SECRET")
+    keys = tuple(dict.fromkeys(secrets if payer_key is None else (payer_key, *secrets)))
+    if hash_payers and not keys:
         raise WiringError("payers are to be hashed (FLOVIA_HASH_PAYERS), which needs a key: set FLOVIA_SECRET")
     if otel is None:
         otel = _read("FLOVIA_OTEL", text("FLOVIA_OTEL"), _flag) or False
@@ -133,7 +145,10 @@ def read_settings(
         limit=Limit.parse(limit) if isinstance(limit, str) else limit,
         workers=workers,
         retention=(Retention.parse(retention) if isinstance(retention, str) else retention) or FOR_EVER,
-        hash_payers=hash_payers,
+        # Without a secret there is no key that another process has, too.
+        hash_payers=bool(keys) if hash_payers is None else hash_payers,
+        hash_workflows=bool(hash_payers),
+        hiding_keys=keys,
         otel=otel,
         own_payers=tuple(one.strip() for one in (text("FLOVIA_OWN_PAYERS") or "").split(",") if one.strip()),
     )

@@ -54,6 +54,9 @@ ledger.command(
     "flovia.cli.ledger_writing:prune", name="prune", help="Forget what is past its time, exported if wished."
 )
 ledger.command("flovia.cli.ledger_writing:forget", name="forget", help="Take a payer out of the events.")
+ledger.command(
+    "flovia.cli.ledger_writing:hash_payers", name="hash-payers", help="Hash every payer that is still named."
+)
 app.command(ledger)
 app.command("flovia.cli.doctor:doctor", name="doctor", help="Look for what is wrong, and say what to do.")
 

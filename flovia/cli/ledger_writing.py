@@ -24,7 +24,7 @@ from flovia.core import events as ev
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import CallerError
 from flovia.core.events import Event
-from flovia.core.hiding import hider
+from flovia.core.hiding import PAYER, hider
 from flovia.core.owed import challenge_of
 from flovia.core.reconciling import Finding
 from flovia.core.refunding import moved_event
@@ -249,10 +249,10 @@ def forget(
             "who is to be forgotten? flovia ledger forget --payer NAME; flovia events --raw has the names"
         )
     settings = read_settings()
-    if keyed and not settings.secrets:
+    if keyed and not settings.hiding_keys:
         raise CallerError("--hash needs the key: set FLOVIA_SECRET as in the app")
-    names = {payer, *(hider(secret)(payer) for secret in settings.secrets)}
-    hide = hider(settings.secrets[0]) if keyed else None
+    names = {payer, *(hider(key)(payer) for key in settings.hiding_keys)}
+    hide = hider(settings.hiding_keys[0]) if keyed else None
     with opened(ledger) as found:
         result = take_out(found.database, names if hide is None else names - {hide(payer)}, hide)
     shown: dict[str, JsonValue] = dict(attrs.asdict(result))
@@ -265,6 +265,32 @@ def forget(
             for name, count in attrs.asdict(result).items()
         )
         console().print(", ".join(told))
+    return 0
+
+
+def hash_payers(
+    *, ledger: str | None = None, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False
+) -> int:
+    """Write a keyed hash in place of every payer that events and reports still name, as the app does from now on.
+
+    For a ledger from before payers were hashed by default, so that each is one payer in reports again. Amounts,
+    payments and workflows stay. In batches, while the app goes on; it may be repeated.
+
+    Args:
+        ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
+        as_json: one JSON object.
+    """
+    from flovia.ledger.forgetting import hash_names
+
+    settings = read_settings()
+    if not settings.hiding_keys:
+        raise CallerError("hashing payers needs the key: set FLOVIA_SECRET as in the app")
+    with opened(ledger) as found:
+        result = hash_names(found.database, hider(settings.hiding_keys[0], (PAYER,)))
+    if as_json:
+        write_json({"events": result.events, "attempts": result.attempts})
+    else:
+        console().print(f"{counted(result.events, 'event')} changed, {counted(result.attempts, 'attempt')} changed")
     return 0
 
 

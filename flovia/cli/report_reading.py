@@ -197,5 +197,5 @@ def _time(text: str | None, now: float) -> float | None:
 def _own(given: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
     """The merchant's own payers, also as they are written where payers are hashed."""
     own = [*given, *settings.own_payers]
-    hidden = [hider(secret)(one) for secret in settings.secrets for one in own if not one.endswith("*")]
+    hidden = [hider(key)(one) for key in settings.hiding_keys for one in own if not one.endswith("*")]
     return tuple(dict.fromkeys([*own, *hidden]))

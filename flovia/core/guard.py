@@ -167,7 +167,7 @@ class Services:
 
 def as_payer(name: str | None) -> str | None:
     """Who paid, as a client or a provider says, cut to what an event should hold."""
-    return name if name is None else name[:MAX_PAYER]
+    return name[:MAX_PAYER] if name else None
 
 
 class Guard:
@@ -202,7 +202,7 @@ class Guard:
     def _declared(self, payer_of: Callable[[HttpRequest], str | None], request: HttpRequest) -> str | None:
         """Who the app says is asking. It is for events alone, so nobody is turned away if the app fails to say it."""
         try:
-            return as_payer(payer_of(request)) or None
+            return as_payer(payer_of(request))
         except Exception:
             _log.exception("payer_of raised for a request; its events name no payer")
             return None

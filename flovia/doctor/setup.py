@@ -126,3 +126,10 @@ def _secret(settings: Settings, live: bool) -> Iterator[Finding]:
             text="FLOVIA_SECRET looks like one that somebody made up or copied from an example",
             remedy=how,
         )
+    if settings.hash_payers and len(settings.secrets) > 1 and settings.hiding_keys[0] == settings.secrets[0]:
+        yield Finding(
+            check=CHECK,
+            level="warning",
+            text="there is a new secret, and payers are hashed with it: to reports each is another one than before",
+            remedy="Set FLOVIA_PAYER_KEY to the secret that they were hashed with, and leave it so.",
+        )

@@ -26,7 +26,9 @@ from sqlalchemy import (
     update,
 )
 
+from flovia.core.hiding import PREFIX, WORKFLOW
 from flovia.core.retention import DAY_S, Retention
+from flovia.ledger.hiding import fields_of
 from flovia.ledger.sessions import forget_sessions, mark_lanes, prune_sessions
 
 if TYPE_CHECKING:
@@ -59,6 +61,16 @@ def has_attempts(database: "Database") -> bool:
     """Whether reports were ever made from this ledger."""
     with database.write() as connection:
         return _there(connection)
+
+
+def named_payers(database: "Database") -> list[str]:
+    """Some payers that attempts name in clear."""
+    with database.write() as connection:
+        if not _there(connection):
+            return []
+        clear = func.substr(ATTEMPTS.c.payer, 1, len(PREFIX)) != PREFIX
+        found = select(ATTEMPTS.c.payer).where(ATTEMPTS.c.payer.is_not(None), clear).distinct().limit(BATCH)
+        return list(connection.scalars(found))
 
 
 def prune_attempts(connection: Connection, retention: Retention, now: float, at_most: int) -> int:
@@ -116,15 +128,19 @@ def _forget(database: "Database", names: Collection[str], hide: Callable[[str], 
         # Attempts that name a workflow and no payer may have counted as this one's.
         lanes = {(workflow, "") for _, _, workflow in rows if workflow is not None}
         if hide is not None:
-            lanes |= {("" if workflow is None else hide(workflow), hide(payer)) for _, payer, workflow in rows}
+            lanes |= {(_hidden(workflow, hide) or "", hide(payer)) for _, payer, workflow in rows}
         mark_lanes(connection, ((*lane, test) for lane in lanes for test in (0, 1)))
         put = update(ATTEMPTS).where(ATTEMPTS.c.key == bindparam("of_key"))
         for key, payer, workflow in rows:
             new: dict[str, str | None] = {"payer": None, "workflow": None, "workflow_rule": None, "session": None}
             if hide is not None:
-                new = {"payer": hide(payer), "workflow": workflow and hide(workflow), "session": None}
+                new = {"payer": hide(payer), "workflow": _hidden(workflow, hide), "session": None}
             connection.execute(put, {"of_key": key, **new})
         return len(rows)
+
+
+def _hidden(workflow: str | None, hide: Callable[[str], str]) -> str | None:
+    return workflow if workflow is None or WORKFLOW not in fields_of(hide) else hide(workflow)
 
 
 def _forget_sessions(database: "Database", names: Collection[str]) -> int:

@@ -9,9 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 import attrs
-from sqlalchemy import and_, bindparam, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select, update
 
-from flovia.ledger.attempts import forget_attempts
+from flovia.core.hiding import PREFIX
+from flovia.ledger.attempts import forget_attempts, named_payers
 from flovia.ledger.sql_parts import challenge_part
 from flovia.ledger.sql_schema import ANSWERS, DEAD_LETTERS, EVENTS, PAYMENTS, PROOFS
 
@@ -68,6 +69,37 @@ def forget(database: "Database", names: Collection[str], hide: Callable[[str], s
     payments, dead_letters = _records(database, names), _dead(database, names)
     attempts = forget_attempts(database, names, hide)
     return Forgotten(events=events, payments=payments, dead_letters=dead_letters, answers=answers, attempts=attempts)
+
+
+def hash_names(database: "Database", hide: Callable[[str], str]) -> Forgotten:
+    """Write ``hide`` of each payer that events and attempts name in clear in its place; nothing else is changed.
+
+    What is kept for a redelivery stays, because the handler is still to know its payer, and so do stored answers.
+
+    Raises:
+        LedgerError: the ledger does not answer; run it again.
+    """
+    newest = database.query(_NEWEST, {})
+    end = int(newest[0][0] or 0) if newest else 0
+    clear = func.substr(EVENTS.c.payer, 1, len(PREFIX)) != PREFIX
+    events = attempts = 0
+    for start in range(0, end, WINDOW):
+        inside = (EVENTS.c.position > start, EVENTS.c.position <= start + WINDOW)
+        found = select(EVENTS.c.payer).where(*inside, EVENTS.c.payer.is_not(None), clear).distinct()
+        names = [str(row[0]) for row in database.query(found, {})]
+        for at in range(0, len(names), BATCH):
+            events += database.call(partial(_hash, database, inside, names[at : at + BATCH], hide))
+    while names := named_payers(database):
+        attempts += forget_attempts(database, names, hide)
+    return Forgotten(events=events, attempts=attempts)
+
+
+def _hash(
+    database: "Database", inside: Sequence[ColumnElement[bool]], names: Sequence[str], hide: Callable[[str], str]
+) -> int:
+    put = update(EVENTS).where(*inside, EVENTS.c.payer == bindparam("of_payer"))
+    with database.write() as connection:
+        return sum(connection.execute(put, {"of_payer": one, "payer": hide(one)}).rowcount for one in names)
 
 
 def _answers(database: "Database", challenges: Sequence[str]) -> int:

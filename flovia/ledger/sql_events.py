@@ -5,7 +5,7 @@ from itertools import zip_longest
 from typing import Final
 
 from flovia.core.events import FIELDS, Event, EventRow
-from flovia.ledger.hiding import PERSONAL
+from flovia.ledger.hiding import fields_of
 
 _AMOUNT: Final = FIELDS.index("amount")
 
@@ -16,7 +16,7 @@ def event_values(row: EventRow, hide: Callable[[str], str] | None) -> dict[str, 
     if values["amount"] is not None:
         values["amount"] = str(values["amount"])
     if hide is not None:
-        for name in PERSONAL:
+        for name in fields_of(hide):
             if isinstance(found := values[name], str):
                 values[name] = hide(found)
     return values

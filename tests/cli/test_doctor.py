@@ -76,6 +76,8 @@ def test_hitpay_and_its_clock(env: dict[str, str]) -> None:
         ({"FLOVIA_SECRET": ""}, "FLOVIA_SECRET is set but empty"),
         ({"FLOVIA_SECRET": None}, "no FLOVIA_SECRET"),
         ({"FLOVIA_SECRET": "changeme" * 6}, "looks like one that somebody made up"),
+        ({"FLOVIA_SECRET": f"{GOOD[::-1]},{GOOD}"}, "to reports each is another one than before"),
+        ({"FLOVIA_PAYER_KEY": "test-short"}, "FLOVIA_PAYER_KEY has less than 32 bytes"),
         ({"FLOVIA_SECRET": f'"{GOOD}"'}, "with spaces or quotes around it"),
         ({"FLOVIA_PUBLIC_ORIGIN": None}, "no public origin"),
         ({"FLOVIA_PRICE": "free"}, ""),

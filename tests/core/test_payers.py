@@ -7,10 +7,11 @@ import pytest
 
 import flovia
 from flovia.core.effects import Flow
+from flovia.core.hiding import PAYER, hider
 from flovia.core.provider import Paid, Presented, Verdict
 from flovia.insights.attempt import Attempt, attempts
 from flovia.providers.mock import MockProvider
-from tests.core.world import Shop, challenges, deliver, pay, request
+from tests.core.world import SECRET, Shop, challenges, deliver, pay, request
 
 
 class Knowing(MockProvider):
@@ -93,3 +94,8 @@ def test_an_observed_route() -> None:
         deliver(seen, seen.enter(request(pay(challenge, source=source))), status=404)
     payers = [event.payer for _, event in shop.ledger.read_events() if event.type.endswith("attached")]
     assert ["key-7", "did:example:agent"] == payers
+
+
+def test_a_hider_shows_no_key() -> None:
+    """Only what it is for."""
+    assert "<Hider of payer>" == repr(hider(SECRET, (PAYER,)))
