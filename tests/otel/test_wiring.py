@@ -42,7 +42,7 @@ def test_on(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_neither_true_nor_false(monkeypatch: pytest.MonkeyPatch) -> None:
     """A value that is neither is refused at start."""
     monkeypatch.setenv("FLOVIA_OTEL", "console")
-    with pytest.raises(WiringError, match="FLOVIA_OTEL='console' is neither true nor false"):
+    with pytest.raises(WiringError, match="FLOVIA_OTEL is a text of 7 characters that is not true or false"):
         opened()
 
 
