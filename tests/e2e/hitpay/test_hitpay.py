@@ -363,7 +363,11 @@ def test_fifty_at_once(start: Start) -> None:
     assert {200, 402, 409} >= set(answers)
     assert "1.00" == site.sandbox.money()["sgd"]["in"]  # type: ignore[index]  # JSON of the sandbox
     with closing(open_ledger(site.ledger)) as ledger:
-        events = [event.type for _, event in ledger.read_events(limit=100_000)]
+        # A delivery is recorded after its last byte, and then the ledger is asked.
+        events = eventually(
+            lambda: [event.type for _, event in ledger.read_events(limit=100_000)],
+            lambda found: ev.PAYMENT_DELIVERED in found,
+        )
     assert 1 == events.count(ev.PAYMENT_DELIVERED)
 
 
