@@ -7,6 +7,8 @@ from typing import Any, cast
 from sqlalchemy import (
     ColumnElement,
     Double,
+    FunctionElement,
+    Over,
     Select,
     Subquery,
     Text,
@@ -18,7 +20,6 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.sql.util import ClauseAdapter
 
 from flovia.insights.asking import TEST_PROVIDERS, Asked
 from flovia.insights.retention import (
@@ -100,7 +101,6 @@ class _Counting:
                 of.payer,
                 func.min(of.paid_at).label("first_at"),
                 func.max(of.paid_at).label("last_at"),
-                func.min(of.paid_week).label("first_week"),
                 func.count().label("sessions"),
             )
             .where(*self._named, of.paid_at < self._end)
@@ -108,14 +108,11 @@ class _Counting:
             .subquery("payers")
         )
 
-    def _nth(self, name: str, number: int) -> ColumnElement[Any]:
-        """Of each payer's paid sessions in their order one, found by the index that has them so."""
-        mine = self._table.alias("mine")
-        statement = select(mine.c[name]).where(*self._named, self._table.c.paid_at < self._end)
-        moved = ClauseAdapter(mine).traverse(statement)
-        order = (mine.c.paid_week, mine.c.paid_at, by_code(mine.c.key))
-        one = moved.where(mine.c.payer == self._payers.c.payer).order_by(*order).offset(number).limit(1)
-        return one.correlate(self._payers).scalar_subquery()
+    def _in_order(self, value: FunctionElement[Any]) -> Over[Any]:
+        """What a function makes of each payer's paid sessions in their order."""
+        of = self._table.c
+        # As the index has them.
+        return value.over(partition_by=of.payer, order_by=(of.paid_week, of.paid_at, by_code(of.key)))
 
     def _after(self, at: ColumnElement[Any]) -> list[ColumnElement[bool]]:
         return [] if self._asked.since is None else [at >= self._asked.since]
@@ -132,9 +129,12 @@ class _Counting:
         return _whole(row[0]), _whole(row[1])
 
     def _seconds(self) -> tuple[int, float | None, float | None]:
-        of = self._payers.c
-        waits = select((self._nth("paid_at", 1) - of.first_at).label("wait"))
-        wait = waits.where(of.sessions > 1, *self._after(of.first_at)).subquery("waits").c.wait
+        theirs = self._table.c
+        number, before = self._in_order(func.row_number()), self._in_order(func.lag(theirs.paid_at))
+        visits = select(theirs.paid_at, number.label("number"), before.label("before"))
+        of = visits.where(*self._named, theirs.paid_at < self._end).subquery("visits").c
+        waits = select((of.paid_at - of.before).label("wait")).where(of.number == 2, *self._after(of.before))
+        wait = waits.subquery("waits").c.wait
         numbered = select(
             wait, func.row_number().over(order_by=wait).label("number"), func.count().over().label("count")
         ).subquery("numbered")
@@ -146,17 +146,20 @@ class _Counting:
         return _whole(row[0]), _time(row[1]), _time(row[2])
 
     def _cohorts(self) -> dict[tuple[str, int, int], int]:
-        of = self._payers.c
-        first = select(of.payer, of.first_week, self._nth("endpoint", 0).label("endpoint"))
-        one = first.where(*self._after(of.first_at)).subquery("firsts").c
         theirs = self._table.c
-        weeks = select(theirs.payer, theirs.paid_week).where(*self._named, theirs.paid_at < self._end)
-        week = weeks.group_by(theirs.payer, theirs.paid_week).subquery("weeks").c
-        later = week.paid_week - one.first_week
-        counted = select(one.endpoint, one.first_week, later, func.count()).where(
-            week.payer == one.payer, week.paid_week <= one.first_week + WEEKS
+        firsts = {name: self._in_order(func.first_value(theirs[name])) for name in ("endpoint", "paid_week", "paid_at")}
+        visits = select(
+            theirs.payer, theirs.paid_week, *(value.label(f"first_{name}") for name, value in firsts.items())
         )
-        rows = self._ask(counted.group_by(one.endpoint, one.first_week, later))
+        of = visits.where(*self._named, theirs.paid_at < self._end).subquery("visits").c
+        # Not joined to each payer's first: a database that knows nothing of either would compare all with all.
+        once = select(
+            of.payer, of.first_endpoint, of.first_paid_week, (of.paid_week - of.first_paid_week).label("later")
+        )
+        within = [*self._after(of.first_paid_at), of.paid_week <= of.first_paid_week + WEEKS]
+        one = once.where(*within).distinct().subquery("once").c
+        key = (one.first_endpoint, one.first_paid_week, one.later)
+        rows = self._ask(select(*key, func.count()).group_by(*key))
         return {(str(row[0]), _whole(row[1]), _whole(row[2])): _whole(row[3]) for row in rows}
 
     def _silences(self) -> tuple[int, int, list[Silent]]:
