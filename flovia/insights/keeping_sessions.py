@@ -19,7 +19,7 @@ from flovia.insights.lanes import ALWAYS, mark
 from flovia.insights.schema import ATTEMPTS, HAS_WORKFLOW, IS_ATTEMPT, STATE
 from flovia.insights.session_rows import Rows, read_session
 from flovia.insights.sessions import GAP_S, Lane, Run, Visit, in_turn, visit
-from flovia.insights.sessions_schema import OWNERS, SESSIONS, STALE_LANES
+from flovia.insights.sessions_schema import CHILDREN, OWNERS, SESSIONS, STALE_LANES
 from flovia.insights.sql_text import by_code
 from flovia.insights.store import Database, read_state
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 PAGE: Final = 400
 """Attempts of one transaction: so few that no paid request waits long for it."""
 _LANES: Final = 100
+_MANY: Final = 20
+"""Transactions after which the tables may have become others."""
 _LOCK: Final = 0x666C6F7669610003
 _GAP: Final = "session_gap_s"
 _REGAP: Final = "session_gap_todo"
@@ -119,11 +121,22 @@ def keep_sessions(
         database.call(partial(_change_gap, database, gap_s))
     if changed or _REGAP in state:
         _mark_all(database)
-    done = 0
+    done = rounds = 0
     while (more := database.call(partial(_advance_some, database, page))) is not None:
         done += more
+        rounds += 1
         between()
+    if rounds > _MANY:
+        database.call(partial(_tell_planner, database))
     return done
+
+
+def _tell_planner(database: Database) -> None:
+    """PostgreSQL learns of new rows within a minute, and until then takes the tables for as small as they were."""
+    with database.write() as connection:
+        if connection.dialect.name == "postgresql":
+            for table in (SESSIONS, *CHILDREN):
+                connection.execute(text(f"ANALYZE {table.name}"))  # our own constant
 
 
 def _change_gap(database: Database, gap_s: float) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from flovia.core.errors import CallerError
 from flovia.core.hiding import hider
@@ -136,6 +136,21 @@ def test_old_attempts_go(book: Book, attempts: list[Attempt], at_most: int) -> N
                 break
     keep_sessions(database)
     check(book, [one for one in attempts if one.at >= end])
+
+
+@BOTH
+def test_after_many_changes(both: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is told of them, so that it does not take the tables for empty."""
+    monkeypatch.setattr(keeping, "_MANY", 1)
+    wipe(both)
+    attempts = [attempt(str(number), 400.0 * number, payer=f"p{number % 3}") for number in range(30)]
+    put(both, attempts)
+    keep_sessions(both.ledger.database, page=5)
+    check(both, attempts)
+    with both.ledger.database.write() as connection:
+        if connection.dialect.name == "postgresql":
+            known = text("SELECT reltuples FROM pg_class WHERE relname = 'flovia_sessions'")
+            assert 30 == connection.scalar(known)
 
 
 @pytest.mark.parametrize("gap_s", [0.0, -1.0, float("nan"), 86401.0])
