@@ -81,7 +81,7 @@ class AsgiDelivery:
     _copy: AnswerCopy | None = None
     _admission: "tuple[PaidApi, Passage] | None" = None
     _ended: anyio.Event | None = None
-    _started = _streamed = _replaced = _ending = _whole = False
+    _started = _streamed = _replaced = _ending = _whole = _headed = False
     _unsent: int | None = None
     _admitted_at = 0.0
 
@@ -217,14 +217,22 @@ class AsgiDelivery:
             return await asgi_response(start.replace, self._send)
         if start.drop:
             headers = [pair for pair in headers if pair[0].decode("latin-1") not in start.drop]
+        bodiless = message["status"] in (204, 304) or self._unsent == 0  # and HEAD never buys
+        if bodiless and self._slow() and self.request_complete and not self.broken:
+            await self._look()
         # A copy: an app may send the same dict for every request.
-        return await self._send({**message, "headers": headers + asgi_headers(start.add)})
+        await self._send({**message, "headers": headers + asgi_headers(start.add)})
+        # A client that needs no body may leave with the head, before the app says that it is done.
+        self._headed = bodiless and not self.broken
+
+    def _slow(self) -> bool:
+        return self._streamed or monotonic() - self._admitted_at > _PATIENCE_S
 
     async def _finish(self, paid: "PaidApi", passage: Passage, message: AsgiMessage) -> None:
-        slow = self._streamed or monotonic() - self._admitted_at > _PATIENCE_S
-        if slow and self.request_complete and not self.broken and not self._whole:
+        whole = self._whole or self._headed
+        if not whole and self._slow() and self.request_complete and not self.broken:
             await self._look()
-        completed = self._whole or not self.broken
+        completed = whole or not self.broken
         self._ending = True
         try:
             await self._send(message)
@@ -273,11 +281,12 @@ class AsgiDelivery:
         finally:
             if self._admission is not None:
                 paid, passage = self._admission
+                whole = self._whole or (self._headed and self.broken and not self.failed)
                 if isinstance(sys.exception(), GeneratorExit):
-                    paid.leave(passage, completed=self._whole)  # nobody drives us any more: nothing can be awaited
+                    paid.leave(passage, completed=whole)  # nobody drives us any more: nothing can be awaited
                 else:
                     with anyio.CancelScope(shield=True):
-                        await self._leave(paid, passage, completed=self._whole)
+                        await self._leave(paid, passage, completed=whole)
 
 
 def _tee(copy: AnswerCopy, message: AsgiMessage) -> None:

@@ -1,6 +1,7 @@
 """flovia_asgi: failures, streams, disconnects and request bodies, with a server played by the test."""
 
 from collections.abc import Coroutine, Generator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -210,6 +211,53 @@ async def test_a_client_that_hangs_up_has_not_got_its_answer(looking: bool, http
     unpaid = await ask(guarded, http_method=http_method)
     await serve(guarded, make_scope(**paying(unpaid, http_method=http_method)), server)
     assert not server.answer.complete
+    assert SETTLED == state(flo, unpaid)
+
+
+@pytest.mark.parametrize("cancelled", [True, False], ids=["cancelled", "to the end"])
+@pytest.mark.parametrize(("status", "headers"), [(204, []), (304, []), (200, [(b"content-length", b"0")])])
+async def test_an_answer_without_a_body_is_whole_with_its_head(
+    status: int, headers: list[tuple[bytes, bytes]], cancelled: bool
+) -> None:
+    """A client that needs no body may hang up when it has the head: it was served, however slow the app is to end."""
+    flo = new_flovia()
+    server = Server()
+
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        await anyio.sleep(0.1)  # long enough that the client is looked for
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        server.hang_up()
+        if cancelled:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
+        await send({"type": "http.response.body"})
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded)
+    await serve(guarded, make_scope(**paying(unpaid)), server)
+    assert DELIVERED == state(flo, unpaid)
+
+
+@pytest.mark.parametrize("raises", [True, False])
+async def test_a_head_that_came_too_late_is_no_delivery(raises: bool) -> None:
+    """A client that was gone before the head, and an app that fails after it, have no delivery."""
+    flo = new_flovia()
+    server = Server()
+
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        if not raises:
+            await anyio.sleep(0.1)
+            server.hang_up()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        if raises:
+            raise ZeroDivisionError
+        await send({"type": "http.response.body"})
+
+    guarded = guard(flo, app)
+    unpaid = await ask(guarded)
+    with pytest.raises(ZeroDivisionError) if raises else nullcontext():
+        await serve(guarded, make_scope(**paying(unpaid)), server)
     assert SETTLED == state(flo, unpaid)
 
 
