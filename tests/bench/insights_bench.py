@@ -209,13 +209,10 @@ def place(kind: str, folder: str) -> Generator[str]:
     if kind == "sqlite":
         yield f"sqlite:///{Path(folder).absolute()}/ledger.db"
         return
-    from tests.postgres.programs import programs
+    from tests.postgres.programs import required
     from tests.postgres.server import Server
 
-    found = programs()
-    if found is None:
-        raise SystemExit("there is no PostgreSQL here: put it on PATH, or set FLOVIA_POSTGRES_BIN")
-    server = Server(found, fsync="on")
+    server = Server(required(), fsync="on")
     try:
         server.make()
         yield server.url(server.database())

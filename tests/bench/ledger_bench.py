@@ -132,13 +132,10 @@ def postgresql() -> Generator[Side]:
     """Two databases of one server of our own, which waits for its disk."""
     import psycopg
 
-    from tests.postgres.programs import programs
+    from tests.postgres.programs import required
     from tests.postgres.server import Server
 
-    found = programs()
-    if found is None:
-        raise SystemExit("there is no PostgreSQL here: put it on PATH, or set FLOVIA_POSTGRES_BIN")
-    server = Server(found, fsync="on")
+    server = Server(required(), fsync="on")
     try:
         server.make()
         ours, theirs = server.url(server.database()), server.url(server.database())

@@ -124,13 +124,11 @@ def run(campaign: Hosts, folder: Path) -> list[str]:
     Raises:
         AssertionError: something was free, or somebody paid twice or for nothing.
     """
-    from tests.postgres.programs import programs
+    from tests.postgres.programs import required
 
-    found = programs()
-    assert found is not None, "there is no PostgreSQL here: put it on PATH, or set FLOVIA_POSTGRES_BIN"
     with ExitStack() as stack:
         places = stack.enter_context(hosts("east", "west"))
-        store = postgres.Server(found, max_connections="200", listen_addresses="*")
+        store = postgres.Server(required(), max_connections="200", listen_addresses="*")
         stack.callback(store.close)
         store.make()
         rules = store.data / "pg_hba.conf"

@@ -64,12 +64,10 @@ def opened(ledger: str, folder: Path, **settings: str) -> Generator[Store]:
     if ledger == "sqlite":
         yield File(f"sqlite:///{folder}/ledger.db")
     elif ledger == "postgresql":
-        from tests.postgres.programs import programs
+        from tests.postgres.programs import required
         from tests.postgres.server import Server
 
-        found = programs()
-        assert found is not None, "there is no PostgreSQL here: put it on PATH, or set FLOVIA_POSTGRES_BIN"
-        server = Server(found, **{"max_connections": "300", **settings})
+        server = Server(required(), **{"max_connections": "300", **settings})
         try:
             server.make()
             yield Postgres(server)

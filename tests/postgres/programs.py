@@ -20,3 +20,15 @@ def programs() -> Path | None:
                 return found
     on_path = shutil.which("postgres")
     return None if on_path is None else Path(on_path).resolve().parent
+
+
+def required() -> Path:
+    """:func:`programs`, for a command that is nothing without them.
+
+    Raises:
+        SystemExit: there are none, and what to do about that.
+    """
+    found = programs()
+    if found is None:
+        raise SystemExit("there is no PostgreSQL here: put it on PATH, or set FLOVIA_POSTGRES_BIN")
+    return found
