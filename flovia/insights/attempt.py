@@ -47,7 +47,7 @@ RULE_DECLARED: Final = "declared"
 """The agent named its workflow. Other rules infer one."""
 DAY_S: Final = 86400
 LAST_DAY: Final = 2_932_896
-"""31 December 9999; what a broken clock says beyond counts as this, and what is before 1970 as day 0."""
+"""31 December 9999; what a broken clock says beyond counts as this, and what is before 1970, or no time, as day 0."""
 # Every unpaid request is told so: that is no failure.
 _NO_FAILURE: Final = frozenset({"payment-required"})
 _CREDENTIAL: Final = frozenset({ev.PAYMENT_CONTEXT_ATTACHED})
@@ -224,7 +224,8 @@ def attempt_of(group: Group) -> Attempt:
 
 def day_of(at: float) -> int:
     """The day that a time in Unix seconds is in: days since 1970-01-01, UTC."""
-    return int(min(max(at // DAY_S, 0), LAST_DAY))
+    # Infinity divided is not a number, and nothing compares to that.
+    return int(min(max(at, 0.0), LAST_DAY * DAY_S) // DAY_S) if at == at else 0
 
 
 def elapsed_ms(start: float | None, end: float | None) -> float | None:

@@ -12,7 +12,7 @@ import attrs
 
 from flovia.core.errors import FloviaError
 from flovia.core.events import Event
-from flovia.insights.grouping import Payment, challenge_key, payment_key, request_key
+from flovia.insights.grouping import Payment, challenge_key, payment_key, request_key, timed
 
 MOST_RELATED: Final = 20_000
 """Events that are held at once: a bound for memory, far above what the requests of an honest agent make."""
@@ -105,7 +105,7 @@ class _Near:
     """Events that were loaded, and by which ids; nothing is asked for twice."""
 
     def __init__(self, batch: Found, source: Source, links: Links, most: int) -> None:
-        self.events: dict[int, Event] = dict(batch)
+        self.events: dict[int, Event] = {position: timed(event) for position, event in batch}
         self._source = source
         self._links = links
         self._most = most
@@ -164,7 +164,7 @@ class _Near:
         return wanted
 
     def _take(self, found: Found) -> None:
-        self.events.update(found)
+        self.events.update((position, timed(event)) for position, event in found)
         if len(self.events) > self._most:
             raise TooManyError(f"more than {self._most} events belong together")
 

@@ -6,6 +6,7 @@ the paid one that follows belong together, whatever lies between them: time, ano
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, groupby
+from math import inf, isfinite
 from typing import Final, TypeVar
 
 import attrs
@@ -18,6 +19,7 @@ Payment = tuple[str | None, str | None]
 """A provider's name and its reference of a payment."""
 
 DELIVERIES: Final = frozenset({ev.PAYMENT_DELIVERED, ev.PAYMENT_REDELIVERED})
+_END_OF_TIME: Final = 1e300
 # Events that say of a payment that it bought something, and of money that it came and bought nothing.
 BOUGHT: Final = frozenset({ev.PAYMENT_SETTLED, ev.ACCESS_GRANTED, ev.PAYMENT_DELIVERY_FAILED, *DELIVERIES})
 UNSOLD: Final = frozenset({ev.PAYMENT_LATE, ev.PAYMENT_UNMATCHED})
@@ -140,9 +142,14 @@ def grouped(events: Iterable[Event]) -> list[Group]:
     return groups
 
 
+def timed(event: Event) -> Event:
+    """The event, at a time that can be reckoned with: infinity, and what is no number, are moved to an end of time."""
+    return event if isfinite(event.at) else attrs.evolve(event, at=_END_OF_TIME if event.at == inf else -_END_OF_TIME)
+
+
 def in_order(events: Iterable[Event]) -> list[Event]:
     """Every event once, by time, request and place in it; what is still equal, by all that it says."""
-    found = sorted(set(events), key=lambda event: (event.at, event.request_id, event.seq))
+    found = sorted(set(map(timed, events)), key=lambda event: (event.at, event.request_id, event.seq))
     ordered: list[Event] = []
     for _, same in groupby(found, key=lambda event: (event.at, event.request_id, event.seq)):
         run = list(same)

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from io import StringIO
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,16 @@ def test_one_event(capsys: pytest.CaptureFixture[str]) -> None:
     assert "left out: " not in report(capsys, "integrity")[1]
     _, complaint = report(capsys, "funnel", status=1)
     assert "no attempt in" in complaint
+
+
+@pytest.mark.parametrize("at", [inf, -inf, 1e300])
+@pytest.mark.parametrize("name", ["funnel", "latency", "revenue", "pricing", "integrity", "retention", "workflows"])
+def test_a_clock_that_is_beside_itself(capsys: pytest.CaptureFixture[str], name: str, at: float) -> None:
+    """Its attempts are no reason for a report to fail."""
+    write(story(1, "settle", "deliver"), [attrs.evolve(one, at=at) for one in story(2, "settle", "deliver")])
+    found = answer(capsys, name)
+    if name in ("funnel", "latency"):
+        assert 2 == found["rows"][0]["attempts"]
 
 
 def test_a_later_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 """Attempts: what the questions need to know of each, beyond the joined event."""
 
+from math import inf, isfinite, nan
+
 import attrs
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from flovia.insights.attempt import (
     ATTEMPT,
     INSIGHT_OF,
     KINDS,
+    LAST_DAY,
     MONEY,
     OPEN,
     OUTCOMES,
@@ -20,8 +23,10 @@ from flovia.insights.attempt import (
     TURNED_AWAY,
     Attempt,
     attempts,
+    day_of,
 )
 from flovia.insights.join import INSIGHTS, JoinedEvent, join
+from flovia.insights.measures import measure
 from tests.insights.test_join import (
     ANY_EVENTS,
     delivered,
@@ -86,6 +91,15 @@ def test_a_clock_that_goes_back() -> None:
     """A duration below zero is left out, and counted."""
     found = only(gated([*unpaid(at=20.0), *retry(at=10.0), *delivered(at=9.0)]))
     assert (None, 0.0, None, 2) == (found.pay_ms, found.verify_ms, found.handler_ms, found.backwards)
+
+
+@pytest.mark.parametrize(("at", "day"), [(inf, LAST_DAY), (1e300, LAST_DAY), (-inf, 0), (nan, 0), (86400.0, 1)])
+def test_a_clock_that_is_beside_itself(at: float, day: int) -> None:
+    """Its time is at an end of all days, and an attempt with it is counted."""
+    assert day == day_of(at)
+    found = only([attrs.evolve(one, at=at) for one in gated(unpaid())])
+    assert isfinite(found.at)
+    assert [day] == [route.day for route in measure([found])]
 
 
 def test_an_observed_route() -> None:
