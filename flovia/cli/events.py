@@ -6,7 +6,6 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import attrs
@@ -14,12 +13,14 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from rich.text import Text
 
-from flovia.cli.console import complain, console, members, money, safe
+from flovia.cli.console import complain, console, members
+from flovia.cli.event_line import event_line
 from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import WiringError
 from flovia.core.events import Event
-from flovia.insights.join import CONVERTED, JoinedEvent, join
+from flovia.insights.attempt import Attempt, attempts
+from flovia.insights.join import CONVERTED, JoinedEvent
 from flovia.ledger.base import Ledger
 from flovia.ledger.opening import open_ledger, shown
 from flovia.settings import DEFAULT_LEDGER
@@ -56,7 +57,7 @@ def events(
         raise WiringError("--paid chooses among joined events; leave it or --raw out")
     with closing(open_ledger(url, create=False)) as opened:
         newest = _newest(opened, limit if raw else limit * EVENTS_A_CALL)
-    found: Sequence[Event | JoinedEvent] = newest if raw else _attempts(newest, paid=paid)[-limit:]
+    found: Sequence[Event | Attempt] = newest if raw else _attempts(newest, paid=paid)[-limit:]
     out = console()
     for one in found:
         told = _raw(one) if isinstance(one, Event) else one.to_json()
@@ -66,7 +67,7 @@ def events(
             out.print(Text(one.type, style="bold"))
             out.print(members({name: value for name, value in told.items() if value is not None}, RAW_WIDTH))
         else:
-            out.print(_line(one))
+            out.print(event_line(one))
     if not newest:
         complain(f"no events in {shown(url)} yet")
     elif not found:
@@ -89,8 +90,8 @@ def ledger_of(given: str | None) -> str:
     return url
 
 
-def _attempts(events: Sequence[Event], *, paid: bool) -> list[JoinedEvent]:
-    return [one for one in join(events) if not paid or _bought(one)]
+def _attempts(events: Sequence[Event], *, paid: bool) -> list[Attempt]:
+    return [one for one in attempts(events) if not paid or _bought(one)]
 
 
 def _bought(joined: JoinedEvent) -> bool:
@@ -112,20 +113,3 @@ def _newest(ledger: Ledger, count: int) -> list[Event]:
 
 def _raw(event: Event) -> dict[str, JsonValue]:
     return {**attrs.asdict(event), "amount": None if event.amount is None else str(event.amount)}
-
-
-def _line(joined: JoinedEvent) -> Text:
-    """One attempt on one line."""
-    at = datetime.fromtimestamp(joined.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    latency = "" if joined.latency_ms is None else f"{joined.latency_ms:.1f} ms"
-    parts = [
-        f"{joined.http_method} {joined.endpoint}" if joined.http_method else "(no request)",
-        str(joined.response_status or "-"),
-        money(joined.amount, joined.currency),
-        f"({money(joined.refunded, joined.currency)} went back)" if joined.refunded is not None else "",
-        joined.payment_id or "",
-        f"by {joined.payer}" if joined.payer else "",
-        latency,
-    ]
-    line = Text(at, style="dim") + Text("  " + "  ".join(safe(part) for part in parts if part), style="")
-    return line + Text(f"  {joined.insight}", style="green" if joined.insight == CONVERTED else "yellow")

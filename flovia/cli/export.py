@@ -1,14 +1,13 @@
-"""``flovia events export`` sends every event somewhere, ``sinks`` and ``dead-letters`` say how that goes."""
+"""``flovia events export`` sends every event somewhere, ``sinks`` and ``dead-letters`` say how that goes.
+
+With ``--joined`` it writes joined events to a file instead: :mod:`flovia.cli.joined_export`.
+"""
 
 import json
 import os
-import select
-import signal
-import socket
 import sys
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Annotated, Final
 
 from cyclopts import Parameter
@@ -16,10 +15,12 @@ from cyclopts.types import PositiveInt
 from rich.text import Text
 
 from flovia.cli.console import complain, console, in_line, safe
+from flovia.cli.ending import until_told
 from flovia.cli.events import ledger_of
+from flovia.cli.joined_export import Format, export_joined
 from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
-from flovia.core.errors import WiringError
+from flovia.core.errors import CallerError, WiringError
 from flovia.export.envelope import DEFAULT_SOURCE
 from flovia.export.exporter import BATCH, LEASE_S, REFUSALS, Exporter
 from flovia.export.opening import open_sink
@@ -40,8 +41,16 @@ def export(
     batch: PositiveInt = BATCH,
     refusals: PositiveInt = REFUSALS,
     lease: float = LEASE_S,
+    joined: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    format: Format | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    endpoint: str | None = None,
 ) -> int:
     """Send every event of a ledger to a sink, at least once and in order, until SIGTERM or Ctrl-C.
+
+    With --joined write joined events to a file, once and whole, and end: none of --to, --name, --once, --batch,
+    --refusals and --lease.
 
     Any number may run with the same name, on any number of machines: one works, the others stand by. A sink that does
     not answer makes the backlog longer, and nothing else. Exit status 0 when it was told to end, or with --once when
@@ -57,7 +66,22 @@ def export(
         batch: how many at once, at most.
         refusals: how often a sink may refuse an event before it becomes a dead letter.
         lease: seconds after which another exporter takes over from one that has died.
+        joined: the file for all joined events, one for each attempt, as they are now; - is standard output. A file that
+            is there is replaced when the new one is whole.
+        format: of that file: ndjson, cloudevents (NDJSON in envelopes), or parquet (needs the extra warehouse). If left
+            out, parquet where its name ends so, and else ndjson.
+        since: attempts that began at this time or later, like 2026-01-31, 2026-01-31T12:00:00Z or 30d (ago).
+        until: attempts that began before this time.
+        endpoint: only this one.
     """
+    if joined is not None:
+        if to or name or once or (batch, refusals, lease) != (BATCH, REFUSALS, LEASE_S):
+            raise CallerError("--joined writes a file, once: leave --to, --name and what belongs to them out")
+        return export_joined(
+            joined, ledger=ledger, format=format, source=source, since=since, until=until, endpoint=endpoint
+        )
+    if any(one is not None for one in (format, since, until, endpoint)):
+        raise CallerError("--format, --since, --until and --endpoint choose joined events: --joined FILE")
     target = _given(to, "FLOVIA_EXPORT_TO", "say where events go: --to file:///var/lib/app/events.ndjson")
     called = _given(name, "FLOVIA_EXPORT_NAME", "give the sink a name, to remember how far it is by: --name warehouse")
     if not lease > 0:
@@ -65,7 +89,7 @@ def export(
     with (
         closing(open_sink(target, secret=os.environ.get("FLOVIA_EXPORT_SECRET"))) as sink,
         closing(_opened(ledger)) as opened,
-        _until_told() as wait,
+        until_told() as wait,
     ):
         exporter = Exporter(
             opened,
@@ -186,23 +210,3 @@ def _given(value: str | None, variable: str, otherwise: str) -> str:
     if not found:
         raise WiringError(f"{otherwise} (or {variable})")
     return found
-
-
-@contextmanager
-def _until_told() -> Generator[Callable[[float], bool]]:
-    """Waits, and ends cleanly on SIGTERM and Ctrl-C: the batch at hand is finished and recorded first."""
-    # A socket and not an Event: its lock could be held by the very wait that a signal interrupts.
-    told, tell = socket.socketpair()
-
-    def stop(number: int, _frame: object) -> None:
-        tell.send(b".")
-        signal.signal(number, signal.SIG_DFL)  # the second one ends it at once
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda seconds: bool(select.select([told], [], [], seconds)[0])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        told.close()
-        tell.close()

@@ -4,12 +4,11 @@ import json
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from flovia.cli.events import ledger_of
 from flovia.core.encoding import JsonValue
-from flovia.core.errors import CallerError, WiringError
+from flovia.core.errors import WiringError
 from flovia.ledger.opening import open_ledger
 from flovia.settings import Settings
 
@@ -40,26 +39,3 @@ def opened(
 def write_json(members: Mapping[str, JsonValue]) -> None:
     """One JSON object on a line."""
     sys.stdout.write(json.dumps(members) + "\n")
-
-
-def moment(value: object) -> str:
-    """Unix seconds as people read them; "" for what is none."""
-    if not isinstance(value, int | float) or value <= 0:
-        return ""
-    try:
-        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    except (OverflowError, OSError, ValueError):
-        return str(value)
-
-
-def parse_moment(text: str) -> float:
-    """Unix seconds of ``2026-01-31`` or ``2026-01-31T12:00:00Z``; without a zone it is UTC.
-
-    Raises:
-        CallerError: it is none of these.
-    """
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise CallerError(f"{text!r} is no time; write 2026-01-31 or 2026-01-31T12:00:00Z") from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

@@ -9,7 +9,8 @@ from cyclopts.types import PositiveInt
 from rich.text import Text
 
 from flovia.cli.console import complain, console, hint, in_line, members, money, safe
-from flovia.cli.ledger_opening import moment, opened, write_json
+from flovia.cli.ledger_opening import opened, write_json
+from flovia.cli.moments import moment
 from flovia.cli.wording import counted
 from flovia.core.delivery import MAX_DELIVERIES
 from flovia.core.encoding import JsonValue

@@ -18,7 +18,8 @@ from rich.text import Text
 from flovia import entropy
 from flovia.api import Flovia
 from flovia.cli.console import complain, console, in_line, money, safe
-from flovia.cli.ledger_opening import moment, opened, parse_moment, write_json
+from flovia.cli.ledger_opening import opened, write_json
+from flovia.cli.moments import moment, parse_moment
 from flovia.cli.wording import counted
 from flovia.core import events as ev
 from flovia.core.encoding import JsonValue

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from flovia.cli.console import complain, console, in_line, money, safe
 from flovia.cli.events import ledger_of
-from flovia.cli.ledger_opening import moment, write_json
+from flovia.cli.ledger_opening import write_json
+from flovia.cli.moments import moment
 from flovia.cli.report_reading import Options, Reading, nothing, reading
 from flovia.cli.report_tables import left_out_words, milliseconds, percent, print_csv, print_table, sparkline
 from flovia.core.encoding import JsonValue

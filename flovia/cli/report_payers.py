@@ -9,7 +9,8 @@ from rich.text import Text
 
 from flovia.cli.console import complain, console, money, safe
 from flovia.cli.events import ledger_of
-from flovia.cli.ledger_opening import moment, write_json
+from flovia.cli.ledger_opening import write_json
+from flovia.cli.moments import moment
 from flovia.cli.report_reading import Options, asking, rest
 from flovia.cli.report_tables import left_out_words, percent, print_csv, print_table
 from flovia.cli.wording import counted

@@ -1,9 +1,8 @@
 """What the reports have in common: which attempts they are about, and reading what is new before they answer."""
 
-import re
 import sys
 import time
-from collections.abc import Collection, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from math import ceil, inf
 from typing import TYPE_CHECKING, Annotated, Final
@@ -12,7 +11,8 @@ import attrs
 from cyclopts import Parameter
 
 from flovia.cli.console import complain
-from flovia.cli.ledger_opening import moment, opened, parse_moment
+from flovia.cli.ledger_opening import opened
+from flovia.cli.moments import moment, moment_of
 from flovia.cli.report_tables import POINTS
 from flovia.cli.wording import counted
 from flovia.core.errors import CallerError
@@ -30,8 +30,6 @@ PAUSE_S: Final = 0.01
 """Between two batches, so that paid requests get their turn."""
 MANY: Final = 20_000
 """New events of which somebody at a terminal is told, because reading them takes a while."""
-_AGO: Final = re.compile(r"(\d{1,6})([mhdw])", re.ASCII)
-_UNITS: Final = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 @Parameter(name="*")
@@ -113,7 +111,7 @@ def asking(options: Options) -> "Generator[tuple[SqlLedger, Asked, LeftOut, floa
     settings = read_settings()
     with opened(options.ledger, patience_s=PATIENCE_S) as found:
         now = found.now()
-        since, until = _time(options.since, now), _time(options.until, now)
+        since, until = moment_of(options.since, now), moment_of(options.until, now)
         if since is not None and until is not None and until <= since:
             raise CallerError(f"--until {options.until} is not after --since {options.since}: no time is between them")
         known, floor = catch_up(found)
@@ -135,22 +133,11 @@ def catch_up(ledger: "SqlLedger") -> "tuple[LeftOut, float | None]":
     Returns what was left out so far, and the time before which attempts were pruned, None if none were.
     """
     from flovia.insights.asking import LeftOut
-    from flovia.insights.fold import fold_batch, position_of
     from flovia.insights.rollup import roll_up
-    from flovia.insights.store import note_pruned, prepare, read_state
-    from flovia.ledger.related import RelatedEvents
+    from flovia.insights.store import read_state
 
     database = ledger.database
-    prepare(database)
-    cursor = position_of(read_state(database)["cursor"])
-    source = RelatedEvents(ledger)
-    if source.pruned_after(cursor):
-        note_pruned(database)
-    new = ledger.count_events(cursor, MANY + 1)
-    if new > MANY and sys.stderr.isatty():
-        complain(f"reading more than {counted(MANY, 'new event')}; the next report reads only what is new by then")
-    while fold_batch(source, database):
-        rest()
+    fold_new(ledger)
     roll_up(database)
     state = read_state(database)
     known = LeftOut(
@@ -160,6 +147,38 @@ def catch_up(ledger: "SqlLedger") -> "tuple[LeftOut, float | None]":
         pruned_events="pruned" in state,
     )
     return known, float(state["floor"]) if "floor" in state else None
+
+
+def fold_new(ledger: "SqlLedger", stop: Callable[[], bool] = lambda: False) -> int:
+    """Fold all events that are new; the position up to which all are folded.
+
+    ``stop``: asked before each batch; when it says yes, the others are left to the next time.
+    """
+    from flovia.insights.fold import position_of
+    from flovia.insights.store import note_pruned, prepare, read_state
+    from flovia.ledger.related import RelatedEvents
+
+    database = ledger.database
+    prepare(database)
+    cursor = position_of(read_state(database)["cursor"])
+    if RelatedEvents(ledger).pruned_after(cursor):
+        note_pruned(database)
+    new = ledger.count_events(cursor, MANY + 1)
+    if new > MANY and sys.stderr.isatty():
+        complain(f"reading more than {counted(MANY, 'new event')}; the next report reads only what is new by then")
+    return fold_on(ledger, stop)
+
+
+def fold_on(ledger: "SqlLedger", stop: Callable[[], bool] = lambda: False) -> int:
+    """The same where it was done before, so that the tables are there."""
+    from flovia.insights.fold import fold_batch, position_of
+    from flovia.insights.store import read_state
+    from flovia.ledger.related import RelatedEvents
+
+    source = RelatedEvents(ledger)
+    while not stop() and fold_batch(source, ledger.database):
+        rest()
+    return position_of(read_state(ledger.database)["cursor"])
 
 
 def rest() -> None:
@@ -185,13 +204,6 @@ def nothing(reading: Reading, shown: str) -> str:
         f"no attempt in {shown} yet; is it the ledger that the app writes (FLOVIA_LEDGER, --ledger)?"
         " flovia events --raw shows single events"
     )
-
-
-def _time(text: str | None, now: float) -> float | None:
-    if text is None:
-        return None
-    ago = _AGO.fullmatch(text)
-    return parse_moment(text) if ago is None else now - int(ago[1]) * _UNITS[ago[2]]
 
 
 def _own(given: tuple[str, ...], settings: Settings) -> tuple[str, ...]:

@@ -10,10 +10,12 @@ from typing import Final
 import attrs
 
 from flovia.core import events as ev
+from flovia.core.encoding import JsonValue
 from flovia.core.events import Event
 from flovia.insights import join as words
 from flovia.insights.grouping import BOUGHT, DELIVERIES, PRESENTED, Group, Request, first, grouped
 from flovia.insights.join import ENDS, JoinedEvent, chronology, joined, telling_of
+from flovia.insights.joined import joined_event
 
 OUTCOMES: Final = {
     words.CONVERTED: "delivered",
@@ -158,6 +160,11 @@ class Attempt(JoinedEvent):
         return "underpaid" if (self.amount or 0) < (self.price or 0) else "overpaid"
 
     @property
+    def due(self) -> bool:
+        """Whether somebody has to do something about it: its state is one of :data:`OPEN`."""
+        return self.state in OPEN
+
+    @property
     def pay_ms(self) -> float | None:
         """Milliseconds from the 402 to the verified payment; None if either is missing, or the clock had gone back."""
         return elapsed_ms(self.challenged_at, self.verified_at)
@@ -173,6 +180,10 @@ class Attempt(JoinedEvent):
             "workflow": workflow,
         }
         return {name: known for name, known in found.items() if known is not None}
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """See :func:`flovia.insights.joined.joined_event`."""
+        return joined_event(self)
 
 
 def attempts(events: Iterable[Event]) -> list[Attempt]:

@@ -131,6 +131,8 @@ Index(
 IS_DUE: Final = ATTEMPTS.c.due == literal_column("1")
 """Somebody has to do something about it. Few are, so they have an index of their own."""
 Index("flovia_attempts_due", ATTEMPTS.c.at, sqlite_where=IS_DUE, postgresql_where=IS_DUE)
+CHANGED: Final = Index("flovia_attempts_changed", ATTEMPTS.c.last_position)
+"""For whoever follows what changes."""
 
 # Events are found by challenge and by request; this leads from a payment to both.
 LINKS: Final = Table(
@@ -193,3 +195,5 @@ STALE_DAYS: Final = Table(
 
 ADDED: Final[dict[int, tuple[tuple[Table, str], ...]]] = {}
 """The columns that a version added to the tables of the one before; its new tables are made by themselves."""
+ADDED_INDEXES: Final = (CHANGED,)
+"""Indexes that came later than their tables. They say nothing new, so the version stays what it is."""

@@ -14,7 +14,7 @@ from flovia.core.errors import LedgerError, WiringError
 from flovia.insights.attempt import INSIGHT_OF, OPEN, Attempt, day_of
 from flovia.insights.buckets import bucket
 from flovia.insights.lanes import mark_changed
-from flovia.insights.schema import ADDED, ATTEMPTS, INSIGHTS_VERSION, METADATA, STATE
+from flovia.insights.schema import ADDED, ADDED_INDEXES, ATTEMPTS, INSIGHTS_VERSION, METADATA, STATE
 
 T = TypeVar("T")
 Value = str | int | float | None
@@ -66,7 +66,7 @@ def prepare(database: Database) -> None:
     try:
         database.call(lambda: _prepare(database))
     except LedgerError as error:
-        if "permission denied" not in str(error):
+        if not any(words in str(error) for words in ("permission denied", "must be owner")):
             raise
         raise WiringError(
             f"the tables of reports cannot be made: {error}; run the report once as the owner of the ledger's tables,"
@@ -79,6 +79,8 @@ def _prepare(database: Database) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _OPENING_LOCK})
         METADATA.create_all(connection)
+        for index in ADDED_INDEXES:
+            index.create(connection, checkfirst=True)
         found = connection.scalar(select(STATE.c.value).where(STATE.c.name == "version"))
         version = INSIGHTS_VERSION if found is None else int(found)
         if version > INSIGHTS_VERSION:
