@@ -28,8 +28,8 @@ from tests.tree import ROOT, files
 PROGRAMS: Final = {"python", "sh"}
 """The languages that are run."""
 
-OTHERS: Final = {"text", "json", "mermaid", "toml", "http", "ini"}
-"""The languages that are only shown."""
+OTHERS: Final = {"text", "json", "mermaid", "toml", "http", "ini", "sql"}
+"""The languages that are only shown; SQL is run by ``test_warehouse.py``."""
 
 _BLOCK: Final = re.compile(
     r"^(?:(?P<indent> *)<!-- snippet: (?P<how>[^\n]*?) -->\n+(?:<!-- drawn: [\w-]+ -->\n+)?)?"
