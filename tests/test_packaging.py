@@ -15,6 +15,7 @@ from tests.tree import ADAPTERS, ROOT
 
 EXTRAS = {
     *("httpx2", "server", "cli", "demo", "dev", "receipts", "hitpay", "wallet", "sandbox", "otel", "nats", "postgres"),
+    "warehouse",
     *("wsgi", "asgi", "hono", "flask", "fastapi"),
 }
 # Loading any of these with `import flovia` would make every program that merely mentions flovia pay for it.
@@ -84,6 +85,7 @@ def test_every_module_of_the_tree_is_in_the_wheel(wheel: zipfile.ZipFile) -> Non
 def test_the_schema_of_events_ships(wheel: zipfile.ZipFile) -> None:
     """Who receives exported events finds their JSON Schema in the package."""
     assert "flovia/export/event-1.schema.json" in wheel.namelist()
+    assert "flovia/insights/joined-event-1.schema.json" in wheel.namelist()
 
 
 @pytest.mark.parametrize("package", ["flovia", *ADAPTERS])

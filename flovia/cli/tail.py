@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 POLL_S: Final = 1.0
 """How often it is looked for what is new."""
 Wait = Callable[[float], bool]
+Show = Callable[["Sequence[Kept]"], None]
 
 
 def tail(
@@ -49,16 +50,19 @@ def tail(
         start = moment_of(since, found.now())
         show = _Printer(as_json)
         try:
-            _follow(found, start, endpoint, show, wait, shown(ledger_of(ledger)))
+            follow(found, start, endpoint, show, wait, shown(ledger_of(ledger)))
         except BrokenPipeError:
             # Nobody reads any more. Python would try to write what is left when it ends, and complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def _follow(
-    ledger: "SqlLedger", since: float | None, endpoint: str | None, show: "_Printer", wait: Wait, name: str
-) -> None:
+def follow(ledger: "SqlLedger", since: float | None, endpoint: str | None, show: Show, wait: Wait, name: str) -> None:
+    """Show the attempts that began at a time, and those that change from now on, until ``wait`` says: enough.
+
+    Raises:
+        LedgerError: the ledger does not answer at the beginning; later it is tried again.
+    """
     from flovia.insights.sql_joined import began, changed
 
     def told() -> bool:

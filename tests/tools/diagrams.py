@@ -22,7 +22,8 @@ from flovia.core.exchange import EXCHANGE, PAYMENT, diagram
 from flovia.core.limiter import Rate
 from flovia.core.problems import PROBLEMS, ProblemType
 from flovia.export import opening
-from flovia.insights.join import INSIGHTS
+from flovia.insights.attempt import OUTCOMES, STATES
+from flovia.insights.join import CONVERTED, INSIGHTS
 from flovia.otel import names
 from flovia.providers.hitpay import problems as own_problems
 from flovia.providers.hitpay.amounts import CURRENCIES
@@ -98,8 +99,10 @@ def event_fields() -> str:
 
 
 def insights() -> str:
-    """Every sentence an insight can be."""
-    return "\n".join(f"- {insight}" for insight in INSIGHTS)
+    """Every sentence an insight can be, with its code and its state, the first one first."""
+    found = [CONVERTED, *(insight for insight in INSIGHTS if insight != CONVERTED)]
+    rows = [f"| {insight} | `{OUTCOMES[insight]}` | `{STATES[OUTCOMES[insight]]}` |" for insight in found]
+    return "\n".join(["| `insight` | `outcome` | `state` |", "| --- | --- | --- |", *rows])
 
 
 def contested_vectors() -> str:
