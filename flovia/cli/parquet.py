@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 MEMORY: Final = "512MB"
-"""What DuckDB may use at once; the rest waits on disk."""
-LONGEST: Final = 64 * 2**20
-"""Bytes of one event: an attempt may have very many requests."""
+"""What DuckDB may use at once, in one thread; the rest waits on disk."""
 _TYPES: Final = {"string": "VARCHAR", "number": "DOUBLE", "integer": "BIGINT", "boolean": "BOOLEAN"}
 _AMOUNT: Final = "DECIMAL(38, 0)"
 
@@ -29,7 +27,7 @@ def connect() -> "DuckDBPyConnection":
         import duckdb
     except ModuleNotFoundError:
         raise WiringError("Parquet needs DuckDB: pip install 'flovia[warehouse]'") from None
-    return duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": "false"})
+    return duckdb.connect(config={"memory_limit": MEMORY, "threads": "1", "autoinstall_known_extensions": "false"})
 
 
 def columns() -> dict[str, str]:
@@ -54,9 +52,7 @@ def write_parquet(rows: Path, target: Path) -> None:
 
     try:
         connection.execute("SET temp_directory = ?", [str(rows.parent / "spilled")])
-        found = connection.read_json(
-            str(rows), columns=columns(), format="newline_delimited", maximum_object_size=LONGEST
-        )
+        found = connection.read_json(str(rows), columns=columns(), format="newline_delimited")
         found.write_parquet(str(target), compression="zstd")
     except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
         raise CallerError(
