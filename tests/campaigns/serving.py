@@ -56,6 +56,9 @@ class Told:
             for line in lines:
                 pid, kind, *words = line.decode().split(" ", 2)
                 text = words[0] if words else ""
+                if kind == "born":  # its number may have been another's, which died with open ends
+                    for told in self.by_pid.values():
+                        told.pop(int(pid), None)
                 self.counts[kind] += 1
                 self.by_pid[kind][int(pid)] += 1
                 self.by_kind[kind].append((int(pid), text))
@@ -67,7 +70,7 @@ class Told:
         """
         open_ends: Counter[int] = Counter()
         for kind, sign in (("in", 1), ("later", 1), ("out", -1), ("later-done", -1)):
-            for pid, number in self.by_pid[kind].items():
+            for pid, number in list(self.by_pid[kind].items()):
                 open_ends[pid] += sign * number
         return {pid for pid, number in open_ends.items() if number > 0 and pid in self.workers()}
 
