@@ -154,6 +154,29 @@ def test_beside_other_tables(tmp_path: Path) -> None:
     assert {name for name in names if not name.startswith(("flovia_", "sqlite_"))} == {"events"}
 
 
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        ("BEGIN EXCLUSIVE", "locked"),
+        ("UPDATE flovia_meta SET value = '999'", "version 999"),
+    ],
+)
+def test_a_refusal_leaves_no_file_open(tmp_path: Path, before: str, why: str) -> None:
+    """Whoever tries again until it goes does not run out of files."""
+    path = tmp_path / "ledger.db"
+    open_ledger(f"sqlite:///{path}").close()
+    open_files = len(os.listdir("/dev/fd"))
+    raw = sqlite3.connect(path, isolation_level=None)
+    raw.execute(before)
+    refused: list[WiringError] = []
+    for _ in range(3):
+        with pytest.raises(WiringError, match=why) as caught:
+            open_ledger(f"sqlite:///{path}", patience_s=0.05)
+        refused.append(caught.value)
+    raw.close()
+    assert (3, open_files) == (len(refused), len(os.listdir("/dev/fd")))
+
+
 def test_a_database_that_stays_locked(tmp_path: Path) -> None:
     """Whoever else holds the file for good makes it useless as a ledger, and start says so."""
     path = tmp_path / "ledger.db"
@@ -262,6 +285,26 @@ def test_a_broken_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "flovia.ledger.sql", None)
     with pytest.raises(ModuleNotFoundError, match=r"flovia\.ledger\.sql"):
         open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "missing", "remedy"),
+    [
+        ("sqlite:///flovia.db", "flovia.ledger.sql", "sqlalchemy", "SQLAlchemy: pip install 'flovia[server]'"),
+        ("postgresql://db/shop", "flovia.ledger.postgres", "sqlalchemy", "SQLAlchemy: pip install 'flovia[postgres]'"),
+        ("postgres://db/shop", "flovia.ledger.postgres", "psycopg", "psycopg: pip install 'flovia[postgres]'"),
+    ],
+    ids=count(1),
+)
+def test_what_is_not_installed(
+    url: str, module: str, missing: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is said to be installed is all that this ledger needs: who takes the advice is not told of the next one."""
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(WiringError) as caught:
+        open_ledger(url)
+    assert remedy in str(caught.value)
 
 
 def test_without_sqlalchemy() -> None:

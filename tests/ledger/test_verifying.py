@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 import flovia
 from flovia.core import events as ev
-from flovia.core.owed import late_key
+from flovia.core.owed import RefundEnd, late_key
 from flovia.core.refunding import moved_event
 from flovia.ledger import verifying
 from flovia.ledger.opening import open_ledger
@@ -112,6 +112,14 @@ def test_a_used_ledger(used: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None
     assert (11, 10, 4) == (counts.payments, counts.proofs, counts.refunds)
     assert counts.events > 10
     monkeypatch.setattr(verifying, "PAGE", 2)
+    assert [] == list(verify(used.database))
+
+
+@pytest.mark.parametrize(("outcome", "back"), [("refunded", 100), ("refused", 0)])
+def test_refunds_that_have_ended(used: SqlLedger, outcome: RefundEnd, back: int) -> None:
+    """Nothing is wrong with money that went back, nor with what the provider would not give back."""
+    opening = used.open_refund("mock|pay-3", None, None, "nonce-9", 15.0)
+    assert used.close_refund("mock|pay-3", opening.fence, outcome, back, "", "", ())
     assert [] == list(verify(used.database))
 
 

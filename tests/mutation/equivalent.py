@@ -47,5 +47,6 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "cc03fb660960": "In the same transaction it is overwritten by whoever takes the lease.",
     "1db5d5a67ac7": "No more readers than that come so far: each has taken one of as many slots.",
     "fac92cf80cae": "SQLite's own waiting before ours: longer by at most a second, and no test asserts a time.",
+    "893a5d63d2fa": "What failed has closed its connections by itself, and nobody else has this ledger yet.",
     "73bba03be850": "A proof is known through its payment, through what is left of it, or through its order.",
 }
