@@ -358,7 +358,10 @@ def test_hashed_from_the_start(shops: object) -> None:
 def test_dead_letters(shops: object) -> None:
     """What a sink refused names nobody any more either; what is no event is left as it is."""
     shop: Shop = shops()  # type: ignore[operator]  # a function
-    bodies = [{"data": {"payer": BOB, "workflow": "nightly", "amount": "1"}}, {"data": {"payer": "alice"}}]
+    bodies = [
+        {"data": {"payer": BOB, "workflow": "nightly", "amount": "1"}},
+        {"data": {"payer": "alice", "amount": "2"}},
+    ]
     insert = text(
         "INSERT INTO flovia_dead_letters (sink, position, event_id, body, reason, tries, at)"
         " VALUES ('warehouse', 1, :id, :body, 'no', 1, 0.0)"
