@@ -129,10 +129,10 @@ def test_old_attempts_go_with_the_rest(tmp_path: object) -> None:
     assert isinstance(ledger, SqlLedger)
     prepare(ledger.database)
     book = Book("", ledger, RelatedEvents(ledger))
-    for number, day in enumerate((10, 99)):
-        book.write(
-            [attrs.evolve(one, at=one.at + day * DAY_S) for one in gated(scenario(number, ["settle", "deliver"]))]
-        )
+    for number, day in enumerate((10, 70, 99)):
+        events = gated(scenario(number, ["settle", "deliver"]))
+        shift = day * DAY_S - min(event.at for event in events)
+        book.write([attrs.evolve(event, at=event.at + shift) for event in events])
     book.fold()
     with ledger.database.write() as connection:
         connection.execute(STALE_DAYS.delete())
@@ -140,7 +140,9 @@ def test_old_attempts_go_with_the_rest(tmp_path: object) -> None:
     assert 1 == ledger.prune()
     assert 70 * DAY_S == float(read_state(ledger.database)["floor"])
     assert 0 == ledger.prune()
-    assert [99] == [day_of(one.at) for one in book.attempts()]
+    assert [70, 99] == [day_of(one.at) for one in book.attempts()]
+    links = ledger.database.query(select(LINKS.c.link).distinct().order_by(LINKS.c.link), {})
+    assert ["c|challenge-1", "c|challenge-2"] == [row[0] for row in links]
     ledger.close()
 
 

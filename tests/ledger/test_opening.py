@@ -15,6 +15,7 @@ from flovia.core.errors import WiringError
 from flovia.ledger import sqlite
 from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.opening import open_ledger, shown
+from flovia.ledger.sql import SqlLedger
 from flovia.ledger.sql_schema import SCHEMA_VERSION
 from flovia.ledger.sqlite import journal_mode
 from flovia.testing.ledger_steps import ManualClock, claim
@@ -98,6 +99,15 @@ def test_urls_that_name_no_ledger(url: str, remedy: str) -> None:
 def test_a_url_is_shown_without_its_password(url: str, expected: str) -> None:
     """S37: of what is a ledger's URL the place, of any other text its length."""
     assert expected == shown(url)
+
+
+def test_patience(tmp_path: Path) -> None:
+    """How long a call waits is what was asked for, or what requests are promised."""
+    for asked, expected in ((7.5, 7.5), (None, sqlite.PATIENCE_S)):
+        ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", patience_s=asked)
+        assert isinstance(ledger, SqlLedger)
+        assert expected == ledger.database.patience_s
+        ledger.close()
 
 
 def test_a_missing_directory(tmp_path: Path) -> None:

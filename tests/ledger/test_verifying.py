@@ -35,14 +35,15 @@ def late(ledger: SqlLedger, clock: ManualClock, proof: str) -> None:
     assert ledger.late(key, proof, payment_id, 100, "usd", clock() + DAY_S, (row,))
 
 
-def sold(ledger: SqlLedger, clock: ManualClock, payment_id: str) -> None:
+def sold(ledger: SqlLedger, clock: ManualClock, payment_id: str, method: str = "mock") -> None:
     """A payment that was delivered, with an id of the provider's own, and its events."""
-    key = f"localhost|of {payment_id.partition('|')[0]}"
+    by = "" if method == "mock" else f" by {method}"
+    key = f"localhost|of {payment_id.partition('|')[0]}{by}"
     told = moved_event(ev.PAYMENT_SETTLED, clock(), (payment_id, 1), "mock", "mpp", (100, "usd"), ("", payment_id))
     settled = attrs.evolve(told, challenge_id=key.partition("|")[2])
     fence = claim(ledger, clock, key).fence
     until = clock() + DAY_S
-    money = (f"mock|{payment_id}", payment_id, 100, "usd", "[]")
+    money = (f"{method}|{payment_id}", payment_id, 100, "usd", "[]")
     assert "settled" == ledger.settle(key, fence, *money, 60.0, until, False, (settled.to_row(),))
     assert ledger.deliver(key, fence, (attrs.evolve(settled, type=ev.PAYMENT_DELIVERED, seq=2).to_row(),))
 
@@ -303,6 +304,13 @@ def test_a_page_that_changes(used: SqlLedger, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(verifying, "_count_events", behind)
     assert [] == list(verify(used.database))
     assert len(calls) > 2
+
+
+def test_payments_of_several_methods(used: SqlLedger) -> None:
+    """What an event tells of is looked for among the proofs of all methods: it does not say which one it was."""
+    for method in ("card", "hitpay", "stripe"):
+        sold(used, ManualClock(), f"pay-{method}", method)
+    assert [] == list(verify(used.database))
 
 
 def test_other_orders_of_texts(used: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None:
