@@ -38,6 +38,9 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "cf6103b94a9c": "What was copied is let go a moment later, with the request.",
     "240e47898398": _PRICE,
     "f04399e39f2b": _PRICE,
+    "1a9b95c0c1b9": "Every answer that begins sets its own, and before that nothing is counted.",
+    "e0a03073949e": "Terms that are the same for every request do not depend on when it expires.",
+    "193b50113ca1": "What is kept to be quicker is made anew, the same.",
     # ledger
     "b441a84d6c63": "`EXISTS` asks for a row, not for what is in it.",
     "8023e1996c8d": "Whether there is a row is asked, not what is in it.",
