@@ -14,6 +14,9 @@ Of the mistakes that `nox -s mutation` planted ([how, and with what result](reli
 not noticed. Written by `python -m tests.mutation --page docs/mutants.md` from the results and from
 `tests/mutation/equivalent.py`, where the reasons stand; what has changed since it was tried is not in it.
 *Missing* is a mistake that a test should notice and none does.
+
+The newest sample, 29 November 2026, seed 3: of 300 mistakes in the ledger 258 were noticed, and 282 after tests had been written
+because of it; of 300 in the gate 287, then 292.
 """
 
 
