@@ -41,10 +41,11 @@ def funnel(*, options: Options = DEFAULT, by: str = "endpoint,rail,price") -> in
     Args:
         by: what rows are told apart by, of endpoint, provider, rail, price and day, with commas between.
     """
+    from flovia.insights.asking import members_by
     from flovia.insights.funnel import funnel as ask
 
     dimensions = _by(by)
-    with reading(options, times=("pay",), by_day="day" in dimensions) as found:
+    with reading(options, by=members_by(dimensions), times=("pay",), lines=True) as found:
         rows = ask(found.cells, dimensions)
         lines = _sparklines(found, dimensions)
 
@@ -81,11 +82,12 @@ def latency(*, options: Options = DEFAULT, by: str = "endpoint") -> int:
     Args:
         by: what rows are told apart by, of endpoint, provider, rail, price and day, with commas between.
     """
+    from flovia.insights.asking import members_by
     from flovia.insights.funnel import PHASES
     from flovia.insights.funnel import latency as ask
 
     dimensions = _by(by)
-    with reading(options, times=("latency", *PHASES), by_day="day" in dimensions) as found:
+    with reading(options, by=members_by(dimensions), times=("latency", *PHASES)) as found:
         rows = ask(found.cells, dimensions)
 
     def show() -> None:
@@ -110,10 +112,11 @@ def revenue(*, options: Options = DEFAULT, by: str = "endpoint") -> int:
     Args:
         by: what rows are told apart by, of endpoint, provider, rail, price and day, with commas between.
     """
+    from flovia.insights.asking import members_by
     from flovia.insights.revenue import revenue as ask
 
     dimensions = _by(by)
-    with reading(options, by_day="day" in dimensions) as found:
+    with reading(options, by=(*members_by(dimensions), "currency")) as found:
         rows = ask(found.cells, dimensions)
 
     def show() -> None:
@@ -138,9 +141,10 @@ def pricing(*, options: Options = DEFAULT, least: PositiveInt = 100) -> int:
     Args:
         least: attempts that must have seen a price before it is compared.
     """
+    from flovia.insights.pricing import PRICING_BY
     from flovia.insights.pricing import pricing as ask
 
-    with reading(options) as found:
+    with reading(options, by=PRICING_BY) as found:
         rows = ask(found.cells, least)
 
     def show() -> None:
@@ -274,12 +278,12 @@ def _sparklines(found: Reading, by: Sequence[str]) -> list[str]:
     key = grouping(by)
     groups = grouped_by(found.cells, key)
     rows = [group for group in in_order(groups) if groups[group].attempts]
-    days = [route.day // found.width for route in found.cells]
-    if "day" in by or not days:
+    days = [route.day // found.width for route, cell in found.shown.items() if cell.attempts]
+    if not days:
         return [""] * len(rows)
     series: dict[tuple[object, ...], dict[int, int]] = {}
-    for route, cell in found.cells.items():
+    for route, cell in found.shown.items():
         mine = series.setdefault(key(route), {})
         day = route.day // found.width
         mine[day] = mine.get(day, 0) + cell.attempts
-    return [sparkline(series[group], min(days), max(days)) for group in rows]
+    return [sparkline(series.get(group, {}), min(days), max(days)) for group in rows]

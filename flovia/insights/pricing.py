@@ -13,6 +13,8 @@ from flovia.insights.measures import Cell, Cells, Route, grouped_by
 
 LEAST_SAMPLE: Final = 100
 """Attempts that must have seen a price before anything is said of it."""
+PRICING_BY: Final = ("endpoint", "rail", "price_currency", "price")
+"""What prices are told apart by, members of a route."""
 Advice = Literal["raise", "lower", "leave", "test"]
 
 
@@ -21,7 +23,7 @@ class PriceRow:
     """One price of a route. ``paid``: those who paid it, of those who saw it.
 
     ``per_attempt``: base units that one more attempt at this price brings, ``low`` and ``high`` its interval; None
-    without a sample. ``last_at``: when it was last shown or paid, Unix seconds.
+    without a sample. ``last_at``: when it was last shown or paid, Unix seconds, by the merchant's own payers too.
     """
 
     price: int
@@ -49,9 +51,9 @@ class PriceRow:
 class PricingRow:
     """One route's prices in one currency, the lowest first, and what to do about them.
 
-    ``current``: the price that was shown last. ``advice``: None as long as a price has too small a sample; ``to``:
-    the price to raise or lower it to, or to show to more. ``gain``, ``gain_low``, ``gain_high``: base units that this
-    would bring for each attempt, and the interval.
+    ``current``: of these prices the one that was shown last, to whomever. ``advice``: None as long as a price has too
+    small a sample; ``to``: the price to raise or lower it to, or to show to more. ``gain``, ``gain_low``,
+    ``gain_high``: base units that this would bring for each attempt, and the interval.
     """
 
     endpoint: str
@@ -100,7 +102,7 @@ def pricing(cells: Cells, least: int = LEAST_SAMPLE) -> list[PricingRow]:
 
 
 def _of(route: Route) -> tuple[object, ...]:
-    return route.endpoint, route.rail, route.price_currency, route.price
+    return tuple(getattr(route, name) for name in PRICING_BY)
 
 
 def _price(price: int, cell: Cell) -> PriceRow:
