@@ -271,12 +271,10 @@ def narrowed(cells: Cells, width: int = 1, by: Collection[str] = ROUTE) -> Cells
         width: days in one cell.
         by: what is told apart, of :data:`ROUTE`; the rest is None, an endpoint "".
     """
-    rest: dict[str, None] = {name: None for name in ROUTE if name not in by}
     found: Cells = {}
     for route, cell in cells.items():
-        endpoint = route.endpoint if "endpoint" in by else ""
-        kept = attrs.evolve(route, **{**rest, "endpoint": endpoint, "day": route.day - route.day % width})
-        merge(found, {kept: cell})
+        endpoint, *others = (getattr(route, name) if name in by else None for name in ROUTE)
+        merge(found, {Route(route.day - route.day % width, endpoint or "", *others): cell})
     return found
 
 

@@ -68,7 +68,8 @@ def measure_sql(
     if payers is not None:
         # By their own index: they are few, however many attempts there are.
         inside = [ATTEMPTS.c.at >= since, ATTEMPTS.c.at < until]
-        wheres = [[ATTEMPTS.c.payer.in_(part), *inside] for part in _named(database, payers, slice_rows)]
+        named = _named(database, payers, slice_rows)
+        wheres = ([ATTEMPTS.c.payer.in_(part), *inside] for part in named)
     else:
         slices = _slices(database, since, until, slice_rows)
         wheres = ([ATTEMPTS.c.at >= start, ATTEMPTS.c.at < end] for start, end in slices)
