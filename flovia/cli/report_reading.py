@@ -49,6 +49,7 @@ class Options:
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
         as_json: one JSON object.
         csv: comma-separated values, with a line of names.
+        html: one page for a browser, with nothing from elsewhere in it.
     """
 
     since: str | None = None
@@ -59,6 +60,7 @@ class Options:
     ledger: str | None = None
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False
     csv: Annotated[bool, Parameter(negative="")] = False
+    html: Annotated[bool, Parameter(negative="")] = False
 
 
 @attrs.frozen(kw_only=True)
@@ -140,8 +142,8 @@ def asking(options: Options) -> "Generator[tuple[SqlLedger, Asked, LeftOut, floa
     """
     from flovia.insights.asking import Asked
 
-    if options.as_json and options.csv:
-        raise CallerError("--json or --csv, not both")
+    if options.as_json + options.csv + options.html > 1:
+        raise CallerError("choose one of --json, --csv and --html")
     settings = read_settings()
     with opened(options.ledger, patience_s=PATIENCE_S) as found:
         now = found.now()

@@ -9,6 +9,7 @@ from flovia.core.errors import WiringError
 from flovia.core.money import Price
 from flovia.insights.asking import in_order
 from flovia.insights.intervals import CONFIDENCE, Share, difference, share
+from flovia.insights.mean_money import mean_money
 from flovia.insights.measures import Cell, Cells, Route, grouped_by
 
 LEAST_SAMPLE: Final = 100
@@ -167,8 +168,8 @@ def _advise(
             best,
             gain,
             (
-                f"an attempt at {_words(best.price, currency)} brought {gain[0]:.2f} base units more than one at {now}"
-                f" (at least {gain[1]:.2f}, with 95 % confidence)"
+                f"an attempt at {_words(best.price, currency)} brought {mean_money(gain[0], currency)} more than one at"
+                f" {now} (at least {mean_money(gain[1], currency)}, with 95 % confidence)"
             ),
         )
     if all(found[2] < 0 for found in gains.values()):
@@ -180,8 +181,9 @@ def _advise(
         open_,
         gains[open_.price],
         (
-            f"{_words(open_.price, currency)} may bring more than {now} or less ({gains[open_.price][1]:.2f} to"
-            f" {gains[open_.price][2]:.2f} base units for each attempt): show it to more"
+            f"{_words(open_.price, currency)} may bring more than {now} or less"
+            f" ({mean_money(gains[open_.price][1], currency)} to {mean_money(gains[open_.price][2], currency)} for each"
+            " attempt): show it to more"
         ),
     )
 
