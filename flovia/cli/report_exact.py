@@ -25,7 +25,7 @@ def exact_grids(payload: Row) -> list[Grid]:
     facts = [(path, _text(value)) for path, value in single.items()]
     return [
         Grid(caption="members", names=("member", "value"), rows=facts, left=1),
-        *(_listed(path, rows) for path, rows in lists.items() if rows),
+        *(_listed(path, rows) for path, rows in lists.items()),
     ]
 
 
@@ -44,7 +44,7 @@ def _members(found: Row, before: str = "", *, deep: bool = False) -> Iterator[tu
         rows = _rows(value)
         if isinstance(value, Mapping) and value:
             yield from _members(value, f"{path}.", deep=deep)
-        elif deep and rows:
+        elif deep and rows is not None:
             for number, row in enumerate(rows):
                 yield from _members(row, f"{path}.{number}.", deep=True)
         else:
@@ -52,11 +52,9 @@ def _members(found: Row, before: str = "", *, deep: bool = False) -> Iterator[tu
 
 
 def _rows(value: JsonValue) -> Sequence[Row] | None:
-    """A list of objects; None for anything else."""
-    if not isinstance(value, list):
-        return None
-    rows = [one for one in value if isinstance(one, Mapping)]
-    return rows if len(rows) == len(value) else None
+    """A list of objects; None for anything else, an empty one too."""
+    rows = [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+    return rows if isinstance(value, list) and rows and len(rows) == len(value) else None
 
 
 def _text(value: JsonValue) -> str:

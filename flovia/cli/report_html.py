@@ -21,13 +21,15 @@ from flovia.insights.intervals import CONFIDENCE
 if TYPE_CHECKING:
     from flovia.cli.report_answer import Answer
 
+SHORT: Final = 32
+"""Characters of a text that is not wrapped."""
 LONG: Final = 100
 """Characters of a text that gets a box of its own to scroll in."""
 _STYLE: Final = """
 :root{color-scheme:light dark;--paper:#eef1f5;--card:#fff;--ink:#16202e;--soft:#4a5566;--line:#d5dbe3;--bar:#0b5fd6}
 *{box-sizing:border-box}
 body{margin:0;font:1rem/1.5 system-ui,sans-serif;background:var(--paper);color:var(--ink)}
-main{max-width:80rem;margin:0 auto;padding:1rem}
+main{max-width:100rem;margin:0 auto;padding:1rem}
 h1{font-size:1.5rem;line-height:1.3;margin:.5rem 0}
 h2{font-size:1.25rem;line-height:1.3;margin:0}
 section{background:var(--card);border-radius:.75rem;padding:1.25rem;margin:1rem 0;box-shadow:0 1px 3px #0003}
@@ -49,6 +51,7 @@ th:first-child,td:first-child{padding-left:0}
 thead th{color:var(--soft);font-weight:600;vertical-align:bottom}
 tbody th{font-weight:600}
 .n{text-align:right;white-space:nowrap}
+.s{white-space:nowrap}
 .t{min-width:6rem;max-width:24rem;overflow-wrap:anywhere}
 .long{min-width:14rem;max-height:6rem;overflow-y:auto}
 svg{display:block;width:8rem;height:1.5rem;fill:var(--bar)}
@@ -154,7 +157,7 @@ def _paragraph(text: str, *, soft: bool = False) -> str:
 def _grid(grid: Grid) -> str:
     numbers = [number >= grid.left or number in grid.numbers for number in range(len(grid.names))]
     heads = "".join(
-        f'<th scope="col" class="{"n" if number else "t"}">{_words(name)}</th>'
+        f'<th scope="col" class="{"n" if number else "s"}">{_words(name)}</th>'
         for name, number in zip(grid.page_names or grid.names, numbers, strict=True)
     )
     body = "\n".join(f"<tr>{''.join(_cells(row, numbers))}</tr>" for row in grid.rows)
@@ -168,7 +171,8 @@ def _grid(grid: Grid) -> str:
 def _cells(row: Sequence[str | Line], numbers: Sequence[bool]) -> Iterator[str]:
     for place, (cell, number) in enumerate(zip(row, numbers, strict=True)):
         shown = _line(cell) if isinstance(cell, Line) else _text(cell)
-        look = "n" if number and not (isinstance(cell, str) and len(cell) > LONG) else "t"
+        length = 0 if isinstance(cell, Line) else len(cell)
+        look = "t" if length > (LONG if number else SHORT) else "n" if number else "s"
         if place == 0 and not number:
             yield f'<th scope="row" class="{look}">{shown}</th>'
         else:
