@@ -21,9 +21,9 @@ from flovia.insights.intervals import CONFIDENCE
 if TYPE_CHECKING:
     from flovia.cli.report_answer import Answer
 
-SHORT: Final = 32
+SHORT: Final = 48
 """Characters of a text that is not wrapped."""
-LONG: Final = 100
+LONG: Final = 240
 """Characters of a text that gets a box of its own to scroll in."""
 _STYLE: Final = """
 :root{color-scheme:light dark;--paper:#eef1f5;--card:#fff;--ink:#16202e;--soft:#4a5566;--line:#d5dbe3;--bar:#0b5fd6}
@@ -52,8 +52,9 @@ thead th{color:var(--soft);font-weight:600;vertical-align:bottom}
 tbody th{font-weight:600}
 .n{text-align:right;white-space:nowrap}
 .s{white-space:nowrap}
-.t{min-width:6rem;max-width:24rem;overflow-wrap:anywhere}
-.long{min-width:14rem;max-height:6rem;overflow-y:auto}
+.t{min-width:14rem;max-width:24rem;overflow-wrap:anywhere}
+.long{display:block;min-width:14rem;max-width:24rem;max-height:6rem;overflow-y:auto;overflow-wrap:anywhere;
+white-space:normal}
 svg{display:block;width:8rem;height:1.5rem;fill:var(--bar)}
 details{margin-top:1rem}
 summary{cursor:pointer;padding:.5rem 0}
@@ -96,7 +97,7 @@ def page(answers: "Sequence[Answer]") -> str:
     rows += [("Only the endpoint", asked.endpoint)] if asked.endpoint is not None else []
     rows += [("Test money", "counted as well")] if asked.test else []
     rows += [("Made", f"{moment(first.now)}, by flovia {flovia.__version__}")]
-    facts = "".join(f"<dt>{_words(name)}</dt><dd>{_words(value)}</dd>" for name, value in rows)
+    facts = "".join(f"<dt>{_words(name)}</dt><dd>{_text(value)}</dd>" for name, value in rows)
     inside = [f"<header>\n<h1>{_words(title)}</h1>\n<dl>{facts}</dl>"]
     if len(answers) > 1:
         links = "".join(f'<li><a href="#{escape(one.name)}">{_words(one.name)}</a></li>' for one in answers)
@@ -144,8 +145,8 @@ def _part(part: Part) -> str:
         case Listing():
             return _grid(part.grid)
         case Words():
-            lead = f"<strong>{_words(part.lead)}</strong>" if part.lead else ""
-            return f"<p>{lead}{_words(part.text)}</p>"
+            lead = f"<strong>{_text(part.lead)}</strong> " if part.lead else ""
+            return f"<p>{lead}{_text(part.text)}</p>"
         case Gap():
             return ""
 
@@ -157,14 +158,13 @@ def _paragraph(text: str, *, soft: bool = False) -> str:
 def _grid(grid: Grid) -> str:
     numbers = [number >= grid.left or number in grid.numbers for number in range(len(grid.names))]
     heads = "".join(
-        f'<th scope="col" class="{"n" if number else "s"}">{_words(name)}</th>'
+        f'<th scope="col" class="{"n" if number else "s"}">{_text(name)}</th>'
         for name, number in zip(grid.page_names or grid.names, numbers, strict=True)
     )
     body = "\n".join(f"<tr>{''.join(_cells(row, numbers))}</tr>" for row in grid.rows)
-    caption = _words(grid.caption)
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{caption}"><table>\n<caption>{caption}</caption>\n'
-        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{_words(grid.caption)}"><table>\n'
+        f"<caption>{_text(grid.caption)}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 
 
@@ -181,7 +181,7 @@ def _cells(row: Sequence[str | Line], numbers: Sequence[bool]) -> Iterator[str]:
 
 def _text(text: str) -> str:
     words = _words(text.strip())
-    return f'<div class="long" tabindex="0">{words}</div>' if len(text) > LONG else words
+    return f'<span class="long" tabindex="0">{words}</span>' if len(text) > LONG else words
 
 
 def _line(line: Line) -> str:
