@@ -31,7 +31,7 @@ hypothesis.settings.register_profile("mutation", quick, max_examples=15, derando
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
 # Everything that any test produces is searched for secrets.
-pytest_plugins = ["tests.leaks.plugin"]
+pytest_plugins = ["tests.leaks.plugin", "tests.hanging"]
 
 be_patient()
 

@@ -42,6 +42,8 @@ class Books:
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY)
+        self.write("born")
+        os.register_at_fork(after_in_child=lambda: self.write("born"))
 
     def write(self, *words: str) -> None:
         """Tell one thing."""

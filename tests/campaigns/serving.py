@@ -56,6 +56,9 @@ class Told:
             for line in lines:
                 pid, kind, *words = line.decode().split(" ", 2)
                 text = words[0] if words else ""
+                if kind == "born":  # its number may have been another's, which died with open ends
+                    for told in list(self.by_pid.values()):
+                        told.pop(int(pid), None)
                 self.counts[kind] += 1
                 self.by_pid[kind][int(pid)] += 1
                 self.by_kind[kind].append((int(pid), text))
@@ -67,7 +70,7 @@ class Told:
         """
         open_ends: Counter[int] = Counter()
         for kind, sign in (("in", 1), ("later", 1), ("out", -1), ("later-done", -1)):
-            for pid, number in self.by_pid[kind].items():
+            for pid, number in list(self.by_pid[kind].items()):
                 open_ends[pid] += sign * number
         return {pid for pid, number in open_ends.items() if number > 0 and pid in self.workers()}
 
@@ -75,7 +78,10 @@ class Told:
         """Wait until what was told before this call has been read."""
         mark = f"mark-{time.monotonic_ns()}"
         os.write(self._file, f"0 {mark}\n".encode())
+        give_up = time.monotonic() + PROGRAM_S
         while mark not in self.counts:
+            # A thread that waits for ever keeps the whole process from ending, whatever ends its test.
+            assert time.monotonic() < give_up, "what the processes tell is not read any more"
             time.sleep(0.001)
 
     def rest(self) -> None:
@@ -83,10 +89,12 @@ class Told:
 
         In real time that is over long before a lease ends.
         """
-        quiet = 0
+        quiet, give_up = 0, time.monotonic() + PROGRAM_S
         while quiet < 2:
             self.catch_up()
-            quiet = 0 if self.unfinished() else quiet + 1
+            unfinished = self.unfinished()
+            quiet = 0 if unfinished else quiet + 1
+            assert time.monotonic() < give_up, f"these processes do not end their requests: {unfinished}"
             time.sleep(0.02)
 
     def close(self) -> None:
