@@ -1,6 +1,6 @@
 """Money that is no whole number of base units: what one attempt brings, for people."""
 
-from decimal import Decimal
+from decimal import Context, Decimal
 from math import floor, log10
 from typing import Final
 
@@ -9,6 +9,8 @@ from flovia.core.money import WRITTEN_WHOLE, exponent
 
 SIGNIFICANT: Final = 3
 """Significant digits that are shown at least."""
+_EXACT: Final = Context(prec=1100)
+"""No float has more digits, so moving the point rounds nothing."""
 
 
 def mean_money(base_units: float, currency: str | None, *, digits: int | None = None) -> str:
@@ -24,7 +26,7 @@ def mean_money(base_units: float, currency: str | None, *, digits: int | None = 
         places, code = exponent(currency or ""), (currency or "").upper()
     except WiringError:
         places, code = 0, currency or ""
-    return f"{Decimal(base_units).scaleb(-places):.{shown}f} {code}".rstrip()
+    return f"{Decimal(base_units).scaleb(-places, _EXACT):.{shown}f} {code}".rstrip()
 
 
 def digits_of(base_units: float, currency: str | None) -> int:
