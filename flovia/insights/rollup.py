@@ -10,7 +10,7 @@ from math import ceil, floor, inf
 from typing import Final, cast
 
 import attrs
-from sqlalchemy import Integer, Select, delete, func, insert, literal_column, select
+from sqlalchemy import ColumnElement, Integer, Select, delete, func, insert, literal_column, select
 
 from flovia.insights.attempt import DAY_S, LAST_DAY, day_of
 from flovia.insights.measures import MAPS, ROUTE, TIMES, Cell, Cells, Route, merge
@@ -148,8 +148,8 @@ def _kept(database: Database, days: range, width: int, columns: _Columns) -> Cel
     if ends is None:
         return cells
     # In the statement's text: an expression to group by may hold no parameter.
-    start = literal_column(f"(day - day % {width:d})", Integer)
-    by = (start, *(DAYS.c[name] for name in ROUTE if name in columns.by))
+    start = cast("ColumnElement[object]", literal_column(f"(day - day % {width:d})", Integer))
+    by: list[ColumnElement[object]] = [start, *(DAYS.c[name] for name in ROUTE if name in columns.by)]
     summed = select(
         *by,
         func.max(DAYS.c.last_at),
