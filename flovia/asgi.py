@@ -214,7 +214,8 @@ class AsgiDelivery:
         if start.replace is not None:
             self._replaced = True
             await self._leave(paid, passage, completed=True)  # first: the client may come back at once
-            return await asgi_response(start.replace, self._send)
+            await asgi_response(start.replace, self._send)
+            return
         if start.drop:
             headers = [pair for pair in headers if pair[0].decode("latin-1") not in start.drop]
         bodiless = message["status"] in (204, 304) or self._unsent == 0  # and HEAD never buys

@@ -103,6 +103,13 @@ class TestKey:
         with pytest.raises(ParseError):
             read_key(values)
 
+    def test_how_long_the_field_may_be(self) -> None:
+        """With parameters, which mean nothing, 1024 characters; more is refused before anybody looks at it."""
+        field = '"key";p=' + "x" * 1016
+        assert (1024, "key") == (len(field), read_key([f" {field} "]))
+        with pytest.raises(ParseError, match="longer than 1024 characters"):
+            read_key([field + "x"])
+
     @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=255))
     def test_any_string(self, key: str) -> None:
         """Every printable ASCII text can be a key."""

@@ -84,6 +84,11 @@ class TestSettings:
         with pytest.raises(WiringError, match=why):
             Delivery(**settings)  # type: ignore[arg-type]  # that is the point
 
+    def test_statuses_are_said_in_one_way(self) -> None:
+        """What delivers is said, and checked, as ``delivers``: nobody slips in a 500 as one of the statuses."""
+        with pytest.raises(TypeError, match="statuses"):
+            Delivery(statuses=frozenset({500}))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
     def test_a_provider_that_cannot_refund(self) -> None:
         """Nobody promises a refund that no provider can make."""
         flo = Shop().flovia

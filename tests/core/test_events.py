@@ -45,6 +45,19 @@ def test_declared_workflow(headers: dict[str, str], expected: str | None) -> Non
     assert expected == declared_workflow(flovia.Headers.of(list(headers.items())))
 
 
+def test_a_requests_events_are_numbered() -> None:
+    """From one on and without a gap: whoever has all of them knows that none is missing."""
+    shop = Shop()
+    gate = shop.flovia.paid_api(provider="mock", price="1.00 USD")
+    _, passage = buy(gate)
+    deliver(gate, passage)
+    numbers: dict[str, list[int]] = {}
+    for _, event in shop.ledger.read_events():
+        numbers.setdefault(event.request_id, []).append(event.seq)
+    assert [3, 6] == [len(seqs) for seqs in numbers.values()]
+    assert [[1, 2, 3], [1, 2, 3, 4, 5, 6]] == list(numbers.values())
+
+
 def test_s37_events_hold_no_secret() -> None:
     """No event of a purchase holds the credential, its proof, the receipt or the secret (S37, S38)."""
     shop = Shop()

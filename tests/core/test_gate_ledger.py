@@ -51,7 +51,7 @@ def test_before_delivery_it_is_503(verb: str) -> None:
 
 
 def test_a_claim_that_was_taken_over() -> None:
-    """Whoever settles under a stale fence gets 409 and writes nothing: its successor decides."""
+    """Whoever settles under a stale fence gets 409 and writes nothing: its successor decides, in a second or so."""
 
     class Stale(MemoryLedger):
         def settle(self, *arguments):
@@ -60,7 +60,7 @@ def test_a_claim_that_was_taken_over() -> None:
     shop = Shop(ledger=Stale(clock=Clock()))
     gate = shop.flovia.paid_api(provider="mock", price="1.00 USD")
     response = buy(gate)[1].response
-    assert (409, []) == (response.status, challenges(response))
+    assert (409, [], "1") == (response.status, challenges(response), header(response, "retry-after"))
     assert "payment.settled" not in shop.events()
 
 

@@ -1,6 +1,7 @@
 """What the provider says of a payment, and what becomes of it at the gate."""
 
 import json
+import logging
 
 import pytest
 
@@ -171,6 +172,16 @@ def test_a_broken_provider_opens_nothing(shop: Shop, verdict: object, status: in
     response = buy(gate)[1].response
     assert status == response.status
     assert (status == 402) == bool(challenges(response))
+
+
+@pytest.mark.parametrize("verdict", [RuntimeError("boom"), None, NotPaid(problem="in-flight")])
+def test_what_goes_wrong_is_logged_as_flovias(shop: Shop, caplog: pytest.LogCaptureFixture, verdict: object) -> None:
+    """The logger is called ``flovia``: an app routes and silences it like any other library's."""
+    Scripted.verdict = verdict
+    gate = shop.flovia.paid_api(provider=Scripted(), price="1.00 USD")
+    caplog.clear()
+    buy(gate)
+    assert [("flovia", logging.ERROR)] == [(record.name, record.levelno) for record in caplog.records]
 
 
 @pytest.mark.parametrize("code", ["internal-payment-error", "in-flight", "no-such-problem"])

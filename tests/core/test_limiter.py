@@ -116,6 +116,14 @@ def test_total_counts_everybody() -> None:
     assert 0 == limiter.challenge("a", 0.0)
 
 
+def test_a_client_pays_nothing_for_the_crowd() -> None:
+    """Who was stopped by the total limit has as many requests of its own left as before, and no more."""
+    limiter = Limiter(Limit(challenges="3/h", total_challenges="1/s"))
+    assert [0, 1, 1, 1] == [limiter.challenge("a", 0.0) for _ in range(4)]
+    assert [0, 0] == [limiter.challenge("a", now) for now in (1.0, 2.0)]
+    assert limiter.challenge("a", 3.0) > 1000
+
+
 def test_a_clock_that_jumps_back_gives_nothing_away() -> None:
     """A clock step backwards neither refills nor breaks a bucket."""
     limiter = Limiter(Limit(challenges="1/min"))

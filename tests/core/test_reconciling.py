@@ -13,6 +13,7 @@ from flovia.core.awaited import AWAITED, WAITING, Awaited, keep_awaited
 from flovia.core.challenge import Challenge, parse_challenges
 from flovia.core.effects import ClaimResult, Flow, sleep
 from flovia.core.exchange import DELIVERING, ISSUED, PARKED, SETTLED
+from flovia.core.keeping import SettleFound
 from flovia.core.provider import Paid, Presented, Quote, Terms, Unknown, Verdict, charge_request
 from flovia.core.reconcile import Charge, ChargeState, ChargeUnknown, Moved, ReconcilingProvider
 from flovia.core.reconciling import CHECKS_S, Reconciliation
@@ -256,6 +257,13 @@ def test_settled_at_the_same_moment() -> None:
     one, two = shop.challenge()[0], shop.challenge()[0]
     shop.till.charges |= {one: state(moved(one), redeemable=False), two: state(moved(two, given_back=1))}
     assert [] == shop.after(LIFE_S + CHECKS_S[0])
+
+
+def test_s37_what_is_recorded_is_not_shown() -> None:
+    """A traceback that shows what was about to be recorded gives away neither the proof nor the receipt."""
+    settle = SettleFound("r|c", 1, "mock|test-proof", "pay-1", 100, "usd", '["test-receipt"]', 0.0, ())
+    assert "r|c" in repr(settle)
+    assert [] == [text for text in ("test-proof", "test-receipt") if text in repr(settle)]
 
 
 def test_resolved(shop: Shop) -> None:

@@ -10,11 +10,12 @@ from flovia.insights import fold as folding
 from flovia.insights.attempt import day_of
 from flovia.insights.fold import fold_batch
 from flovia.insights.schema import ATTEMPTS, LINKS, STALE_DAYS, STATE
-from flovia.insights.store import read_state
+from flovia.insights.store import prepare, read_state
 from flovia.ledger import attempts as module
 from flovia.ledger.attempts import count_attempts, prune_attempts
 from flovia.ledger.forgetting import forget
 from flovia.ledger.opening import open_ledger
+from flovia.ledger.related import RelatedEvents
 from flovia.ledger.sql import SqlLedger
 from tests.core.world import SECRET
 from tests.insights.folding import Book
@@ -119,6 +120,29 @@ def test_old_attempts_go(both: Book) -> None:
     assert [70, 99] == [day_of(one.at) for one in both.attempts()]
     assert "1" == read_state(database)["too_old"]
     assert [] == list(database.query(select(STALE_DAYS.c.day), {}))
+
+
+def test_old_attempts_go_with_the_rest(tmp_path: object) -> None:
+    """The ledger counts them when it forgets by itself, and from then on reports know from when on all are there."""
+    policy = Retention(attempts_days=30)
+    ledger = open_ledger(f"sqlite:///{tmp_path}/shop.db", retention=policy, clock=lambda: 100 * DAY_S)
+    assert isinstance(ledger, SqlLedger)
+    prepare(ledger.database)
+    book = Book("", ledger, RelatedEvents(ledger))
+    for number, day in enumerate((10, 70, 99)):
+        events = gated(scenario(number, ["settle", "deliver"]))
+        book.write([attrs.evolve(event, at=day * DAY_S) for event in events])
+    book.fold()
+    with ledger.database.write() as connection:
+        connection.execute(STALE_DAYS.delete())
+    assert {"attempts": 1} == {name: rows for name, rows in ledger.count_forgettable().items() if rows}
+    assert 1 == ledger.prune()
+    assert 70 * DAY_S == float(read_state(ledger.database)["floor"])
+    assert 0 == ledger.prune()
+    assert [70, 99] == [day_of(one.at) for one in book.attempts()]
+    links = ledger.database.query(select(LINKS.c.link).distinct().order_by(LINKS.c.link), {})
+    assert ["c|challenge-1", "c|challenge-2"] == [row[0] for row in links]
+    ledger.close()
 
 
 def test_no_policy_no_pruning(book: Book) -> None:

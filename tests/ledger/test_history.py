@@ -15,7 +15,7 @@ from flovia.core.awaited import AWAITED, WAITING
 from flovia.core.errors import CallerError
 from flovia.core.owed import late_key
 from flovia.ledger import sql_migrating
-from flovia.ledger.history import History, look_up
+from flovia.ledger.history import History, look_up, methods_of_charge
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from flovia.ledger.sql_parts import challenge_part, last_part, reference_part
@@ -81,6 +81,17 @@ def test_every_id(ledger: SqlLedger) -> None:
 def test_more_than_one_id(ledger: SqlLedger) -> None:
     """What else a payment is known by may be said too."""
     assert ["realm.test|challenge-1"] == keys(look_up(ledger.database, "nothing", "pay-1"))
+
+
+def test_the_methods_of_a_charge(ledger: SqlLedger) -> None:
+    """Whoever gives back money of a charge that nobody presented finds its provider by the charge's name."""
+    for key in ("mock|charge-4", "hitpay|charge-4", "hitpay|charge-5", "mock|charge|5"):
+        ledger.remember("issued", key, "Payment", DAY_S, False)
+    assert {"mock", "hitpay"} == methods_of_charge(ledger.database, "charge-4")
+    assert {"hitpay"} == methods_of_charge(ledger.database, "charge-5")
+    # What is kept of them to look after them is not how they were issued.
+    for other in ("charge-1", "charge-2", "charge-3", "charge", "mock|charge-4"):
+        assert set() == methods_of_charge(ledger.database, other), other
 
 
 class Asked:

@@ -99,6 +99,14 @@ def test_used_proofs_count(clock: ManualClock) -> None:
     assert len(ledger) == 0
 
 
+def test_events_that_fell_out_do_not_wait(clock: ManualClock) -> None:
+    """Nobody is told that an exporter has more to do than it can still read."""
+    ledger = MemoryLedger(clock=clock, max_events=3)
+    ledger.append([event_row(seq=seq) for seq in range(5)])
+    assert (3, 3, 1, 0) == tuple(ledger.count_events(after, 100) for after in (0, 2, 4, 5))
+    assert 3 == len(ledger.read_events())
+
+
 def test_payers_are_hidden(clock: ManualClock) -> None:
     """With ``hide`` no event names a payer or a workflow, whichever verb wrote it; a short row stays short."""
     ledger = open_ledger("memory://", clock=clock, hide=lambda name: f"not {name}")

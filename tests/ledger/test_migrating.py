@@ -252,6 +252,20 @@ def test_a_later_version_that_has_only_added(path: Path, clock: ManualClock) -> 
     assert "7" == meta(path)["version"]
 
 
+def test_the_version_before(path: Path, clock: ManualClock) -> None:
+    """A file of version 2 says this one's version afterwards, and that code of version 1 may still use it."""
+    open_ledger(f"sqlite:///{path}").close()
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("ALTER TABLE flovia_events DROP COLUMN reason")
+        raw.execute("ALTER TABLE flovia_payments DROP COLUMN first_fence")
+        raw.execute("UPDATE flovia_meta SET value = '2' WHERE name = 'version'")
+        raw.commit()
+    for _ in range(2):
+        with closing(open_ledger(f"sqlite:///{path}", clock=clock)) as ledger:
+            assert 1 == len(ledger.find_due(10))
+        assert {"schema": str(OLDEST_READER), "version": str(SCHEMA_VERSION)} == meta(path)
+
+
 @pytest.mark.parametrize("found", [str(SCHEMA_VERSION + 1), "999", "0", "two"])
 def test_a_version_that_is_not_known(path: Path, found: str) -> None:
     """Then nothing is touched."""

@@ -15,6 +15,7 @@ from flovia.core.errors import WiringError
 from flovia.ledger import sqlite
 from flovia.ledger.memory import MemoryLedger
 from flovia.ledger.opening import open_ledger, shown
+from flovia.ledger.sql import SqlLedger
 from flovia.ledger.sql_schema import SCHEMA_VERSION
 from flovia.ledger.sqlite import journal_mode
 from flovia.testing.ledger_steps import ManualClock, claim
@@ -100,6 +101,15 @@ def test_a_url_is_shown_without_its_password(url: str, expected: str) -> None:
     assert expected == shown(url)
 
 
+def test_patience(tmp_path: Path) -> None:
+    """How long a call waits is what was asked for, or what requests are promised."""
+    for asked, expected in ((7.5, 7.5), (None, sqlite.PATIENCE_S)):
+        ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", patience_s=asked)
+        assert isinstance(ledger, SqlLedger)
+        assert expected == ledger.database.patience_s
+        ledger.close()
+
+
 def test_a_missing_directory(tmp_path: Path) -> None:
     """The message names the file and says to create the directory; nothing is created."""
     message = refusal(f"sqlite:///{tmp_path}/no/such/ledger.db")
@@ -152,6 +162,29 @@ def test_beside_other_tables(tmp_path: Path) -> None:
         names = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     raw.close()
     assert {name for name in names if not name.startswith(("flovia_", "sqlite_"))} == {"events"}
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        ("BEGIN EXCLUSIVE", "locked"),
+        ("UPDATE flovia_meta SET value = '999'", "version 999"),
+    ],
+)
+def test_a_refusal_leaves_no_file_open(tmp_path: Path, before: str, why: str) -> None:
+    """Whoever tries again until it goes does not run out of files."""
+    path = tmp_path / "ledger.db"
+    open_ledger(f"sqlite:///{path}").close()
+    open_files = len(os.listdir("/dev/fd"))
+    raw = sqlite3.connect(path, isolation_level=None)
+    raw.execute(before)
+    refused: list[WiringError] = []
+    for _ in range(3):
+        with pytest.raises(WiringError, match=why) as caught:
+            open_ledger(f"sqlite:///{path}", patience_s=0.05)
+        refused.append(caught.value)
+    raw.close()
+    assert (3, open_files) == (len(refused), len(os.listdir("/dev/fd")))
 
 
 def test_a_database_that_stays_locked(tmp_path: Path) -> None:
@@ -262,6 +295,26 @@ def test_a_broken_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "flovia.ledger.sql", None)
     with pytest.raises(ModuleNotFoundError, match=r"flovia\.ledger\.sql"):
         open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "missing", "remedy"),
+    [
+        ("sqlite:///flovia.db", "flovia.ledger.sql", "sqlalchemy", "SQLAlchemy: pip install 'flovia[server]'"),
+        ("postgresql://db/shop", "flovia.ledger.postgres", "sqlalchemy", "SQLAlchemy: pip install 'flovia[postgres]'"),
+        ("postgres://db/shop", "flovia.ledger.postgres", "psycopg", "psycopg: pip install 'flovia[postgres]'"),
+    ],
+    ids=count(1),
+)
+def test_what_is_not_installed(
+    url: str, module: str, missing: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is said to be installed is all that this ledger needs: who takes the advice is not told of the next one."""
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(WiringError) as caught:
+        open_ledger(url)
+    assert remedy in str(caught.value)
 
 
 def test_without_sqlalchemy() -> None:

@@ -151,14 +151,15 @@ def test_closing_with_the_store_down(caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be written at the end is counted and said."""
     store = Store()
     store.error = LedgerError("down, for this test")
-    box = Outbox(store)
-    box.append(rows(0, 4))
+    box = Outbox(store, capacity=4)
+    box.append(rows(0, 6))
+    assert (box.dropped, len(box)) == (2, 4)
     with caplog.at_level(logging.ERROR):
         box.close()
-    assert (box.dropped, len(box)) == (4, 0)
+    assert (box.dropped, len(box)) == (6, 0)
     assert "4 events and 0 ends of deliveries are lost" in caplog.text
     box.append(rows(4, 5))
-    assert box.dropped == 5
+    assert box.dropped == 7
 
 
 def test_closing_while_the_thread_writes(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from flovia.core.errors import LedgerError, WiringError
 from flovia.ledger import postgres as module
+from flovia.ledger import sql_migrating
 from flovia.ledger.fences import FLOOR
 from flovia.ledger.opening import open_ledger, shown
 from flovia.ledger.postgres import PostgresDatabase
@@ -428,6 +429,29 @@ def test_tables_of_the_version_before(postgres: Server) -> None:
             assert opening.outcome in ("open", "delivering")
         found = connection.execute("SELECT indexname FROM pg_indexes WHERE indexname = ANY(%s)", (LOOK_UP_NAMES,))
         assert len(found.fetchall()) == len(LOOK_UP_NAMES)
+
+
+def test_tables_of_the_version_before_that_are_large(
+    postgres: Server, database: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their indexes are not made while everybody waits: it is said how to make them beside an app that serves."""
+    monkeypatch.setattr(sql_migrating, "MOST_INDEXED", 0)
+    with closing(open_ledger(postgres.url(database), clock=ManualClock())) as ledger:
+        claim(ledger, ManualClock())
+    with postgres.connect(database) as connection:
+        connection.execute("ALTER TABLE flovia_payments DROP COLUMN first_fence")
+        connection.execute("ALTER TABLE flovia_events DROP COLUMN reason")
+        connection.execute("UPDATE flovia_meta SET value = '2' WHERE name = 'version'")
+        connection.execute("DROP INDEX flovia_payments_unsettled")
+        caplog.clear()
+        open_ledger(postgres.url(database)).close()
+        (wanted,) = [record.getMessage().partition("until somebody runs: ")[2] for record in caplog.records]
+        assert wanted.startswith("CREATE INDEX CONCURRENTLY flovia_payments_unsettled ON flovia_payments ")
+        connection.execute(wanted.encode())
+        found = connection.execute("SELECT indexname FROM pg_indexes WHERE indexname = ANY(%s)", (LOOK_UP_NAMES,))
+        assert len(found.fetchall()) == len(LOOK_UP_NAMES)
+        version = connection.execute("SELECT value FROM flovia_meta WHERE name = 'version'").fetchall()
+        assert [(str(SCHEMA_VERSION),)] == version
 
 
 def test_closed(postgres: Server, ledger: SqlLedger) -> None:

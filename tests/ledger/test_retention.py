@@ -27,7 +27,7 @@ from flovia.ledger.sql_delivery import keep_answer
 from flovia.ledger.sql_schema import PAYMENTS
 from flovia.ledger.verifying import verify
 from flovia.testing.ledger_answers import answer
-from flovia.testing.ledger_steps import ManualClock
+from flovia.testing.ledger_steps import ManualClock, claim
 from tests.core.world import SECRET, challenges, deliver, pay, request
 
 DAY_S = 86400.0
@@ -316,6 +316,20 @@ def test_forgotten_where_only_a_payer_is_named(shops: object) -> None:
         assert BOB not in named(shop)
 
 
+def test_forgotten_behind_records_of_others(shops: object) -> None:
+    """A record that this flovia cannot read hides no payer's: all others are looked at."""
+    shop: Shop = shops()  # type: ignore[operator]  # a function
+    for number, record in enumerate(("[]", "{}", "no JSON", '["ref"]')):
+        key, until = f"a.test|{number}", shop.clock() + DAY_S
+        money = (f"mock|pay-{number}", f"pay-{number}", 100, "usd")
+        fence = claim(shop.ledger, shop.clock, key).fence
+        assert "settled" == shop.ledger.settle(key, fence, *money, record, 60.0, until, False, ())
+    shop.sell("ok1", 500, payer=BOB)
+    assert 1 == forget(shop.ledger.database, {BOB}).payments
+    records = [str(row[0]) for row in shop.ledger.database.query(select(PAYMENTS.c.record), {})]
+    assert (5, []) == (len(records), [record for record in records if BOB in record])
+
+
 def test_forgotten_by_hash(shops: object) -> None:
     """With a keyed hash in its place what is left still joins, and tells nobody who it was."""
     shop: Shop = shops()  # type: ignore[operator]  # a function
@@ -344,7 +358,10 @@ def test_hashed_from_the_start(shops: object) -> None:
 def test_dead_letters(shops: object) -> None:
     """What a sink refused names nobody any more either; what is no event is left as it is."""
     shop: Shop = shops()  # type: ignore[operator]  # a function
-    bodies = [{"data": {"payer": BOB, "workflow": "nightly", "amount": "1"}}, {"data": {"payer": "alice"}}]
+    bodies = [
+        {"data": {"payer": BOB, "workflow": "nightly", "amount": "1"}},
+        {"data": {"payer": "alice", "amount": "2"}},
+    ]
     insert = text(
         "INSERT INTO flovia_dead_letters (sink, position, event_id, body, reason, tries, at)"
         " VALUES ('warehouse', 1, :id, :body, 'no', 1, 0.0)"

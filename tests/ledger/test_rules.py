@@ -137,6 +137,13 @@ def test_a_new_refund_order() -> None:
     assert (None, None) == (order.refund_id, order.reason)
 
 
+def test_a_refund_whose_id_nobody_knows() -> None:
+    """Of money that went back elsewhere there may be no id: then none is told, and none is invented."""
+    for known, told in (("refund-1", "refund-1"), (None, "")):
+        again = asked(order=attrs.evolve(ORDERED, state="refunded", refund_id=known))
+        assert ("refunded", 40, told) == (again.outcome, again.amount, again.refund_id)
+
+
 def test_an_order_does_not_show_its_nonce() -> None:
     """Whoever knows it could ask a provider for the refund."""
     assert "nonce-of-the-order" not in repr(ORDERED)

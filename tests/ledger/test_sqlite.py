@@ -1,6 +1,7 @@
 """The SQLite ledger when things go wrong: closed, never open; bounded; and well again without a restart."""
 
 import logging
+import os
 import sqlite3
 import subprocess
 import sys
@@ -312,6 +313,18 @@ def test_closed(ledger: SqlLedger) -> None:
     ledger.append([event_row()])
     assert ledger.dropped_events == 1
     ledger.flush()
+
+
+def test_closed_it_holds_no_file(path: Path) -> None:
+    """Neither for reading nor for writing: the file may be moved, and nothing leaks where ledgers come and go."""
+    open_files = len(os.listdir("/dev/fd"))
+    ledger = open_ledger(f"sqlite:///{path}")
+    assert ledger.find(KEY) is None
+    ledger.append([event_row()])
+    ledger.flush()
+    assert open_files < len(os.listdir("/dev/fd"))
+    ledger.close()
+    assert open_files == len(os.listdir("/dev/fd"))
 
 
 def test_nothing_secret_in_errors(

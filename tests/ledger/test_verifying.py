@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 import flovia
 from flovia.core import events as ev
-from flovia.core.owed import late_key
+from flovia.core.owed import RefundEnd, late_key
 from flovia.core.refunding import moved_event
 from flovia.ledger import verifying
 from flovia.ledger.opening import open_ledger
@@ -35,14 +35,15 @@ def late(ledger: SqlLedger, clock: ManualClock, proof: str) -> None:
     assert ledger.late(key, proof, payment_id, 100, "usd", clock() + DAY_S, (row,))
 
 
-def sold(ledger: SqlLedger, clock: ManualClock, payment_id: str) -> None:
+def sold(ledger: SqlLedger, clock: ManualClock, payment_id: str, method: str = "mock") -> None:
     """A payment that was delivered, with an id of the provider's own, and its events."""
-    key = f"localhost|of {payment_id.partition('|')[0]}"
+    by = "" if method == "mock" else f" by {method}"
+    key = f"localhost|of {payment_id.partition('|')[0]}{by}"
     told = moved_event(ev.PAYMENT_SETTLED, clock(), (payment_id, 1), "mock", "mpp", (100, "usd"), ("", payment_id))
     settled = attrs.evolve(told, challenge_id=key.partition("|")[2])
     fence = claim(ledger, clock, key).fence
     until = clock() + DAY_S
-    money = (f"mock|{payment_id}", payment_id, 100, "usd", "[]")
+    money = (f"{method}|{payment_id}", payment_id, 100, "usd", "[]")
     assert "settled" == ledger.settle(key, fence, *money, 60.0, until, False, (settled.to_row(),))
     assert ledger.deliver(key, fence, (attrs.evolve(settled, type=ev.PAYMENT_DELIVERED, seq=2).to_row(),))
 
@@ -112,6 +113,14 @@ def test_a_used_ledger(used: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None
     assert (11, 10, 4) == (counts.payments, counts.proofs, counts.refunds)
     assert counts.events > 10
     monkeypatch.setattr(verifying, "PAGE", 2)
+    assert [] == list(verify(used.database))
+
+
+@pytest.mark.parametrize(("outcome", "back"), [("refunded", 100), ("refused", 0)])
+def test_refunds_that_have_ended(used: SqlLedger, outcome: RefundEnd, back: int) -> None:
+    """Nothing is wrong with money that went back, nor with what the provider would not give back."""
+    opening = used.open_refund("mock|pay-3", None, None, "nonce-9", 15.0)
+    assert used.close_refund("mock|pay-3", opening.fence, outcome, back, "", "", ())
     assert [] == list(verify(used.database))
 
 
@@ -295,6 +304,13 @@ def test_a_page_that_changes(used: SqlLedger, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(verifying, "_count_events", behind)
     assert [] == list(verify(used.database))
     assert len(calls) > 2
+
+
+def test_payments_of_several_methods(used: SqlLedger) -> None:
+    """What an event tells of is looked for among the proofs of all methods: it does not say which one it was."""
+    for method in ("card", "hitpay", "stripe"):
+        sold(used, ManualClock(), f"pay-{method}", method)
+    assert [] == list(verify(used.database))
 
 
 def test_other_orders_of_texts(used: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,11 @@ HEAD: Final = """# Mutants that no test noticed
 
 Of the mistakes that `nox -s mutation` planted ([how, and with what result](reliability.md#mutation)), these were
 not noticed. Written by `python -m tests.mutation --page docs/mutants.md` from the results and from
-`tests/mutation/equivalent.py`, where the reasons stand. *Missing* is a mistake that a test should notice and none does.
+`tests/mutation/equivalent.py`, where the reasons stand; what has changed since it was tried is not in it.
+*Missing* is a mistake that a test should notice and none does.
+
+The newest sample, 29 November 2026, seed 3: of 300 mistakes in the ledger 258 were noticed, and 282 after tests had
+been written because of it; of 300 in the gate 287, then 292.
 """
 
 

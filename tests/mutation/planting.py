@@ -24,6 +24,7 @@ class Functions:
     @classmethod
     def living(cls, root: Path, modules: Sequence[str]) -> "Functions":
         """All there are of the modules now."""
+        gc.unfreeze()  # what is frozen is not listed, and pytest's set-up here freezes what was collected
         files = {str(root / module): module for module in modules}
         known: defaultdict[tuple[str, str, int], list[FunctionType]] = defaultdict(list)
         for found in gc.get_objects():
