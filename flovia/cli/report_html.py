@@ -62,7 +62,8 @@ summary{cursor:pointer;padding:.5rem 0}
 --line:#344052;--bar:#8ab8ff}}
 @media print{@page{size:landscape;margin:1cm}:root{--paper:#fff;--ink:#000}body{font-size:.75rem}main{max-width:none;
 padding:0}section{box-shadow:none;padding:0;border-radius:0}.scroll{overflow:visible}.long{max-height:none}
-th,td{padding:.125rem .375rem}tr,svg{break-inside:avoid}nav,details{display:none}}
+table,.soft,dl{font-size:.625rem}.s,.n{white-space:normal}.t,.long{min-width:0}svg{width:4rem;height:1rem}
+th,td{padding:.125rem .25rem}tr,svg{break-inside:avoid}nav,details{display:none}}
 """
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _POLICY: Final = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'"
@@ -156,7 +157,9 @@ def _paragraph(text: str, *, soft: bool = False) -> str:
 
 
 def _grid(grid: Grid) -> str:
-    numbers = [number >= grid.left or number in grid.numbers for number in range(len(grid.names))]
+    columns = range(len(grid.names))
+    texts = [*range(grid.left), *(columns[-1:] if grid.last_text else ())]
+    numbers = [place not in texts or place in grid.numbers for place in columns]
     heads = "".join(
         f'<th scope="col" class="{"n" if number else "s"}">{_text(name)}</th>'
         for name, number in zip(grid.page_names or grid.names, numbers, strict=True)

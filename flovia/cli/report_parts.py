@@ -38,7 +38,7 @@ class Grid:
 
     ``caption``: what it is about, for a page. ``titled``: a terminal prints it, too. ``names``: of the columns, and
     ``page_names`` where a page has other ones. The first ``left`` columns are texts, the others numbers; on a page
-    those in ``numbers`` (from 0) are numbers, too.
+    those in ``numbers`` (from 0) are numbers, too, and with ``last_text`` the last one is a text.
     """
 
     caption: str
@@ -48,6 +48,7 @@ class Grid:
     titled: bool = False
     page_names: Sequence[str] | None = None
     numbers: Sequence[int] = ()
+    last_text: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -60,6 +60,7 @@ def funnel(found: Reading, by: Sequence[str]) -> Answer:
                 page_names=(*counts, "time to pay, p50", "p95", *drawn, "not delivered because"),
                 rows=table,
                 left=len(by),
+                last_text=True,
             )
         ]
 
