@@ -47,6 +47,7 @@ class Options:
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
         as_json: one JSON object.
         csv: comma-separated values, with a line of names.
+        html: one page for a browser, with nothing from elsewhere in it.
     """
 
     since: str | None = None
@@ -57,43 +58,76 @@ class Options:
     ledger: str | None = None
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False
     csv: Annotated[bool, Parameter(negative="")] = False
+    html: Annotated[bool, Parameter(negative="")] = False
 
 
 @attrs.frozen(kw_only=True)
 class Reading:
-    """What a report is made from: the cells that count, of ``width`` days, what was left out, where to ask more."""
+    """What a report is made from: the cells that count, what was left out, where to ask more.
+
+    ``shown``: how many saw a price, by ``width`` days; empty if that was not asked for, or there is but one day.
+    """
 
     ledger: "SqlLedger"
     asked: "Asked"
     cells: "Cells"
+    shown: "Cells"
     width: int
     left_out: "LeftOut"
     now: float
 
 
 @contextmanager
-def reading(options: Options, *, times: Collection[str] = (), by_day: bool = False) -> "Generator[Reading]":
+def reading(
+    options: Options, *, by: Collection[str] = (), times: Collection[str] = (), lines: bool = False
+) -> "Generator[Reading]":
     """The ledger of a report, read to its end.
 
-    ``times``: the durations that it needs. ``by_day``: whether it tells days apart.
+    ``by``: what its rows are told apart by, members of a route. ``times``: the durations that it needs. ``lines``:
+    whether it draws how many saw a price by day.
 
     Raises:
         CallerError: the options contradict each other, or say no time.
         WiringError: there is no such ledger.
     """
+    with asking(options) as (found, asked, known, now):
+        yield read(found, asked, known, now, by=by, times=times, lines=lines)
+
+
+def read(
+    ledger: "SqlLedger",
+    asked: "Asked",
+    known: "LeftOut",
+    now: float,
+    *,
+    by: Collection[str],
+    times: Collection[str],
+    lines: bool,
+) -> Reading:
+    """What counts of the attempts; see :func:`reading`."""
     from flovia.insights.asking import chosen
+    from flovia.insights.measures import ALL_DAYS, Cells
     from flovia.insights.rollup import days_between, measure_days
     from flovia.insights.sql_measures import measure_sql
 
-    with asking(options) as (found, asked, known, now):
-        since, until = asked.since, asked.until
-        span = (-inf if since is None else since, inf if until is None else until)
-        days = None if by_day else days_between(found.database, *span)
-        width = 1 if days is None else ceil((days[1] - days[0] + 1) / POINTS)
-        cells = measure_days(found.database, *span, width=width, times=times)
-        own = measure_sql(found.database, *span, payers=asked.own, width=width, times=times) if asked.own else {}
-        counted_cells, left_out = chosen(cells, own, asked, known)
-        yield Reading(ledger=found, asked=asked, cells=counted_cells, width=width, left_out=left_out, now=now)
+    span = (-inf if asked.since is None else asked.since, inf if asked.until is None else asked.until)
+    columns = {*by, *(() if asked.test else ("provider",)), *(() if asked.endpoint is None else ("endpoint",))}
+
+    def measured(width: int, *, shown_only: bool) -> tuple[Cells, "LeftOut"]:
+        database = ledger.database
+        cells = measure_days(database, *span, width=width, by=columns, times=times, shown_only=shown_only)
+        own: Cells = {}
+        if asked.own:
+            own = measure_sql(
+                database, *span, payers=asked.own, width=width, by=columns, times=times, shown_only=shown_only
+            )
+        return chosen(cells, own, asked, known)
+
+    cells, left_out = measured(1 if "day" in by else ALL_DAYS, shown_only=False)
+    days = days_between(ledger.database, *span) if lines and "day" not in by else None
+    width = 1 if days is None else ceil((days[1] - days[0] + 1) / POINTS)
+    shown = {} if days is None or days[0] == days[1] else measured(width, shown_only=True)[0]
+    return Reading(ledger=ledger, asked=asked, cells=cells, shown=shown, width=width, left_out=left_out, now=now)
 
 
 @contextmanager
@@ -106,8 +140,8 @@ def asking(options: Options) -> "Generator[tuple[SqlLedger, Asked, LeftOut, floa
     """
     from flovia.insights.asking import Asked
 
-    if options.as_json and options.csv:
-        raise CallerError("--json or --csv, not both")
+    if options.as_json + options.csv + options.html > 1:
+        raise CallerError("choose one of --json, --csv and --html")
     settings = read_settings()
     with opened(options.ledger, patience_s=PATIENCE_S) as found:
         now = found.now()

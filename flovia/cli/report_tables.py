@@ -1,4 +1,4 @@
-"""Reports for people: columns that line up, sparklines, and shares with their intervals; and the same as CSV."""
+"""Words and numbers of reports as people read them, shares with their intervals; and the same as CSV."""
 
 import csv
 import sys
@@ -6,44 +6,13 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Final
 
-from rich.text import Text
-
-from flovia.cli.console import console, safe
 from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
 from flovia.insights.asking import LeftOut
 from flovia.insights.intervals import Share
 
-_BARS: Final = "▁▂▃▄▅▆▇█"
 POINTS: Final = 20
 """Bars of a sparkline, about."""
-
-
-def print_table(names: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
-    """Print rows under their names; the first ``left`` columns are texts, the others numbers. Nothing is wrapped."""
-    shown = [[safe(cell) for cell in row] for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(names, *shown, strict=True)]
-    out = console()
-    out.print(Text(_line(names, widths, left), style="bold"))
-    for row in shown:
-        out.print(Text(_line(row, widths, left)))
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
-    padded = [
-        cell.ljust(width) if number < left else cell.rjust(width)
-        for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "  ".join(padded).rstrip()
-
-
-def sparkline(series: Mapping[int, int], first: int, last: int) -> str:
-    """Counts as bars, from the first number to the last; "" if there is but one."""
-    if first == last:
-        return ""
-    most = max(series.values(), default=0)
-    counts = [series.get(number, 0) for number in range(first, last + 1)]
-    return "".join(_BARS[min(7, one * 8 // (most + 1))] for one in counts)
 
 
 def percent(part: Share) -> str:

@@ -9,7 +9,7 @@ import attrs
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import CallerError
 from flovia.insights.attempt import Attempt
-from flovia.insights.measures import Cells, Route, merge
+from flovia.insights.measures import Cells, Route
 
 TEST_PROVIDERS: Final = frozenset({"mock"})
 """Providers that move no money."""
@@ -96,9 +96,11 @@ def chosen(
     mine = {route: cell for route, cell in own.items() if route in ours}
     test = {route for route in ours if not asked.test and route.provider in providers}
     tests = sum(ours[route].rows for route in test)
-    counted: Cells = {}
-    merge(counted, {route: cell for route, cell in ours.items() if route not in test})
-    merge(counted, {route: cell for route, cell in mine.items() if route not in test}, -1)
+    counted = {route: cell for route, cell in ours.items() if route not in test}
+    for route, cell in mine.items():
+        if route not in test:
+            counted[route] = counted[route].copy()
+            counted[route].add(cell, -1)
     left_out = attrs.evolve(
         known or LeftOut(),
         test=tests,
@@ -117,11 +119,20 @@ def grouping(by: Collection[str]) -> Callable[[Route], tuple[object, ...]]:
     Raises:
         CallerError: there is no such thing to tell them apart by.
     """
+    names = members_by(by)
+    return lambda route: tuple(getattr(route, name) for name in names)
+
+
+def members_by(by: Collection[str]) -> list[str]:
+    """The members of a route that tell rows apart by these of :data:`BY`.
+
+    Raises:
+        CallerError: there is no such thing to tell them apart by.
+    """
     for name in by:
         if name not in BY:
             raise CallerError(f"{name!r} is nothing that rows can be told apart by; choose from {', '.join(BY)}")
-    names = [one for name in by for one in (("price", "price_currency") if name == "price" else (name,))]
-    return lambda route: tuple(getattr(route, name) for name in names)
+    return [one for name in by for one in (("price", "price_currency") if name == "price" else (name,))]
 
 
 def members_of(group: tuple[object, ...], by: Collection[str]) -> dict[str, JsonValue]:

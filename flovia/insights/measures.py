@@ -5,12 +5,12 @@ of all of them, so a year is the sum of its days, and what is to be left out can
 asked of cells; whether they were counted from attempts here, by SQL, or kept by day makes no difference.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, TypeVar
 
 import attrs
 
-from flovia.insights.attempt import ATTEMPT, MONEY, PROBE, TURNED_AWAY, Attempt, day_of
+from flovia.insights.attempt import ATTEMPT, LAST_DAY, MONEY, PROBE, TURNED_AWAY, Attempt, day_of
 from flovia.insights.buckets import bucket
 
 T = TypeVar("T")
@@ -38,6 +38,12 @@ class Route:
     price: int | None
     price_currency: str | None
     currency: str | None
+
+
+ROUTE: Final = tuple(field.name for field in attrs.fields(Route) if field.name != "day")
+"""What attempts can be told apart by, but for the day."""
+ALL_DAYS: Final = LAST_DAY + 1
+"""So many days in one cell are all there are."""
 
 
 @attrs.frozen
@@ -88,7 +94,8 @@ class Cell:
     that a clock going back made negative.
 
     ``states``: reconciliation states; ``problems``: what kept attempts, and those turned away, from being delivered;
-    the others: durations in buckets (:mod:`flovia.insights.buckets`). ``last_at``: the newest event, Unix seconds.
+    the others: durations in buckets (:mod:`flovia.insights.buckets`). ``last_at``: the newest event, Unix seconds, also
+    of attempts that were taken away.
     """
 
     attempts: int = 0
@@ -119,6 +126,11 @@ class Cell:
     verify: dict[int, int] = attrs.field(factory=dict[int, int])
     handler: dict[int, int] = attrs.field(factory=dict[int, int])
     last_at: float = 0.0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is counted in it: nothing ever was, or all was taken away."""
+        return not self.rows and not self.states
 
     @property
     def rows(self) -> int:
@@ -173,6 +185,12 @@ class Cell:
             self.refunded += rows * (pattern.refunded or 0)
         elif pattern.outcome in OWED:
             self.owed += rows * pattern.amount
+
+    def copy(self) -> "Cell":
+        """A cell of its own with the same counts."""
+        found = Cell()
+        found.add(self)
+        return found
 
     def add(self, other: "Cell", times: int = 1) -> None:
         """Add another cell; with ``times=-1`` take it away again (but for ``last_at``, which stays)."""
@@ -233,31 +251,48 @@ def sums_of(one: Attempt) -> Sums:
 
 
 def merge(into: Cells, more: Mapping[Route, Cell], times: int = 1) -> Cells:
-    """Add cells to others, or take them away; what is counted in none is no cell any more. Returns ``into``."""
+    """Add cells to others, or take them away. Returns ``into``.
+
+    A cell of which all was taken away stays: its ``last_at`` says when its price was last shown, whatever days are
+    added up to one cell.
+    """
     for route, cell in more.items():
-        into.setdefault(route, Cell()).add(cell, times)
-        if not into[route].rows and not into[route].states:
-            del into[route]
+        if route not in into:
+            into[route] = Cell()
+        into[route].add(cell, times)
     return into
 
 
-def by_width(cells: Cells, width: int) -> Cells:
-    """The same with so many days in one cell, whose day is the first of them: a multiple of the width."""
-    if width == 1:
-        return cells
+def narrowed(cells: Cells, width: int = 1, by: Collection[str] = ROUTE) -> Cells:
+    """The same with so many days in one cell, whose day is the first of them: a multiple of the width.
+
+    Args:
+        cells: of single days.
+        width: days in one cell.
+        by: what is told apart, of :data:`ROUTE`; the rest is None, an endpoint "".
+    """
     found: Cells = {}
     for route, cell in cells.items():
-        merge(found, {attrs.evolve(route, day=route.day - route.day % width): cell})
+        endpoint, *others = (getattr(route, name) if name in by else None for name in ROUTE)
+        merge(found, {Route(route.day - route.day % width, endpoint or "", *others): cell})
     return found
 
 
 def grouped_by(
     cells: Mapping[Route, Cell], key: Callable[[Route], tuple[object, ...]]
 ) -> dict[tuple[object, ...], Cell]:
-    """The cells added up under what ``key`` makes of each route."""
+    """The cells added up under what ``key`` makes of each route; do not change them: one that is alone is no copy."""
     found: dict[tuple[object, ...], Cell] = {}
+    sums: set[tuple[object, ...]] = set()
     for route, cell in cells.items():
-        found.setdefault(key(route), Cell()).add(cell)
+        group = key(route)
+        if group not in found:
+            found[group] = cell
+            continue
+        if group not in sums:
+            sums.add(group)
+            found[group] = found[group].copy()
+        found[group].add(cell)
     return found
 
 

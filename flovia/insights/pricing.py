@@ -9,10 +9,13 @@ from flovia.core.errors import WiringError
 from flovia.core.money import Price
 from flovia.insights.asking import in_order
 from flovia.insights.intervals import CONFIDENCE, Share, difference, share
+from flovia.insights.mean_money import mean_money
 from flovia.insights.measures import Cell, Cells, Route, grouped_by
 
 LEAST_SAMPLE: Final = 100
 """Attempts that must have seen a price before anything is said of it."""
+PRICING_BY: Final = ("endpoint", "rail", "price_currency", "price")
+"""What prices are told apart by, members of a route."""
 Advice = Literal["raise", "lower", "leave", "test"]
 
 
@@ -21,7 +24,7 @@ class PriceRow:
     """One price of a route. ``paid``: those who paid it, of those who saw it.
 
     ``per_attempt``: base units that one more attempt at this price brings, ``low`` and ``high`` its interval; None
-    without a sample. ``last_at``: when it was last shown or paid, Unix seconds.
+    without a sample. ``last_at``: when it was last shown or paid, Unix seconds, by the merchant's own payers too.
     """
 
     price: int
@@ -49,9 +52,9 @@ class PriceRow:
 class PricingRow:
     """One route's prices in one currency, the lowest first, and what to do about them.
 
-    ``current``: the price that was shown last. ``advice``: None as long as a price has too small a sample; ``to``:
-    the price to raise or lower it to, or to show to more. ``gain``, ``gain_low``, ``gain_high``: base units that this
-    would bring for each attempt, and the interval.
+    ``current``: of these prices the one that was shown last, to whomever. ``advice``: None as long as a price has too
+    small a sample; ``to``: the price to raise or lower it to, or to show to more. ``gain``, ``gain_low``,
+    ``gain_high``: base units that this would bring for each attempt, and the interval.
     """
 
     endpoint: str
@@ -100,7 +103,7 @@ def pricing(cells: Cells, least: int = LEAST_SAMPLE) -> list[PricingRow]:
 
 
 def _of(route: Route) -> tuple[object, ...]:
-    return route.endpoint, route.rail, route.price_currency, route.price
+    return tuple(getattr(route, name) for name in PRICING_BY)
 
 
 def _price(price: int, cell: Cell) -> PriceRow:
@@ -165,8 +168,8 @@ def _advise(
             best,
             gain,
             (
-                f"an attempt at {_words(best.price, currency)} brought {gain[0]:.2f} base units more than one at {now}"
-                f" (at least {gain[1]:.2f}, with 95 % confidence)"
+                f"an attempt at {_words(best.price, currency)} brought {mean_money(gain[0], currency)} more than one at"
+                f" {now} (at least {mean_money(gain[1], currency)}, with 95 % confidence)"
             ),
         )
     if all(found[2] < 0 for found in gains.values()):
@@ -178,8 +181,9 @@ def _advise(
         open_,
         gains[open_.price],
         (
-            f"{_words(open_.price, currency)} may bring more than {now} or less ({gains[open_.price][1]:.2f} to"
-            f" {gains[open_.price][2]:.2f} base units for each attempt): show it to more"
+            f"{_words(open_.price, currency)} may bring more than {now} or less"
+            f" ({mean_money(gains[open_.price][1], currency)} to {mean_money(gains[open_.price][2], currency)} for each"
+            " attempt): show it to more"
         ),
     )
 

@@ -9,10 +9,11 @@ from collections.abc import Collection, Sequence
 from math import ceil, floor, inf
 from typing import Final, cast
 
-from sqlalchemy import Integer, Select, delete, func, insert, literal_column, select
+import attrs
+from sqlalchemy import ColumnElement, Integer, Select, delete, func, insert, literal_column, select
 
 from flovia.insights.attempt import DAY_S, LAST_DAY, day_of
-from flovia.insights.measures import MAPS, TIMES, Cell, Cells, Route, merge
+from flovia.insights.measures import MAPS, ROUTE, TIMES, Cell, Cells, Route, merge
 from flovia.insights.schema import COUNTS, DAYS, MONEY, STALE_DAYS
 from flovia.insights.sql_measures import SLICE, measure_sql
 from flovia.insights.store import Database, Row
@@ -54,7 +55,9 @@ def measure_days(
     until: float,
     *,
     width: int = 1,
+    by: Collection[str] = ROUTE,
     times: Collection[str] = TIMES,
+    shown_only: bool = False,
     slice_rows: int = SLICE,
 ) -> Cells:
     """The cells of the attempts that began in a time: whole days as they are kept, the rest from the attempts.
@@ -64,7 +67,9 @@ def measure_days(
         since: Unix seconds, included.
         until: Unix seconds, not included.
         width: days to add up to one cell, whose day is the first of them: a multiple of the width.
+        by: what is told apart, see :func:`flovia.insights.measures.narrowed`; the less, the faster.
         times: which durations are wanted; the others are left out, which is faster.
+        shown_only: count nothing but those who saw a price (``attempts``), which is faster.
         slice_rows: attempts to count at once.
 
     Raises:
@@ -75,13 +80,17 @@ def measure_days(
     end = LAST_DAY + 1 if until == inf else max(0, min(floor(until / DAY_S), LAST_DAY))
     if since > -inf and since <= 0:
         first = 1  # day 0 has no beginning either
-    if end <= first:
-        return measure_sql(database, since, until, width=width, times=times, slice_rows=slice_rows)
 
     def edge(start: float, stop: float) -> Cells:
-        return measure_sql(database, start, stop, width=width, times=times, slice_rows=slice_rows)
+        return measure_sql(
+            database, start, stop, width=width, by=by, times=times, shown_only=shown_only, slice_rows=slice_rows
+        )
 
-    cells = _kept(database, first, end, width, times)
+    if end <= first:
+        return edge(since, until)
+    everything = _Columns(by, COUNTS, (*MONEY, *(name for name in MAPS if name not in TIMES or name in times)))
+    columns = _Columns(by, ("attempts",), (), last_at=False) if shown_only else everything
+    cells = _kept(database, range(first, end), width, columns)
     if first > 0 and since < first * DAY_S:
         merge(cells, edge(since, float(first * DAY_S)))
     if until < inf and end * DAY_S < until:
@@ -122,27 +131,35 @@ def _values(route: Route, cell: Cell) -> dict[str, object]:
     return values | {"last_at": cell.last_at}
 
 
-def _kept(database: Database, first: int, end: int, width: int, times: Collection[str]) -> Cells:
+@attrs.frozen
+class _Columns:
+    """What is read of the days: what they are told apart by, what the database adds up, and what it puts together."""
+
+    by: Collection[str]
+    counts: Sequence[str]
+    texts: Sequence[str]
+    last_at: bool = True
+
+
+def _kept(database: Database, days: range, width: int, columns: _Columns) -> Cells:
     """The cells of whole days, added up by the database as far as numbers can be, and otherwise in long texts."""
-    ends = days_between(database, first * DAY_S, (end - 1) * DAY_S)
+    ends = days_between(database, days.start * DAY_S, (days.stop - 1) * DAY_S)
     cells: Cells = {}
     if ends is None:
         return cells
-    maps = [name for name in MAPS if name not in TIMES or name in times]
     # In the statement's text: an expression to group by may hold no parameter.
-    start = literal_column(f"(day - day % {width:d})", Integer)
-    by = (start, *(DAYS.c[name] for name in _KEY[1:]))
+    start = cast("ColumnElement[object]", literal_column(f"(day - day % {width:d})", Integer))
+    by: list[ColumnElement[object]] = [start, *(DAYS.c[name] for name in ROUTE if name in columns.by)]
     summed = select(
         *by,
         func.max(DAYS.c.last_at),
-        *(func.sum(DAYS.c[name]) for name in COUNTS),
-        *(func.aggregate_strings(DAYS.c[name], ",") for name in (*MONEY, *maps)),
+        *(func.sum(DAYS.c[name]) for name in columns.counts),
+        *(func.aggregate_strings(DAYS.c[name], ",") for name in columns.texts),
     ).group_by(*by)
-    step = ceil(DAYS_AT_ONCE / width) * width
-    for day in range(ends[0] - ends[0] % width, ends[1] + 1, step):
-        inside = (DAYS.c.day >= max(day, first), DAYS.c.day < min(day + step, end))
+    for day in range(ends[0], ends[1] + 1, DAYS_AT_ONCE):
+        inside = (DAYS.c.day >= day, DAYS.c.day < min(day + DAYS_AT_ONCE, days.stop))
         for row in database.query(cast("Select[*tuple[object, ...]]", summed.where(*inside)), {}):
-            route, cell = _read(row, maps)
+            route, cell = _read(row, columns)
             if route in cells:
                 cells[route].add(cell)
             else:
@@ -150,24 +167,26 @@ def _kept(database: Database, first: int, end: int, width: int, times: Collectio
     return cells
 
 
-def _read(row: Row, maps: Sequence[str]) -> tuple[Route, Cell]:
-    day, endpoint, *texts = row[: len(_KEY)]
-    provider, rail, price, price_currency, currency = (str(value) or None for value in texts)
-    route = Route(
-        int(day or 0), str(endpoint), provider, rail, None if price is None else int(price), price_currency, currency
+def _read(row: Row, columns: _Columns) -> tuple[Route, Cell]:
+    values = iter(row)
+    day = next(values)
+    endpoint, provider, rail, price, price_currency, currency = (
+        str(next(values)) or None if name in columns.by else None for name in ROUTE
     )
-    values = iter(row[len(_KEY) :])
-    cell = Cell(last_at=float(next(values) or 0))
-    for name in COUNTS:
+    whole = None if price is None else int(price)
+    route = Route(int(day or 0), endpoint or "", provider, rail, whole, price_currency, currency)
+    last_at = float(next(values) or 0)
+    cell = Cell(last_at=last_at if columns.last_at else 0.0)
+    for name in columns.counts:
         setattr(cell, name, int(next(values) or 0))
-    for name in MONEY:
-        setattr(cell, name, sum(map(int, str(next(values)).split(","))))
-    for name in maps:
-        parts: list[dict[str, int]] = json.loads(f"[{next(values)}]")
-        if name in TIMES:
-            _add_times(cell.time(name), parts)
+    for name in columns.texts:
+        text = str(next(values))
+        if name in MONEY:
+            setattr(cell, name, sum(map(int, text.split(","))))
+        elif name in TIMES:
+            _add_times(cell.time(name), json.loads(f"[{text}]"))
         else:
-            _add(getattr(cell, name), parts)
+            _add(getattr(cell, name), json.loads(f"[{text}]"))
     return route, cell
 
 

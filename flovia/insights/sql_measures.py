@@ -7,17 +7,14 @@ from typing import Final, cast
 from sqlalchemy import ColumnElement, Integer, Select, case, func, literal, literal_column, or_, select, union_all
 
 from flovia.insights.attempt import ATTEMPT
-from flovia.insights.measures import TIMES, Cell, Cells, Pattern, Route, Sums, merge
+from flovia.insights.measures import ROUTE, TIMES, Cell, Cells, Pattern, Route, Sums, merge
 from flovia.insights.schema import ATTEMPTS
 from flovia.insights.store import Database, Row
 
 SLICE: Final = 20_000
 """Attempts that one statement counts: so few that in a file without WAL a paid request waits only a moment for it."""
-PAYERS_AT_ONCE: Final = 50
+PAYERS_AT_ONCE: Final = 400
 """Payers whose attempts one statement counts."""
-_KEY: Final = tuple(
-    ATTEMPTS.c[name] for name in ("endpoint", "provider", "rail", "price", "price_currency", "currency")
-)
 
 
 def _flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
@@ -46,7 +43,9 @@ def measure_sql(
     *,
     payers: Collection[str] | None = None,
     width: int = 1,
+    by: Collection[str] = ROUTE,
     times: Collection[str] = TIMES,
+    shown_only: bool = False,
     slice_rows: int = SLICE,
 ) -> Cells:
     """The cells of the attempts that began in a time, counted in slices.
@@ -57,7 +56,9 @@ def measure_sql(
         until: Unix seconds, not included.
         payers: count only those of these payers, ``name`` or ``beginning*``.
         width: days to add up to one cell, whose day is the first of them: a multiple of the width.
+        by: what is told apart, see :func:`flovia.insights.measures.narrowed`; the less, the faster.
         times: which durations are wanted.
+        shown_only: count nothing but those who saw a price (``attempts``), which is faster.
         slice_rows: attempts to count at once.
 
     Raises:
@@ -67,20 +68,33 @@ def measure_sql(
     if payers is not None:
         # By their own index: they are few, however many attempts there are.
         inside = [ATTEMPTS.c.at >= since, ATTEMPTS.c.at < until]
-        for part in _named(database, payers):
-            merge(cells, _measured(database, [ATTEMPTS.c.payer.in_(part), *inside], width, times))
-        return cells
-    for start, end in _slices(database, since, until, slice_rows):
-        merge(cells, _measured(database, [ATTEMPTS.c.at >= start, ATTEMPTS.c.at < end], width, times))
+        named = _named(database, payers, slice_rows)
+        wheres = ([ATTEMPTS.c.payer.in_(part), *inside] for part in named)
+    else:
+        slices = _slices(database, since, until, slice_rows)
+        wheres = ([ATTEMPTS.c.at >= start, ATTEMPTS.c.at < end] for start, end in slices)
+    for where in wheres:
+        if shown_only:
+            _count_shown(cells, database, where, width, by)
+        else:
+            merge(cells, _measured(database, where, width, by, times))
     return cells
 
 
-def _named(database: Database, names: Collection[str]) -> Iterator[Sequence[str]]:
-    """The payers that there are of these names and beginnings, some at a time."""
-    there = select(ATTEMPTS.c.payer).where(of_payers(names)).distinct().order_by(ATTEMPTS.c.payer)
-    found = [str(row[0]) for row in database.query(cast("Select[*tuple[object, ...]]", there), {})]
-    for start in range(0, len(found), PAYERS_AT_ONCE):
-        yield found[start : start + PAYERS_AT_ONCE]
+def _named(database: Database, names: Collection[str], rows: int) -> Iterator[Sequence[str]]:
+    """The payers that there are of these names and beginnings, as many at a time as have about so many attempts."""
+    payer = ATTEMPTS.c.payer
+    there = select(payer, func.count()).where(of_payers(names)).group_by(payer).order_by(payer)
+    part: list[str] = []
+    together = 0
+    for name, count in database.query(cast("Select[*tuple[object, ...]]", there), {}):
+        if part and (together + int(count or 0) > rows or len(part) == PAYERS_AT_ONCE):
+            yield part
+            part, together = [], 0
+        part.append(str(name))
+        together += int(count or 0)
+    if part:
+        yield part
 
 
 def of_payers(names: Collection[str]) -> ColumnElement[bool]:
@@ -110,14 +124,31 @@ def _slices(database: Database, since: float, until: float, rows: int) -> Iterat
         start = end
 
 
-def _measured(database: Database, where: list[ColumnElement[bool]], width: int, times: Collection[str]) -> Cells:
-    cells: Cells = {}
-    # In the statement's text: an expression to group by may hold no parameter.
+def _key(width: int, by: Collection[str]) -> list[ColumnElement[object]]:
+    """What attempts are told apart by. In the statement's text: an expression to group by may hold no parameter."""
     day = literal_column(f"(day - day % {width:d})", Integer)
-    counted = select(day, *_KEY, *_PATTERN, *_SUMS).where(*where).group_by(day, *_KEY, *_PATTERN)
+    return [cast("ColumnElement[object]", day), *(ATTEMPTS.c[name] for name in ROUTE if name in by)]
+
+
+def _count_shown(
+    cells: Cells, database: Database, where: list[ColumnElement[bool]], width: int, by: Collection[str]
+) -> None:
+    key = _key(width, by)
+    counted = select(*key, func.count()).where(*where, ATTEMPTS.c.kind == ATTEMPT).group_by(*key)
     for row in database.query(cast("Select[*tuple[object, ...]]", counted), {}):
-        cell = cells.setdefault(_route(row), Cell())
-        kind, state, outcome, problem, amount, refunded, *flags = row[7:18]
+        merge(cells, {_route(row, by): Cell(attempts=int(row[-1] or 0))})
+
+
+def _measured(
+    database: Database, where: list[ColumnElement[bool]], width: int, by: Collection[str], times: Collection[str]
+) -> Cells:
+    cells: Cells = {}
+    key = _key(width, by)
+    first = len(key)
+    counted = select(*key, *_PATTERN, *_SUMS).where(*where).group_by(*key, *_PATTERN)
+    for row in database.query(cast("Select[*tuple[object, ...]]", counted), {}):
+        cell = cells.setdefault(_route(row, by), Cell())
+        kind, state, outcome, problem, amount, refunded, *flags = row[first : first + len(_PATTERN)]
         cell.count(
             Pattern(
                 str(kind),
@@ -128,28 +159,31 @@ def _measured(database: Database, where: list[ColumnElement[bool]], width: int, 
                 _whole(refunded),
                 *map(bool, flags),
             ),
-            _sums(row[18:]),
+            _sums(row[first + len(_PATTERN) :]),
         )
     if not times:
         return cells
     timed = [
-        select(day, *_KEY, literal(name), column, func.count())
+        select(*key, literal(name), column, func.count())
         .where(*where, ATTEMPTS.c.kind == ATTEMPT, column.is_not(None))
-        .group_by(day, *_KEY, column)
+        .group_by(*key, column)
         for name, column in ((name, ATTEMPTS.c[f"{name}_bucket"]) for name in times)
     ]
     for row in database.query(cast("Select[*tuple[object, ...]]", union_all(*timed)), {}):
-        buckets = cells.setdefault(_route(row), Cell()).time(str(row[7]))
-        number = int(row[8] or 0)
-        buckets[number] = buckets.get(number, 0) + int(row[9] or 0)
+        name, value, count = row[first:]
+        buckets = cells.setdefault(_route(row, by), Cell()).time(str(name))
+        number = int(value or 0)
+        buckets[number] = buckets.get(number, 0) + int(count or 0)
     return cells
 
 
-def _route(row: Row) -> Route:
-    day, endpoint, provider, rail, price, price_currency, currency = row[:7]
+def _route(row: Row, by: Collection[str]) -> Route:
+    values = iter(row)
+    day = next(values)
+    endpoint, provider, rail, price, price_currency, currency = (next(values) if name in by else None for name in ROUTE)
     return Route(
         int(day or 0),
-        str(endpoint),
+        str(endpoint or ""),
         None if provider is None else str(provider),
         None if rail is None else str(rail),
         _whole(price),

@@ -14,7 +14,8 @@ import attrs
 import pytest
 
 from flovia.cli.app import run
-from flovia.cli.report_tables import milliseconds, sparkline
+from flovia.cli.report_parts import Line
+from flovia.cli.report_tables import milliseconds
 from flovia.core.events import Event
 from flovia.core.hiding import hider
 from flovia.ledger.opening import open_ledger
@@ -111,7 +112,7 @@ def test_json_and_csv(capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = csv.DictReader(StringIO("\n".join(lines)))
     assert ("/reports/{id}", "1", "1.0") == (row["endpoint"], row["attempts"], row["conversion.value"])
     assert "left out: 1 probe (HEAD)" in complaint
-    assert "not both" in report(capsys, "funnel", "--csv", "--json", status=1)[1]
+    assert "choose one of" in report(capsys, "funnel", "--csv", "--json", status=1)[1]
 
 
 def test_a_csv_is_no_program(capsys: pytest.CaptureFixture[str]) -> None:
@@ -316,5 +317,5 @@ def test_old_days(capsys: pytest.CaptureFixture[str]) -> None:
 def test_words_for_numbers() -> None:
     """Times as people say them; no bars where there is one day."""
     assert ["", "5.0 ms", "1.5 s", "3.0 min"] == [milliseconds(ms) for ms in (None, 5.0, 1500.0, 180_000.0)]
-    assert ["", "▁▁", "▁█"] == [sparkline({1: 3}, 1, 1), sparkline({}, 1, 2), sparkline({2: 9}, 1, 2)]
-    assert "▁▁▅" == sparkline({5: 1}, 3, 5)
+    assert ["", "▁▁", "▁█"] == [Line(counts, "").bars for counts in ((3,), (0, 0), (0, 9))]
+    assert "▁▁▅" == Line((0, 0, 1), "").bars

@@ -11,7 +11,8 @@ its fence says otherwise::
     <!-- snippet: visit shop.py -->        the same with ``make_app()`` of examples/shop.py, a WSGI app
     <!-- snippet: continues -->            it goes on where the block above ends, as one program
     <!-- snippet: raises WiringError -->   it ends with this error
-    <!-- snippet: prints -->               (text and json) what the block above prints; … stands for anything
+    <!-- snippet: prints -->               (text and json) what the block above prints; … stands for anything. Where
+                                           several blocks continue each other, the next part of what all print
     <!-- snippet: not run: REASON -->      the only way out, and it has to say why
 """
 
@@ -40,7 +41,7 @@ _BLOCK: Final = re.compile(
 
 @attrs.frozen(kw_only=True)
 class Snippet:
-    """One program: a block, with those that continue it. ``how`` is what its comment says, "" without one."""
+    """One program: a block, with those that continue it, ``blocks`` in all. ``how`` is what its comment says, or ""."""
 
     page: Path
     line: int
@@ -48,6 +49,7 @@ class Snippet:
     how: str
     text: str
     prints: str | None = None
+    blocks: int = 1
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -75,9 +77,10 @@ def programs(page: Path, text: str) -> list[Snippet]:
     found: list[Snippet] = []
     for block in blocks(page, text):
         if block.how == "prints":
-            found[-1] = attrs.evolve(found[-1], prints=block.text)
+            found[-1] = attrs.evolve(found[-1], prints=(found[-1].prints or "") + block.text)
         elif block.how == "continues":
-            found[-1] = attrs.evolve(found[-1], text=found[-1].text + block.text)
+            text = found[-1].text + block.text
+            found[-1] = attrs.evolve(found[-1], text=text, blocks=found[-1].blocks + 1)
         elif block.language in PROGRAMS:
             found.append(block)
     return found

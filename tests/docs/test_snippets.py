@@ -67,7 +67,7 @@ def test_snippet(snippet: Snippet, environment: dict[str, str], tmp_path: Path) 
     file = folder / ("snippet.py" if snippet.language == "python" else "snippet.sh")
     # The same line numbers as on the page, so that a traceback points there.
     file.write_text("\n" * snippet.line + snippet.text, encoding="utf-8")
-    status, output, errors = run(command(snippet, file), folder, environment)
+    status, output, errors = run(command(snippet, file), folder, environment, PROGRAM_S * snippet.blocks)
     if snippet.how.startswith("raises "):
         assert status == 1, errors
         assert snippet.how.removeprefix("raises ") in errors.splitlines()[-1]
@@ -78,10 +78,10 @@ def test_snippet(snippet: Snippet, environment: dict[str, str], tmp_path: Path) 
         assert re.fullmatch(wanted, output.strip(), re.DOTALL), f"{snippet} prints\n{output}"
 
 
-def run(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[int, str, str]:
+def run(command: list[str], folder: Path, environment: dict[str, str], timeout_s: float) -> tuple[int, str, str]:
     """The exit status, output and errors of a command, run in ``folder``."""
     if not os.environ.get("FLOVIA_FRESH_SNIPPETS") and nursery.can_run(command):
-        return nursery.run(command, folder, environment, folder.parent, PROGRAM_S)
+        return nursery.run(command, folder, environment, folder.parent, timeout_s)
     done = subprocess.run(
         command,
         cwd=folder,
@@ -90,7 +90,7 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=PROGRAM_S,
+        timeout=timeout_s,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr

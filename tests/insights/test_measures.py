@@ -15,7 +15,7 @@ from flovia.insights.asking import Asked, chosen
 from flovia.insights.attempt import DAY_S, LAST_DAY, Attempt, attempts, day_of
 from flovia.insights.buckets import ERROR, bucket, middle, percentile
 from flovia.insights.integrity import count_pending, counted_states, queue
-from flovia.insights.measures import TIMES, Cells, by_width, measure, merge
+from flovia.insights.measures import ALL_DAYS, ROUTE, TIMES, Cell, Cells, measure, merge, narrowed
 from flovia.insights.rollup import measure_days, roll_up
 from flovia.insights.schema import COUNTS, MAPS, MONEY, STALE_DAYS
 from flovia.insights.sql_integrity import count_due_sql, count_pending_sql, queue_sql
@@ -57,8 +57,14 @@ def test_three_ways(book: Book, data: st.DataObject) -> None:
     since, until = data.draw(HALF_DAYS), data.draw(HALF_DAYS)
     inside = measure(one for one in found if since <= one.at < until)
     assert inside == measure_sql(database, since, until) == measure_days(database, since, until, slice_rows=rows)
-    width = data.draw(st.integers(1, 4))
-    assert by_width(inside, width) == measure_days(database, since, until, width=width)
+    width, by = data.draw(st.sampled_from([1, 2, 3, ALL_DAYS])), data.draw(st.sets(st.sampled_from(ROUTE)))
+    wanted = narrowed(inside, width, by)
+    assert wanted == measure_days(database, since, until, width=width, by=by)
+    assert wanted == measure_sql(database, since, until, width=width, by=by, slice_rows=rows)
+    shown = {route: Cell(attempts=cell.attempts) for route, cell in wanted.items() if cell.attempts}
+    assert shown == measure_sql(database, since, until, width=width, by=by, shown_only=True)
+    days = measure_days(database, since, until, width=width, by=by, shown_only=True)
+    assert shown == {route: cell for route, cell in days.items() if cell.attempts}
 
 
 @CHEAP
@@ -100,7 +106,7 @@ def test_what_is_left_out(book: Book, data: st.DataObject) -> None:
 
 def without_last(cells: Cells) -> Cells:
     """The cells without what cannot be taken away."""
-    return {route: attrs.evolve(cell, last_at=0.0) for route, cell in cells.items()}
+    return {route: attrs.evolve(cell, last_at=0.0) for route, cell in cells.items() if not cell.empty}
 
 
 @CHEAP
@@ -209,9 +215,12 @@ def test_columns_are_the_cells() -> None:
 
 
 def test_taking_away_leaves_nothing() -> None:
-    """What was added is gone when it is taken away."""
+    """What was added is gone when it is taken away, but for the time when it was last seen."""
     cells = measure(attempts(gated(scenario(1, ["settle", "deliver"]))))
-    assert {} == merge(merge({}, cells), cells, -1)
+    ((route, cell),) = cells.items()
+    left = merge(merge({}, cells), cells, -1)
+    assert {route: Cell(last_at=cell.last_at)} == left
+    assert left[route].empty
 
 
 @given(st.lists(st.floats(0.001, 1e9), min_size=1, max_size=50), st.sampled_from([0.5, 0.95, 1.0]))

@@ -183,7 +183,7 @@ def test_raise_and_lower() -> None:
     assert ("raise", 300, 100) == (row.advice, row.to, row.current)
     assert row.gain == pytest.approx(70.0)
     assert 0 < (row.gain_low or 0) < 70.0 < (row.gain_high or 0)
-    assert "an attempt at 3.00 USD brought 70.00 base units more than one at 1.00 USD" in row.reason
+    assert "an attempt at 3.00 USD brought 0.700 USD more than one at 1.00 USD" in row.reason
     row = shown((100, 1000, 500), (300, 1000, 50))
     assert ("lower", 100) == (row.advice, row.to)
 

@@ -101,7 +101,7 @@ def _waiting(story: Story, now: int) -> Row:
 def pricing(truth: Truth, question: Question) -> list[Row]:
     """What each price brought; of the advice what can be said without the planted demand.
 
-    When a price was last shown, probes tell, too; whether the shop's own payers do is left open.
+    When a price was last shown, probes and the shop's own payers tell, too.
     """
     shown = {"attempt", "probe"}
     asked = [one for one in truth.stories if question.near(one) and (question.test or one.provider != "mock")]
@@ -135,7 +135,6 @@ def _price(price: object, shown: Iterable[Story], question: Question) -> Row:
     each = int(str(price))
     low, high = wilson(paid, len(seen)) if seen else (0.0, 0.0)
     most = max(last_at(story) for story in found)
-    least = max((last_at(story) for story in found if question.counts(story)), default=most)
     return {
         "price": str(price),
         "attempts": len(seen),
@@ -143,8 +142,8 @@ def _price(price: object, shown: Iterable[Story], question: Question) -> Row:
         "revenuePerAttempt": Near(each * paid / len(seen)) if seen else None,
         "low": Near(each * low, least=1e-6),
         "high": Near(each * high, least=1e-6),
-        "lastAt": Fits(f"{least} to {most}", lambda at: least / 1000 <= at <= most / 1000),
-        "counted at": least,
+        "lastAt": most / 1000,
+        "counted at": most,
     }
 
 

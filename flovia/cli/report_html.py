@@ -1,0 +1,206 @@
+"""Reports as one page: no script, nothing from elsewhere, readable on a phone, in the dark, and on paper.
+
+Names of endpoints, workflows and payers come from strangers: each is escaped, and characters that nobody sees are
+written out. The page is ASCII, so that no terminal, mail or disk can garble it.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Final
+
+import flovia
+from flovia.cli.console import safe
+from flovia.cli.moments import moment
+from flovia.cli.report_exact import exact_grids
+from flovia.cli.report_parts import Gap, Grid, Line, Listing, Part, Words
+from flovia.insights.buckets import ERROR
+from flovia.insights.intervals import CONFIDENCE
+
+if TYPE_CHECKING:
+    from flovia.cli.report_answer import Answer
+
+SHORT: Final = 48
+"""Characters of a text that is not wrapped."""
+LONG: Final = 240
+"""Characters of a text that gets a box of its own to scroll in."""
+_STYLE: Final = """
+:root{color-scheme:light dark;--paper:#eef1f5;--card:#fff;--ink:#16202e;--soft:#4a5566;--line:#d5dbe3;--bar:#0b5fd6}
+*{box-sizing:border-box}
+body{margin:0;font:1rem/1.5 system-ui,sans-serif;background:var(--paper);color:var(--ink)}
+main{max-width:100rem;margin:0 auto;padding:1rem}
+h1{font-size:1.5rem;line-height:1.3;margin:.5rem 0}
+h2{font-size:1.25rem;line-height:1.3;margin:0}
+section{background:var(--card);border-radius:.75rem;padding:1.25rem;margin:1rem 0;box-shadow:0 1px 3px #0003}
+p{margin:.5rem 0;max-width:60rem;overflow-wrap:anywhere}
+.soft,dt,summary{color:var(--soft)}
+.soft,dl,summary{font-size:.875rem}
+dl{display:grid;grid-template-columns:auto 1fr;gap:.25rem .75rem;margin:.75rem 0}
+dd{margin:0;overflow-wrap:anywhere}
+nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1rem;list-style:none;padding:0;margin:.75rem 0}
+a{color:var(--bar)}
+a:focus-visible,summary:focus-visible,.scroll:focus-visible,.long:focus-visible{outline:3px solid #ffb000;
+outline-offset:2px}
+.scroll{overflow-x:auto;margin:1rem 0}
+table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}
+caption{text-align:left;font-weight:700;padding:0 0 .5rem;overflow-wrap:anywhere}
+th,td{padding:.375rem .75rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;
+unicode-bidi:isolate}
+th:first-child,td:first-child{padding-left:0}
+thead th{color:var(--soft);font-weight:600;vertical-align:bottom}
+tbody th{font-weight:600}
+.n{text-align:right;white-space:nowrap}
+.s{white-space:nowrap}
+.t{min-width:14rem;max-width:24rem;overflow-wrap:anywhere}
+.long{display:block;min-width:14rem;max-width:24rem;max-height:6rem;overflow-y:auto;overflow-wrap:anywhere;
+white-space:normal}
+svg{display:block;width:8rem;height:1.5rem;fill:var(--bar)}
+details{margin-top:1rem}
+summary{cursor:pointer;padding:.5rem 0}
+@media screen and (prefers-color-scheme:dark){:root{--paper:#10161f;--card:#1b2431;--ink:#e6ebf2;--soft:#a8b4c5;
+--line:#344052;--bar:#8ab8ff}}
+@media print{@page{size:landscape;margin:1cm}:root{--paper:#fff;--ink:#000}body{font-size:.75rem}main{max-width:none;
+padding:0}section{box-shadow:none;padding:0;border-radius:0}.scroll{overflow:visible}.long{max-height:none}
+table,.soft,dl{font-size:.625rem}.s,.n{white-space:normal}.t,.long{min-width:0}svg{width:4rem;height:1rem}
+th,td{padding:.125rem .25rem}tr,svg{break-inside:avoid}nav,details{display:none}}
+"""
+_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_POLICY: Final = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'"
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<meta name="generator" content="flovia {version}">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+{inside}
+</main>
+</body>
+</html>
+"""
+
+
+def page(answers: "Sequence[Answer]") -> str:
+    """The page of one report, or of several with a list of them at its beginning; ASCII."""
+    first = answers[0]
+    asked = first.asked
+    title = f"flovia report {first.name}" if len(answers) == 1 else "flovia report"
+    since = "the first attempt" if asked.since is None else moment(asked.since) or str(asked.since)
+    until = "when this was made" if asked.until is None else moment(asked.until) or str(asked.until)
+    rows = [("Attempts that began", f"from {since} until {until}")]
+    rows += [("Only the endpoint", asked.endpoint)] if asked.endpoint is not None else []
+    rows += [("Test money", "counted as well")] if asked.test else []
+    rows += [("Made", f"{moment(first.now)}, by flovia {flovia.__version__}")]
+    facts = "".join(f"<dt>{_words(name)}</dt><dd>{_text(value)}</dd>" for name, value in rows)
+    inside = [f"<header>\n<h1>{_words(title)}</h1>\n<dl>{facts}</dl>"]
+    if len(answers) > 1:
+        links = "".join(f'<li><a href="#{escape(one.name)}">{_words(one.name)}</a></li>' for one in answers)
+        inside.append(f'<nav aria-label="reports"><ul>{links}</ul></nav>')
+    inside += ["</header>", *(_section(one) for one in answers), f"<footer>{_NOTE}</footer>"]
+    whole = _PAGE.format(
+        policy=escape(_POLICY),
+        version=escape(flovia.__version__),
+        title=_words(title),
+        style=_STYLE,
+        inside="\n".join(inside),
+    )
+    return whole.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+_NOTE: Final = (
+    f'<p class="soft">Times are in UTC. Intervals in brackets are {CONFIDENCE:.0%} intervals; percentiles (p50, p95)'
+    f" are within {ERROR:.0%}. Money in tables is exact, money for each attempt is rounded; exact ratios are in base"
+    " units (cents), with all other numbers, below each report.</p>"
+)
+
+
+def _section(answer: "Answer") -> str:
+    name = escape(answer.name)
+    left_out = f"Left out: {'; '.join(answer.left_out)}." if answer.left_out else "Nothing was left out."
+    body = [_part(part) for part in answer.show()] if answer.some else [_paragraph("There is nothing to report.")]
+    exact = "\n".join(_grid(grid) for grid in exact_grids(answer.payload))
+    return "\n".join(
+        [
+            f'<section id="{name}" aria-labelledby="{name}-name">',
+            f'<h2 id="{name}-name">{_words(answer.name.capitalize())}</h2>',
+            _paragraph(answer.about, soft=True),
+            *filter(None, body),
+            _paragraph(left_out, soft=True),
+            f"<details>\n<summary>All numbers, exact, as --json gives them</summary>\n{exact}\n</details>",
+            "</section>",
+        ]
+    )
+
+
+def _part(part: Part) -> str:
+    match part:
+        case Grid():
+            return _grid(part)
+        case Listing():
+            return _grid(part.grid)
+        case Words():
+            lead = f"<strong>{_text(part.lead)}</strong> " if part.lead else ""
+            return f"<p>{lead}{_text(part.text)}</p>"
+        case Gap():
+            return ""
+
+
+def _paragraph(text: str, *, soft: bool = False) -> str:
+    return f'<p class="soft">{_words(text)}</p>' if soft else f"<p>{_words(text)}</p>"
+
+
+def _grid(grid: Grid) -> str:
+    columns = range(len(grid.names))
+    texts = [*range(grid.left), *(columns[-1:] if grid.last_text else ())]
+    numbers = [place not in texts or place in grid.numbers for place in columns]
+    heads = "".join(
+        f'<th scope="col" class="{"n" if number else "s"}">{_text(name)}</th>'
+        for name, number in zip(grid.page_names or grid.names, numbers, strict=True)
+    )
+    body = "\n".join(f"<tr>{''.join(_cells(row, numbers))}</tr>" for row in grid.rows)
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{_words(grid.caption)}"><table>\n'
+        f"<caption>{_text(grid.caption)}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def _cells(row: Sequence[str | Line], numbers: Sequence[bool]) -> Iterator[str]:
+    for place, (cell, number) in enumerate(zip(row, numbers, strict=True)):
+        shown = _line(cell) if isinstance(cell, Line) else _text(cell)
+        length = 0 if isinstance(cell, Line) else len(cell)
+        look = "t" if length > (LONG if number else SHORT) else "n" if number else "s"
+        if place == 0 and not number:
+            yield f'<th scope="row" class="{look}">{shown}</th>'
+        else:
+            yield f'<td class="{look}">{shown}</td>'
+
+
+def _text(text: str) -> str:
+    words = _words(text.strip())
+    return f'<span class="long" tabindex="0">{words}</span>' if len(text) > LONG else words
+
+
+def _line(line: Line) -> str:
+    """Bars as a drawing, and as words for those who cannot see it."""
+    most = max(line.counts)
+    bars = "".join(
+        f"M{4 * place} 20v-{max(1, round(20 * one / (most or 1)))}h3v{max(1, round(20 * one / (most or 1)))}z"
+        for place, one in enumerate(line.counts)
+        if one
+    )
+    words = _words(line.words)
+    return (
+        f'<svg viewBox="0 0 {4 * len(line.counts)} 20" preserveAspectRatio="none" role="img" aria-label="{words}">'
+        f'<title>{words}</title><path d="{bars}"/></svg>'
+    )
+
+
+def _words(text: str) -> str:
+    return escape(safe(text))

@@ -1,0 +1,122 @@
+"""What a report says, in parts that a terminal prints and a page shows: tables, lines, lists."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+from rich.text import Text
+
+from flovia.cli.console import console, in_line, safe
+
+_BARS: Final = "▁▂▃▄▅▆▇█"
+
+
+@attrs.frozen
+class Line:
+    """A sparkline: ``counts`` one after the other, and what they count."""
+
+    counts: tuple[int, ...]
+    about: str
+
+    @property
+    def bars(self) -> str:
+        """As characters; "" if there is but one count."""
+        if len(self.counts) < 2:
+            return ""
+        most = max(self.counts)
+        return "".join(_BARS[min(7, one * 8 // (most + 1))] for one in self.counts)
+
+    @property
+    def words(self) -> str:
+        """As words, for those who cannot see it."""
+        return f"{self.about}: {', '.join(map(str, self.counts))}"
+
+
+@attrs.frozen(kw_only=True)
+class Grid:
+    """A table.
+
+    ``caption``: what it is about, for a page. ``titled``: a terminal prints it, too. ``names``: of the columns, and
+    ``page_names`` where a page has other ones. The first ``left`` columns are texts, the others numbers; on a page
+    those in ``numbers`` (from 0) are numbers, too, and with ``last_text`` the last one is a text.
+    """
+
+    caption: str
+    names: Sequence[str]
+    rows: Sequence[Sequence["str | Line"]]
+    left: int
+    titled: bool = False
+    page_names: Sequence[str] | None = None
+    numbers: Sequence[int] = ()
+    last_text: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Words:
+    """A line of text, ``lead`` in bold before it. ``style``: of rich, for a terminal."""
+
+    text: str
+    lead: str = ""
+    style: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """Something that needs somebody, on two lines: a word in yellow, more beside it, and what to do."""
+
+    label: str
+    beside: Sequence[str]
+    below: str
+
+
+@attrs.frozen(kw_only=True)
+class Listing:
+    """Entries on a terminal; on a page, the table."""
+
+    entries: Sequence[Entry]
+    grid: Grid
+
+
+@attrs.frozen
+class Gap:
+    """An empty line on a terminal."""
+
+
+Part = Grid | Words | Listing | Gap
+GAP: Final = Gap()
+
+
+def print_parts(parts: Sequence[Part]) -> None:
+    """Print them on a terminal. Nothing is wrapped, and no value can steer it."""
+    out = console()
+    for part in parts:
+        match part:
+            case Grid():
+                if part.titled:
+                    out.print(Text(safe(part.caption), style="bold"))
+                _print_grid(part)
+            case Words():
+                out.print(Text(safe(part.lead), style="bold") + Text(safe(part.text), style=part.style))
+            case Listing():
+                for entry in part.entries:
+                    out.print(Text(f"{entry.label:<19}", style="yellow") + in_line(entry.beside))
+                    out.print(Text(f"    {safe(entry.below)}", style="dim"))
+            case Gap():
+                out.print()
+
+
+def _print_grid(grid: Grid) -> None:
+    shown = [[safe(cell.bars if isinstance(cell, Line) else cell) for cell in row] for row in grid.rows]
+    widths = [max(len(cell) for cell in column) for column in zip(grid.names, *shown, strict=True)]
+    out = console()
+    out.print(Text(_padded(grid.names, widths, grid.left), style="bold"))
+    for row in shown:
+        out.print(Text(_padded(row, widths, grid.left)))
+
+
+def _padded(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
+    padded = [
+        cell.ljust(width) if number < left else cell.rjust(width)
+        for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(padded).rstrip()

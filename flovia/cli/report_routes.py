@@ -1,0 +1,268 @@
+"""The reports about routes: what each says, for people, as a page, as JSON and CSV."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from flovia.cli.console import money
+from flovia.cli.moments import moment
+from flovia.cli.report_answer import Answer, Row, Rows
+from flovia.cli.report_parts import GAP, Entry, Grid, Line, Listing, Part, Words
+from flovia.cli.report_reading import Reading, nothing
+from flovia.cli.report_tables import left_out_words, milliseconds, percent
+from flovia.core.encoding import JsonValue
+from flovia.insights.asking import grouping, in_order
+from flovia.insights.buckets import ERROR
+from flovia.insights.funnel import PHASES
+from flovia.insights.funnel import funnel as ask_funnel
+from flovia.insights.funnel import latency as ask_latency
+from flovia.insights.intervals import CONFIDENCE
+from flovia.insights.mean_money import digits_of, mean_money
+from flovia.insights.measures import grouped_by
+from flovia.insights.pricing import PriceRow, PricingRow
+from flovia.insights.pricing import pricing as ask_pricing
+from flovia.insights.revenue import revenue as ask_revenue
+
+if TYPE_CHECKING:
+    from flovia.insights.integrity import Finding
+
+REASONS: Final = 2
+"""Reasons of a row that are shown; --json has all."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def funnel(found: Reading, by: Sequence[str]) -> Answer:
+    """Who saw a price, paid, and got what they paid for."""
+    rows = ask_funnel(found.cells, by)
+
+    def show() -> list[Part]:
+        lines = _lines(found, by)
+        some = any(lines)
+        table: list[Sequence[str | Line]] = [
+            (
+                *_cells(row.group, by),
+                *map(str, (row.attempts, row.presented, row.verified, row.delivered)),
+                percent(row.conversion),
+                percent(row.abandonment),
+                milliseconds(row.pay_p50_ms),
+                milliseconds(row.pay_p95_ms),
+                *([line or ""] if some else []),
+                ", ".join(f"{reason} {count}" for reason, count in row.reasons[:REASONS]),
+            )
+            for row, line in zip(rows, lines, strict=True)
+        ]
+        counts = (*by, "attempts", "presented", "paid", "delivered", "conversion", "gave up")
+        drawn = ("by day",) if some else ()
+        return [
+            Grid(
+                caption="From the price to the answer",
+                names=(*counts, "to pay p50", "p95", *drawn, "not delivered because"),
+                page_names=(*counts, "time to pay, p50", "p95", *drawn, "not delivered because"),
+                rows=table,
+                left=len(by),
+                last_text=True,
+            )
+        ]
+
+    return _answer(
+        "funnel", "Of those who saw a price: who paid, and who got the answer.", found, rows, show, by=list(by)
+    )
+
+
+def latency(found: Reading, by: Sequence[str]) -> Answer:
+    """How long each part of the work took."""
+    rows = ask_latency(found.cells, by)
+
+    def show() -> list[Part]:
+        table: list[Sequence[str | Line]] = []
+        for row in rows:
+            phases = (row.challenge, row.verify, row.handler)
+            parts = [(milliseconds(one.p50_ms), milliseconds(one.p95_ms), percent(one.errors)) for one in phases]
+            whole = (str(row.attempts), milliseconds(row.p50_ms), milliseconds(row.p95_ms))
+            table.append((*_cells(row.group, by), *whole, *(cell for part in parts for cell in part)))
+        titles = [title for name in PHASES for title in (f"{name} p50", "p95", "errors")]
+        full = [title for name in PHASES for title in (f"{name}, p50", f"{name}, p95", f"{name}, errors")]
+        return [
+            Grid(
+                caption="Time of the 402, the verdict and the handler",
+                names=(*by, "attempts", "p50", "p95", *titles),
+                page_names=(*by, "attempts", "p50", "p95", *full),
+                rows=table,
+                left=len(by),
+            )
+        ]
+
+    about = "How long the 402, the verdict and the handler took, and how often each failed."
+    return _answer("latency", about, found, rows, show, by=list(by))
+
+
+def revenue(found: Reading, by: Sequence[str]) -> Answer:
+    """What came and what went back."""
+    rows = ask_revenue(found.cells, by)
+
+    def show() -> list[Part]:
+        table: list[Sequence[str | Line]] = []
+        for row in rows:
+            currency = row.currency or ""
+            counts = (str(row.payments), _sum(row.gross, currency), str(row.refunds))
+            rest = tuple(_sum(amount, currency) for amount in (row.refunded, row.net, row.owed))
+            table.append((*_cells(row.group, by), currency.upper(), *counts, *rest))
+        titles = ("currency", "payments", "gross", "refunds", "refunded", "net", "to go back")
+        return [Grid(caption="Money by currency", names=(*by, *titles), rows=table, left=len(by) + 1)]
+
+    about = "What came, what went back, and what is left; each currency by itself, exact."
+    return _answer("revenue", about, found, rows, show, by=list(by))
+
+
+def pricing(found: Reading, least: int) -> Answer:
+    """What each price brought."""
+    rows = ask_pricing(found.cells, least)
+
+    def show() -> list[Part]:
+        parts: list[Part] = []
+        for row in rows:
+            table = [
+                (_price(one, row), str(one.attempts), percent(one.paid), _brought(one, row.currency))
+                for one in row.prices
+            ]
+            caption = "  ".join(one for one in (row.endpoint, row.rail or "") if one)
+            names = ("price", "attempts", "paid", "per attempt")
+            parts.append(Grid(caption=caption, titled=True, names=names, rows=table, left=1))
+            to = "" if row.to is None or row.advice == "leave" else f" {money(row.to, row.currency)}"
+            parts += [Words(lead=f"{row.advice or 'no advice'}{to}: ", text=row.reason), GAP]
+        return parts
+
+    about = "What each price brought for each attempt that saw it, and what to ask next."
+    return _answer("pricing", about, found, rows, show)
+
+
+def _price(one: PriceRow, row: PricingRow) -> str:
+    return money(one.price, row.currency) + ("  now" if one.price == row.current else "")
+
+
+def _brought(one: PriceRow, currency: str | None) -> str:
+    """``0.357 USD (0.301–0.420)``."""
+    if one.per_attempt is None or one.low is None or one.high is None:
+        return ""
+    digits = digits_of(one.per_attempt or one.high, currency)
+    low, high = (mean_money(bound, currency, digits=digits).split(" ")[0] for bound in (one.low, one.high))
+    return f"{mean_money(one.per_attempt, currency, digits=digits)} ({low}–{high})"
+
+
+def integrity(found: Reading, limit: int) -> Answer:
+    """How payments and requests agree, and what needs somebody."""
+    from flovia.insights.integrity import counted_states
+    from flovia.insights.sql_integrity import count_due_sql, count_pending_sql, queue_sql
+
+    database = found.ledger.database
+    states = counted_states(found.cells, count_pending_sql(database, found.asked, found.now))
+    queue = queue_sql(database, found.asked, limit)
+    waiting = count_due_sql(database, found.asked)
+
+    def show() -> list[Part]:
+        counts = [(name.replace("_", " "), str(states[name])) for name in states]
+        parts: list[Part] = [
+            Grid(caption="How payments and requests agree", names=("state", "attempts"), rows=counts, left=1),
+            GAP,
+        ]
+        if queue:
+            parts.append(_queue(queue))
+        if waiting > len(queue):
+            parts.append(Words(text=f"… and {waiting - len(queue)} more: --limit {waiting}"))
+        if not waiting:
+            parts.append(Words(text="nothing waits for anybody", style="green"))
+        return parts
+
+    more: dict[str, JsonValue] = {"states": dict(states), "waiting": waiting}
+    about = "How payments and requests agree, and what needs somebody, the oldest first."
+    return _answer("integrity", about, found, queue, show, some=any(states.values()), **more)
+
+
+def _queue(queue: Sequence["Finding"]) -> Listing:
+    entries: list[Entry] = []
+    table: list[Sequence[str]] = []
+    for row in queue:
+        amount, price = money(row.amount, row.currency), money(row.price, row.price_currency)
+        asked = f"asked {price}" if price not in ("", amount) else ""
+        place, state = row.endpoint or "(no request)", row.state.replace("_", " ")
+        ids = (row.challenge_id or "", row.payment_id or "", *row.request_ids[-1:])
+        beside = (moment(row.at), place, amount, asked, row.insight, *ids)
+        entries.append(Entry(label=state, beside=beside, below=row.remedy))
+        every = (row.challenge_id or "", row.payment_id or "", " ".join(row.request_ids))
+        table.append((moment(row.at), state, row.insight, place, amount, price, row.remedy, *every))
+    titles = ("began", "state", "what happened", "endpoint", "came", "asked", "what to do")
+    names = (*titles, "challenge", "payment", "requests")
+    return Listing(
+        entries=entries,
+        grid=Grid(caption="What needs somebody", names=names, rows=table, left=len(names), numbers=(4, 5)),
+    )
+
+
+def _answer(
+    name: str,
+    about: str,
+    found: Reading,
+    rows: Sequence[Row],
+    show: Callable[[], list[Part]],
+    *,
+    some: bool | None = None,
+    **more: JsonValue,
+) -> Answer:
+    listed: Rows = [row.to_json() for row in rows]
+    payload: dict[str, JsonValue] = {"report": name, "since": found.asked.since, "until": found.asked.until}
+    payload |= {**more, "confidence": CONFIDENCE, "percentileError": ERROR}
+    payload |= {"rows": [dict(row) for row in listed], "leftOut": found.left_out.to_json()}
+    return Answer(
+        name=name,
+        about=about,
+        asked=found.asked,
+        now=found.now,
+        payload=payload,
+        rows=listed,
+        show=show,
+        left_out=left_out_words(found.left_out),
+        some=bool(rows) if some is None else some,
+        nothing=lambda place: nothing(found, place),
+    )
+
+
+def _sum(amount: int, currency: str) -> str:
+    return money(amount, currency) if amount else "0"
+
+
+def _cells(group: Mapping[str, JsonValue], by: Sequence[str]) -> list[str]:
+    """What tells a row apart, as people read it."""
+    found: list[str] = []
+    for name in by:
+        value = group[name]
+        if name == "price":
+            currency = group.get("priceCurrency", group.get("currency"))
+            found.append("" if value is None else money(int(str(value)), None if currency is None else str(currency)))
+        else:
+            found.append(str(value or ("(no request)" if name == "endpoint" else "")))
+    return found
+
+
+def _lines(found: Reading, by: Sequence[str]) -> list[Line | None]:
+    """Attempts by day of each row of the funnel, in its order; None for all if a row is a day itself."""
+    key = grouping(by)
+    groups = grouped_by(found.cells, key)
+    rows = [group for group in in_order(groups) if groups[group].attempts]
+    days = [route.day // found.width for route, cell in found.shown.items() if cell.attempts]
+    if not days or min(days) == max(days):
+        return [None] * len(rows)
+    series: dict[tuple[object, ...], dict[int, int]] = {}
+    for route, cell in found.shown.items():
+        mine = series.setdefault(key(route), {})
+        day = route.day // found.width
+        mine[day] = mine.get(day, 0) + cell.attempts
+    each = "day" if found.width == 1 else f"{found.width} days"
+    about = f"attempts of each {each} from {_date(min(days) * found.width)}"
+    return [
+        Line(tuple(series.get(group, {}).get(day, 0) for day in range(min(days), max(days) + 1)), about)
+        for group in rows
+    ]
+
+
+def _date(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).date().isoformat()
