@@ -243,7 +243,9 @@ def forget(
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
         as_json: one JSON object.
     """
+    from flovia.core.hiding import PREFIX
     from flovia.ledger.forgetting import forget as take_out
+    from flovia.ledger.forgetting import hides_names
 
     if not payer:
         raise CallerError(
@@ -255,6 +257,12 @@ def forget(
     names = {payer, *(hider(key)(payer) for key in settings.hiding_keys)}
     hide = hider(settings.hiding_keys[0]) if keyed else None
     with opened(ledger) as found:
+        hashed = not payer.startswith(PREFIX) and hides_names(found.database)
+        if hashed and not settings.hiding_keys:
+            raise CallerError(
+                "this ledger names payers by a keyed hash, and without the key nobody knows which is this one: set"
+                " FLOVIA_SECRET (and FLOVIA_PAYER_KEY, if the app has one) as in the app; nothing was changed"
+            )
         result = take_out(found.database, names if hide is None else names - {hide(payer)}, hide)
     shown: dict[str, JsonValue] = dict(attrs.asdict(result))
     if as_json:
@@ -266,6 +274,12 @@ def forget(
             for name, count in attrs.asdict(result).items()
         )
         console().print(", ".join(told))
+    if hashed and not any(attrs.astuple(result)):
+        complain(
+            "nobody here has that name, in clear or under FLOVIA_PAYER_KEY and FLOVIA_SECRET as they are set; if the"
+            " app had another key before, set that one"
+        )
+        return 1
     return 0
 
 

@@ -73,6 +73,7 @@ UNPAYABLE: Final = frozenset({"HEAD", "OPTIONS", "TRACE"})
 
 OVER: Final = {
     "refund-due": "it is to give the money back. Do not pay again before it has",
+    "delivery-exhausted": "no attempt is left: its operator has to allow another one, or to give the money back",
     "delivery-final": "there the payment is for the attempt: the same credential gets no other",
 }
 """What a server of ours says that took a payment and will not deliver for it any more."""
@@ -387,11 +388,11 @@ def _present(
             lost += 1
             now: float = yield Now()
             if lost > len(RECONNECT_S) or _impatient(policy, tries, now + RECONNECT_S[lost - 1] - started):
-                raise _unknown(ask, reference, f"gave no answer to the paid request ({error})") from error
+                raise _unknown(ask, pending, f"gave no answer to the paid request ({error})") from error
             yield Sleep(RECONNECT_S[lost - 1])
             continue
         except HttpError as error:
-            raise _unknown(ask, reference, f"gave no answer to the paid request ({error})") from error
+            raise _unknown(ask, pending, f"gave no answer to the paid request ({error})") from error
         status = head.status
         if 200 <= status < 300 or status == 304:
             info = paid_info(head, pending, tries, resumed)
@@ -415,7 +416,7 @@ def _present(
             challenges = read_challenges(head.headers.get_all("www-authenticate"))
             same = any(isinstance(c, Challenge) and c.id == pending.challenge_id for c in challenges)
             if wait is None or not same:
-                _refused(ask, reference, problem, lost=bool(lost))
+                _refused(ask, pending, problem, lost=bool(lost))
             if once:
                 return None
         elif status >= 500 or (status in (409, 429) and wait is not None):
@@ -424,9 +425,9 @@ def _present(
             # The program's own kind of answer (404, 403 …). It got no delivery, so the credential stays.
             return Answer(payment=paid_info(head, pending, tries, resumed))
         if wait is None:
-            raise _unknown(ask, reference, f"answered the paid request with {status}", status, problem)
+            raise _unknown(ask, pending, f"answered the paid request with {status}", status, problem)
         if _impatient(policy, tries, now + wait - started):
-            raise _unknown(ask, reference, f"still answers {status}, 'later', after {_tries(tries)}", status, problem)
+            raise _unknown(ask, pending, f"still answers {status}, 'later', after {_tries(tries)}", status, problem)
         yield Sleep(wait)
 
 
@@ -440,36 +441,42 @@ def _impatient(policy: Policy, tries: int, waited_s: float) -> bool:
 
 
 def _unknown(
-    ask: Ask, reference: str, what: str, status: int | None = None, problem: Problem = NO_PROBLEM
+    ask: Ask, pending: Pending, what: str, status: int | None = None, problem: Problem = NO_PROBLEM
 ) -> OutcomeUnknown:
+    reference = pending.reference
     named = f" ({problem.code})" if problem.code else ""
     if problem.known and problem.code == "delivery-failed":
         text = (
             f"{ask.origin} {what}{named}: it took the payment, but its answer failed. Do not pay again: the"
             f" credential is kept as {reference}, resume(reference) fetches the answer with it. If that keeps"
-            " failing, take it up with the server's operator"
+            f" failing, take it up with {_operator(pending)}"
         )
     elif problem.known and problem.code in OVER:
         text = (
             f"{ask.origin} {what}{named}: it took the payment, its answer failed, and {OVER[problem.code]}. The"
-            f" credential is kept as {reference}; take it up with the server's operator if that is wrong"
+            f" credential is kept as {reference}; take it up with {_operator(pending)} if that is wrong"
         )
     else:
         text = (
             f"{ask.origin} {what}{named}: nobody knows whether the payment was taken. Do not pay again: the"
-            f" credential is kept as {reference}, resume(reference) sends the same one"
+            f" credential is kept as {reference}, resume(reference) sends the same one, and {_operator(pending)}"
+            " can look it up"
         )
     return OutcomeUnknown(text, reference=reference, status=status, problem=problem.code)
 
 
-def _refused(ask: Ask, reference: str, problem: Problem, *, lost: bool) -> NoReturn:
+def _operator(pending: Pending) -> str:
+    return f"the server's operator, who knows it as challenge {pending.challenge_id}"
+
+
+def _refused(ask: Ask, pending: Pending, problem: Problem, *, lost: bool) -> NoReturn:
     # A credential is used up by the one answer that was delivered: perhaps by the one that never got here.
     earlier = ". An earlier try in this call lost its connection: its answer may have been on the way" if lost else ""
     raise PaymentRefused(
         f"{ask.origin} does not accept the payment ({problem.code or 'it gave no reason'}){earlier}; flovia does not"
-        f" pay a second time in one call. The credential is kept as {reference}: take it up with the server's"
-        " operator, or resume(reference) if the payment arrived later",
+        f" pay a second time in one call. The credential is kept as {pending.reference}: take it up with"
+        f" {_operator(pending)}, or resume(reference) if the payment arrived later",
         problem=problem.code,
         status=402,
-        reference=reference,
+        reference=pending.reference,
     )

@@ -9,7 +9,7 @@ from flovia import entropy
 from flovia.cli.wording import counted
 from flovia.core.awaited import AWAITED, WAITING
 from flovia.core.delivery import MAX_DELIVERIES
-from flovia.core.errors import FloviaError
+from flovia.core.errors import FloviaError, WiringError
 from flovia.core.exchange import DELIVERING
 from flovia.doctor.finding import Finding, guarded
 from flovia.ledger.opening import open_ledger, shown
@@ -32,6 +32,12 @@ OVERDUE_S: Final = 3600.0
 OLD_BACKLOG_S: Final = 300.0
 
 
+def _at_start(error: FloviaError) -> str:
+    if isinstance(error, WiringError):
+        return "The app does not start with it: correct FLOVIA_LEDGER, or make what it names."
+    return "Paid requests get 503 as long as this lasts: is the database running, and reachable from here?"
+
+
 def ledger_findings(env: Mapping[str, str], clock: Callable[[], float]) -> Iterator[Finding]:
     """Everything about the ledger."""
     url = env.get("FLOVIA_LEDGER", "").strip() or DEFAULT_LEDGER
@@ -52,7 +58,7 @@ def ledger_findings(env: Mapping[str, str], clock: Callable[[], float]) -> Itera
             check=CHECK,
             level="warning" if missing else "error",
             text=str(error),
-            remedy=remedy if missing else "Paid requests get 503 as long as this lasts.",
+            remedy=remedy if missing else _at_start(error),
         )
         return
     ledger = cast("SqlLedger", opened)

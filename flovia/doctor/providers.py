@@ -25,7 +25,8 @@ def provider_findings(env: Mapping[str, str], clock: Callable[[], float], *, off
     if config.api_key is None:
         yield Finding(
             check=CHECK,
-            level="warning",
+            # Whoever has set something of HitPay's means to take payments with it.
+            level="warning" if any(name.startswith("HITPAY_") and env[name].strip() for name in env) else "note",
             text="no HITPAY_API_KEY: routes with provider hitpay answer 503 hitpay_mpp_not_configured",
             remedy="Set HITPAY_API_KEY, from the dashboard of the environment you mean; of no matter without hitpay.",
         )

@@ -110,8 +110,9 @@ def _secret(settings: Settings, live: bool) -> Iterator[Finding]:
     if not settings.secrets:
         yield Finding(
             check=CHECK,
-            level="error" if live else "warning",
-            text="no FLOVIA_SECRET: an app with a provider that takes money does not start, others make one up",
+            level="error" if live or settings.workers > 1 else "warning",
+            text="no FLOVIA_SECRET: an app on several workers or with a provider that takes money does not start,"
+            " others make one up",
             remedy=how,
         )
         return

@@ -71,6 +71,12 @@ def forget(database: "Database", names: Collection[str], hide: Callable[[str], s
     return Forgotten(events=events, payments=payments, dead_letters=dead_letters, answers=answers, attempts=attempts)
 
 
+def hides_names(database: "Database") -> bool:
+    """Whether there is an event that names its payer by a keyed hash."""
+    hashed = func.substr(EVENTS.c.payer, 1, len(PREFIX)) == PREFIX
+    return bool(database.query(select(EVENTS.c.position).where(hashed).limit(1), {}))
+
+
 def hash_names(database: "Database", hide: Callable[[str], str]) -> Forgotten:
     """Write ``hide`` of each payer that events and attempts name in clear in its place; nothing else is changed.
 

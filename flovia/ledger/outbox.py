@@ -46,6 +46,7 @@ class Outbox:
         self._something = threading.Event()
         self._enough = threading.Event()
         self._closing = threading.Event()
+        self._look: Callable[[], None] | None = None
         self._thread: threading.Thread | None = None
 
     def __len__(self) -> int:
@@ -80,6 +81,17 @@ class Outbox:
         self._enough.set()
         self._something.set()
 
+    def look(self, work: Callable[[], None]) -> None:
+        """Have the thread find out whether the store works: do ``work`` until it raises no LedgerError. Never waits."""
+        with self._lock:
+            if self._look is not None or self._closing.is_set():
+                return
+            self._look = work
+            if self._thread is None:
+                self._launch()
+        self._enough.set()
+        self._something.set()
+
     def flush(self) -> None:
         """Write everything that waits, now.
 
@@ -87,6 +99,9 @@ class Outbox:
             LedgerError: the store cannot; the rows stay and are tried again.
         """
         with self._writing:
+            if self._look is not None and not self._closing.is_set():
+                self._look()
+                self._look = None
             while self._jobs:
                 try:
                     self._jobs[0]()

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 
 from flovia.core.errors import LedgerError, WiringError
 from flovia.ledger import postgres_tables as tables
+from flovia.ledger.health import Health
 from flovia.ledger.postgres_dialing import BoundedConnection, Dialer, NoAnswerError, is_gone
 from flovia.ledger.postgres_url import Target, with_session
 from flovia.ledger.retrying import UndoneError
@@ -81,7 +82,8 @@ class PostgresDatabase:
         self._create = create
         self._monotonic = monotonic
         self._patience_s = patience_s
-        self._failed_at = self._silent_at = float("-inf")
+        self._health = Health(monotonic)
+        self._silent_at = float("-inf")
         self._prepared = self._started = self._closed = False
         self._start()
         try:
@@ -125,8 +127,8 @@ class PostgresDatabase:
 
     @property
     def available(self) -> bool:
-        """False for a second after a failure. Never waits."""
-        return self._monotonic() - self._failed_at >= COOL_DOWN_S
+        """False from a failure until a write has worked again, for a second at least. Never waits."""
+        return self._health.well(COOL_DOWN_S)
 
     @property
     def patience_s(self) -> float:
@@ -174,7 +176,7 @@ class PostgresDatabase:
             UndoneError: nothing of it was done, and it may be done again.
             LedgerError: it could not be done, or nobody knows whether it was.
         """
-        committing = False
+        committing, begun_at = False, self._monotonic()
         with self._one_call() as deadline:
             try:
                 with self._open(self._engine, deadline) as connection:
@@ -182,6 +184,7 @@ class PostgresDatabase:
                     committing = True
                     _driver(connection).deadline = max(deadline, self._monotonic()) + COMMIT_PATIENCE_S
                     connection.commit()
+                self._health.wrote(begun_at)
             except _ERRORS as error:
                 raise self._told(error, undone=not committing) from error
 
@@ -348,7 +351,7 @@ class PostgresDatabase:
             raw.execute("SET synchronous_commit = on")
 
     def _failure(self, reason: str) -> LedgerError:
-        self._failed_at = self._monotonic()
+        self._health.failed()
         return LedgerError(f"the ledger {self.name} cannot answer: {reason}")
 
     def _told(self, error: BaseException, *, undone: bool) -> LedgerError:

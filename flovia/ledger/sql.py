@@ -36,7 +36,7 @@ from flovia.ledger.sql_delivery import DeliveryVerbs, keep_answer
 from flovia.ledger.sql_events import event_values, read_event
 from flovia.ledger.sql_keeping import KeepingVerbs
 from flovia.ledger.sql_owed import OwedVerbs
-from flovia.ledger.sql_schema import EVENTS, PAYMENTS, PROOFS, TEXTS
+from flovia.ledger.sql_schema import EVENTS, META, PAYMENTS, PROOFS, TEXTS
 from flovia.ledger.sql_sinks import SqlSinkVerbs
 
 PRUNE_EVERY: Final = 256
@@ -100,6 +100,8 @@ _HOLD_TO_SETTLE: Final = (
     )
     .with_for_update()
 )
+_NOTHING: Final = update(META).values(value=META.c.value)
+"""A write that changes nothing, and is one all the same."""
 _READ_EVENTS: Final = (
     select(EVENTS.c.position, *(EVENTS.c[name] for name in FIELDS))
     .where(EVENTS.c.position > bindparam("after"), EVENTS.c.position <= bindparam("up_to"))
@@ -165,7 +167,16 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
     @property
     def available(self) -> bool:
         """See :attr:`flovia.ledger.base.Ledger.available`."""
-        return self._database.available
+        available = self._database.available
+        if not available:
+            # Payments come with what is bought, and nothing may be bought: somebody has to find out that it is over.
+            self._outbox.look(self._write_nothing)
+        return available
+
+    @retried
+    def _write_nothing(self) -> None:
+        with self._database.write() as connection:
+            connection.execute(_NOTHING)
 
     # --- payments --------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from flovia.core.errors import LedgerError, WiringError
 from flovia.database_file import ensure_file
+from flovia.ledger.health import Health
 from flovia.ledger.sql_migrating import migrate
 from flovia.ledger.sql_schema import META
 
@@ -82,7 +83,7 @@ class SqliteDatabase:
         self._monotonic = monotonic
         self._patience_s = patience_s
         self._journal_mode = journal_mode()
-        self._failed_at = float("-inf")
+        self._health = Health(monotonic)
         self._closed = False
         self._start()
         self._prepare(create)
@@ -109,8 +110,8 @@ class SqliteDatabase:
 
     @property
     def available(self) -> bool:
-        """False for a second after a failure. Never waits."""
-        return self._monotonic() - self._failed_at >= COOL_DOWN_S
+        """False from a failure until a write has worked again, for a second at least. Never waits."""
+        return self._health.well(COOL_DOWN_S)
 
     @property
     def patience_s(self) -> float:
@@ -145,13 +146,14 @@ class SqliteDatabase:
         try:
             if self._closed:
                 raise LedgerError(f"the ledger {self.path.name} was closed")
-            if self._failed_at > started:
+            if self._health.failed_at > started:
                 # Whoever waited behind a failing call does not repeat its waiting.
                 raise LedgerError(f"the ledger {self.path.name} failed a moment ago")
             self._deadline = started + self.patience_s
             writer = self._open_writer()
             with writer.begin():
                 yield writer
+            self._health.wrote(started)
         except _ERRORS as error:
             self._forget_writer()
             self._readers.dispose()
@@ -218,7 +220,7 @@ class SqliteDatabase:
     # --- inside ----------------------------------------------------------------------------------------
 
     def _failure(self, reason: str) -> LedgerError:
-        self._failed_at = self._monotonic()
+        self._health.failed()
         return LedgerError(f"the ledger {self.path.name} cannot answer: {reason}")
 
     def _forget_writer(self) -> None:

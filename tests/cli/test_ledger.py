@@ -298,6 +298,22 @@ def test_forget(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert passage.response is not None
 
 
+def test_forget_under_a_hash(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is named by a hash is not found without the key, and that is said, instead of "0 events changed"."""
+    monkeypatch.setenv("FLOVIA_SECRET", SECRET)
+    assert 0 == run(["ledger", "forget", "--payer", BOB, "--hash"])
+    monkeypatch.delenv("FLOVIA_SECRET")
+    capsys.readouterr()
+    assert 1 == run(["ledger", "forget", "--payer", BOB])
+    assert "set FLOVIA_SECRET" in capsys.readouterr().err
+    monkeypatch.setenv("FLOVIA_SECRET", f"another-{SECRET}")
+    assert 1 == run(["ledger", "forget", "--payer", BOB])
+    assert "nobody here has that name" in capsys.readouterr().err
+    monkeypatch.setenv("FLOVIA_PAYER_KEY", SECRET)
+    assert 0 == run(["ledger", "forget", "--payer", BOB])
+    assert {None} == {e.payer for _, e in shop.ledger.read_events()}
+
+
 def test_reconcile(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     """With a provider that cannot be asked: what is unknown is told, with exit status 1."""
     assert 0 == run(["ledger", "reconcile", "--provider", "mock", "--since", "2026-01-31"])

@@ -208,7 +208,7 @@ def test_the_mock_wallet(cli: Cli) -> None:
         assert 6 == cli(server.url, *SGD, "--wallet", "mock").status
 
 
-@pytest.mark.parametrize("code", ["refund-due", "delivery-final"])
+@pytest.mark.parametrize("code", ["refund-due", "delivery-final", "delivery-exhausted"])
 def test_paid_and_over(cli: Cli, code: str) -> None:
     """The server says that it took the payment and that nothing more comes: 6, and nothing to resume with."""
     with serving(sells(Say(status=500, body=json.dumps({"type": f"urn:flovia:problem:{code}"}).encode()))) as server:

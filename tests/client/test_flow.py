@@ -336,7 +336,10 @@ def test_s41_an_idempotency_key_of_the_program_stays() -> None:
         assert ["Authorization"] == [name for name, _ in sent.add]
 
 
-@pytest.mark.parametrize(("code", "words"), [("refund-due", "give the money back"), ("delivery-final", "the attempt")])
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("refund-due", "give the money back"), ("delivery-final", "the attempt"), ("delivery-exhausted", "no attempt")],
+)
 def test_a_server_that_will_not_deliver_any_more(code: str, words: str) -> None:
     """It says what becomes of the money, and so does the error."""
 

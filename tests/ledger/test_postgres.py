@@ -163,16 +163,22 @@ def test_a_commit_whose_answer_is_lost(
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
-def test_a_restart(postgres: Server, ledger: SqlLedger, how: signal.Signals) -> None:
-    """Down is LedgerError; after it, connections of before are replaced and nothing is lost."""
+def test_a_restart(postgres: Server, ledger: SqlLedger, how: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Down is LedgerError, and no challenge until it is up; connections of before are replaced and nothing is lost."""
+    monkeypatch.setattr(module, "COOL_DOWN_S", 0.0)
     clock = ManualClock()
     fence = claim(ledger, clock).fence
     postgres.stop(how)
     try:
         with pytest.raises(LedgerError, match="cannot answer"):
             settle(ledger, clock, fence)
+        assert not ledger.available
+        with pytest.raises(LedgerError, match="cannot answer"):
+            ledger.flush()  # what finds out whether it is over
+        assert not ledger.available
     finally:
         postgres.start()
+    assert eventually(lambda: ledger.available, bool)
     assert settle(ledger, clock, fence) == "settled"
 
 

@@ -25,7 +25,7 @@ from flovia.ledger.sqlite import SqliteDatabase
 from flovia.testing.ledger_answers import answer
 from flovia.testing.ledger_steps import DAY_S, KEY, ManualClock, claim, event_row, settle
 from tests.core.world import buy, request
-from tests.patience import PROGRAM_S, PROMISED_S
+from tests.patience import PROGRAM_S, PROMISED_S, eventually
 
 
 @pytest.fixture
@@ -107,12 +107,33 @@ def test_unavailable_for_a_moment(ledger: SqlLedger, path: Path, monotonic: Manu
     path.rename(path.with_suffix(".away"))
     with pytest.raises(LedgerError):
         claim(ledger, ManualClock())
-    seen = [ledger.available]
     path.with_suffix(".away").rename(path)
+    ledger.remember("space", "key", "value", 60.0, False)
+    seen = [ledger.available]
     for seconds in (0.99, 0.01):
         monotonic.advance(seconds)
         seen.append(ledger.available)
     assert seen == [False, False, True]
+    assert claim(ledger, ManualClock()).outcome == "claimed"
+
+
+def test_unavailable_until_it_works(ledger: SqlLedger, path: Path, monotonic: ManualClock) -> None:
+    """However long it lasts, and although nobody pays meanwhile: no challenge before something was written (S02)."""
+    path.rename(path.with_suffix(".away"))
+    with pytest.raises(LedgerError):
+        claim(ledger, ManualClock())
+    for _ in range(5):
+        monotonic.advance(3600)
+        assert not ledger.available
+        with pytest.raises(LedgerError):
+            ledger.flush()
+    path.with_suffix(".away").rename(path)
+
+    def later() -> bool:
+        monotonic.advance(1)
+        return ledger.available
+
+    assert eventually(later, bool)
     assert claim(ledger, ManualClock()).outcome == "claimed"
 
 
