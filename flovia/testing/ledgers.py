@@ -397,6 +397,27 @@ class LedgerContract(RefundPromises, DeliveryPromises, AnswerPromises, KeepingPr
             ledger.flush()
             assert [event.endpoint for _, event in ledger.read_events()] == ["/отчёт/日本/😀"]
 
+    def test_text_that_no_database_takes(self) -> None:
+        """A NUL or half a surrogate pair of a stranger's costs no payment, and no event of anybody's (S43)."""
+        with self.fresh() as (ledger, clock):
+            nasty = "api.example.com|a\0b"
+            fence = claim(ledger, clock, nasty).fence
+            row = list(event_row())
+            row[4] = "/x\0y\ud83d"
+            assert settle(ledger, clock, fence, nasty, proof="mock|a\0b", events=(tuple(row),)) == "settled"
+            assert ledger.deliver(nasty, fence, ())
+            other = list(event_row())
+            other[2:4] = "another-request", 7
+            row[3] = 8
+            ledger.append([tuple(row), tuple(other)])
+            ledger.flush()
+            events = [event for _, event in ledger.read_events()]
+            assert len(events) == 3
+            assert ledger.dropped_events == 0
+            claimed = claim(ledger, clock, "api.example.com|another").fence
+            again = settle(ledger, clock, claimed, "api.example.com|another", proof="mock|a\0b")
+            assert again == "proof_used"
+
     def test_no_event_is_lost_quietly(self) -> None:
         """What is appended is written or counted."""
         with self.fresh() as (ledger, _):

@@ -193,7 +193,7 @@ class Server:
         )
 
     def lives(self, pid: int) -> bool:
-        """Whether a process is a worker that has not ended: the kernel's list of children may leave some of them out."""
+        """Whether a process is a worker that has not ended: the kernel's list of children may leave some out."""
         try:
             state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
         except OSError:
