@@ -148,7 +148,9 @@ def test_a_new_worker_makes_no_new_file(ledger: SqlLedger, path: Path, caplog: p
         claim(worker, ManualClock())
     assert not path.exists()
     path.with_suffix(".away").rename(path)
-    eventually(lambda: worker.find(KEY), lambda found: found is not None and found.state == SETTLED)
+    found = worker.find(KEY)
+    assert found is not None
+    assert found.state == DELIVERING
     worker.close()
     ledger.close()
     path.unlink()
