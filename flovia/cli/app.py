@@ -6,6 +6,7 @@ import cyclopts
 
 import flovia
 from flovia.cli.console import complain
+from flovia.cli.misuse import MISUSED, Misused
 from flovia.core.errors import FloviaError
 
 app = cyclopts.App(
@@ -67,5 +68,5 @@ def run(arguments: Sequence[str] | None = None) -> int:
         result: object = app(arguments, result_action="return_value")
     except FloviaError as error:
         complain(str(error))
-        return 1
+        return MISUSED if isinstance(error, Misused) else 1
     return result if isinstance(result, int) else 0

@@ -18,10 +18,12 @@ from flovia.cli.console import complain, console, in_line, safe
 from flovia.cli.ending import until_told
 from flovia.cli.events import ledger_of
 from flovia.cli.joined_export import Format, export_joined
+from flovia.cli.misuse import Misused
+from flovia.cli.moments import HYPHENS
 from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import CallerError, WiringError
-from flovia.export.envelope import DEFAULT_SOURCE
+from flovia.export.envelope import DEFAULT_SOURCE, checked_source
 from flovia.export.exporter import BATCH, LEASE_S, REFUSALS, Exporter
 from flovia.export.opening import open_sink
 from flovia.ledger.opening import open_ledger
@@ -43,8 +45,8 @@ def export(
     lease: float = LEASE_S,
     joined: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     format: Format | None = None,
-    since: str | None = None,
-    until: str | None = None,
+    since: Annotated[str | None, HYPHENS] = None,
+    until: Annotated[str | None, HYPHENS] = None,
     endpoint: str | None = None,
 ) -> int:
     """Send every event of a ledger to a sink, at least once and in order, until SIGTERM or Ctrl-C.
@@ -74,14 +76,16 @@ def export(
         until: attempts that began before this time.
         endpoint: only this one.
     """
+    if source is not None:
+        _check_source(source)
     if joined is not None:
         if to or name or once or (batch, refusals, lease) != (BATCH, REFUSALS, LEASE_S):
-            raise CallerError("--joined writes a file, once: leave --to, --name and what belongs to them out")
+            raise Misused("--joined writes a file, once: leave --to, --name and what belongs to them out")
         return export_joined(
             joined, ledger=ledger, format=format, source=source, since=since, until=until, endpoint=endpoint
         )
     if any(one is not None for one in (format, since, until, endpoint)):
-        raise CallerError("--format, --since, --until and --endpoint choose joined events: --joined FILE")
+        raise Misused("--format, --since, --until and --endpoint choose joined events: --joined FILE")
     target = _given(to, "FLOVIA_EXPORT_TO", "say where events go: --to file:///var/lib/app/events.ndjson")
     called = _given(name, "FLOVIA_EXPORT_NAME", "give the sink a name, to remember how far it is by: --name warehouse")
     if not lease > 0:
@@ -203,6 +207,13 @@ def dead_letters(
 
 def _opened(ledger: str | None) -> SinkLedger:
     return with_sinks(open_ledger(ledger_of(ledger), create=False))
+
+
+def _check_source(source: str) -> None:
+    try:
+        checked_source(source)
+    except CallerError as error:
+        raise Misused(f"--source: {error}") from None
 
 
 def _given(value: str | None, variable: str, otherwise: str) -> str:

@@ -10,13 +10,13 @@ from urllib.parse import quote
 from flovia.cli.console import complain, console, hint, safe
 from flovia.cli.ending import interruptible
 from flovia.cli.ledger_opening import opened
+from flovia.cli.misuse import Misused
 from flovia.cli.moments import moment_of
 from flovia.cli.parquet import connect, write_parquet
 from flovia.cli.report_reading import PATIENCE_S, catch_up, rest
 from flovia.cli.report_tables import left_out_words
 from flovia.cli.whole_file import whole_file
 from flovia.cli.wording import counted
-from flovia.core.errors import CallerError
 from flovia.settings import read_settings
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def export_joined(
     """Write joined events to a file, or to standard output. See :func:`flovia.cli.export.export`.
 
     Raises:
-        CallerError: the options contradict each other, or the file cannot be written; nothing has changed.
+        Misused: the options contradict each other; nothing has changed.
+        CallerError: the file cannot be written; nothing has changed.
         WiringError: there is no such ledger, or DuckDB is missing.
         LedgerError: the database does not answer.
     """
@@ -51,21 +52,22 @@ def export_joined(
 
     chosen = format or ("parquet" if target.endswith(".parquet") else "ndjson")
     if target == STDOUT and chosen == "parquet":
-        raise CallerError("a Parquet file is not written in one go: name a file, --joined calls.parquet")
+        raise Misused("a Parquet file is not written in one go: name a file, --joined calls.parquet")
     if source is not None and chosen != "cloudevents":
-        raise CallerError("--source is for envelopes: --format cloudevents")
+        raise Misused("--source is for envelopes: --format cloudevents")
+    origin = _origin(source) if chosen == "cloudevents" else None
     if chosen == "parquet":
         connect().close()  # to learn before a long reading that DuckDB is missing
     with interruptible(), opened(ledger, patience_s=PATIENCE_S) as found:
         now = found.now()
         first, end = moment_of(since, now), moment_of(until, now)
         if first is not None and end is not None and end <= first:
-            raise CallerError(f"--until {until} is not after --since {since}: no time is between them")
+            raise Misused(f"--until {until} is not after --since {since}: no time is between them")
         known, _ = catch_up(found)
         keep_sessions(found.database, between=rest)
         pages = began(found.database, first, end, endpoint=endpoint)
         try:
-            status = _export(target, chosen, pages, _origin(source) if chosen == "cloudevents" else None)
+            status = _export(target, chosen, pages, origin)
         except KeyboardInterrupt:
             complain("ended before it was whole" if target == STDOUT else f"ended; {target} is as it was")
             return INTERRUPTED
@@ -90,11 +92,11 @@ def _export(target: str, chosen: Format, pages: Pages, origin: str | None) -> in
 
 def _origin(source: str | None) -> str:
     """Whose events they are: what was said, else the realm, else anybody."""
-    from flovia.export.envelope import DEFAULT_SOURCE
+    from flovia.export.envelope import DEFAULT_SOURCE, checked_source
 
     named = source or os.environ.get("FLOVIA_EXPORT_SOURCE", "").strip()
     realm = read_settings().realm if any(map(os.environ.get, ("FLOVIA_REALM", "FLOVIA_PUBLIC_ORIGIN"))) else ""
-    return named or quote(realm) or DEFAULT_SOURCE
+    return checked_source(named or quote(realm) or DEFAULT_SOURCE)
 
 
 def _to_file(path: Path, pages: Pages, origin: str | None) -> int:

@@ -3,12 +3,16 @@
 from typing import Final
 
 import cyclopts
-from cyclopts.types import PositiveInt
+from cyclopts.types import PositiveFloat, PositiveInt
 
+from flovia.cli.misuse import Misused
 from flovia.cli.report_answer import give
 from flovia.cli.report_reading import Options, reading
+from flovia.core.errors import CallerError
 
 DEFAULT: Final = Options()
+PENDING_S: Final = 300.0
+"""As flovia.insights.integrity has it, which takes a while to load."""
 
 app = cyclopts.App(name="report", help_format="plaintext")
 app.command("flovia.cli.report_payers:retention", name="retention", help="Who comes back, when, and who may have gone.")
@@ -89,19 +93,28 @@ def pricing(*, options: Options = DEFAULT, least: PositiveInt = 100) -> int:
 
 
 @app.command
-def integrity(*, options: Options = DEFAULT, limit: PositiveInt = 50) -> int:
+def integrity(*, options: Options = DEFAULT, limit: PositiveInt = 50, pending: PositiveFloat = PENDING_S) -> int:
     """How payments and requests agree, and the queue of those that need somebody, each with the command to run.
 
     Exit status 1 if there is nothing to report; that nothing waits in the queue is a report.
 
     Args:
         limit: rows of the queue, at most; all are counted.
+        pending: seconds for which an unpaid attempt counts as pending, and as expired then: the expires_in of the
+            routes, if that is not 300.
     """
     from flovia.cli import report_routes
 
     with reading(options) as found:
-        return give(options, report_routes.integrity(found, limit))
+        return give(options, report_routes.integrity(found, limit, pending))
 
 
 def _by(text: str) -> list[str]:
-    return [one.strip() for one in text.split(",") if one.strip()]
+    from flovia.insights.asking import members_by
+
+    named = [one.strip() for one in text.split(",") if one.strip()]
+    try:
+        members_by(named)
+    except CallerError as error:
+        raise Misused(str(error)) from None
+    return named

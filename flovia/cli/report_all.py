@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from flovia.cli.misuse import Misused
 from flovia.cli.report_answer import give_all
 from flovia.cli.report_reading import Options, asking, read, rest
-from flovia.core.errors import CallerError
 
 DEFAULT: Final = Options()
 _BY: Final = ("endpoint", "rail", "price")
@@ -19,11 +19,12 @@ def everything(*, options: Options = DEFAULT) -> int:
     """
     from flovia.cli import report_payers, report_routes
     from flovia.insights.asking import members_by
+    from flovia.insights.integrity import PENDING_S
     from flovia.insights.keeping_sessions import keep_sessions
     from flovia.insights.measures import TIMES
 
     if options.csv:
-        raise CallerError("the reports are tables with columns of their own: --csv is for one of them")
+        raise Misused("the reports are tables with columns of their own: --csv is for one of them")
     with asking(options) as (ledger, asked, known, now):
         keep_sessions(ledger.database, None, between=rest)
         found = read(ledger, asked, known, now, by=(*members_by(_BY), "currency"), times=TIMES, lines=True)
@@ -36,6 +37,6 @@ def everything(*, options: Options = DEFAULT) -> int:
             report_payers.workflows_answer(
                 ledger, asked, known, now, by="path", limit=report_payers.LIMIT, least=report_payers.LEAST
             ),
-            report_routes.integrity(found, LIMIT_DUE),
+            report_routes.integrity(found, LIMIT_DUE, PENDING_S),
         ]
     return give_all(options, answers)

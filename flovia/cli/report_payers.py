@@ -20,7 +20,7 @@ LEAST: Final = 5
 """Sessions that must have used two endpoints before anything is said of the pair."""
 LIMIT: Final = 10
 """Rows of each kind for people."""
-_KNOWN: Final = ("unknownEvents", "crowdedEvents", "tooOld", "prunedEvents")
+_KNOWN: Final = ("unknownEvents", "crowdedEvents", "tooOld", "prunedEvents", "ownUnmatched")
 By = Literal["workflow", "path", "transition", "step", "endpoint", "pair"]
 
 

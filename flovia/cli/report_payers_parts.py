@@ -71,8 +71,8 @@ def _concentration(one: Concentration) -> list[Part]:
     ]
     return [
         Grid(
-            caption=f"How much of the {code} few payers bring",
-            names=("currency", "payers", "net", "first tenth", "Gini"),
+            caption=f"How much of the {code} few payers bring, of verified payments whose payer is known",
+            names=("currency", "payers", "net of known payers", "first tenth", "Gini"),
             rows=[(code, str(one.payers), total, _part(one.tenth), gini)],
             left=1,
         ),

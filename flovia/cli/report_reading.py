@@ -12,11 +12,11 @@ from cyclopts import Parameter
 
 from flovia.cli.console import complain
 from flovia.cli.ledger_opening import opened
-from flovia.cli.moments import moment, moment_of
+from flovia.cli.misuse import Misused
+from flovia.cli.moments import HYPHENS, moment, moment_of
 from flovia.cli.report_tables import POINTS
 from flovia.cli.wording import counted
-from flovia.core.errors import CallerError
-from flovia.core.hiding import hider
+from flovia.core.hiding import PREFIX, hider
 from flovia.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Options:
         html: one page for a browser, with nothing from elsewhere in it.
     """
 
-    since: str | None = None
-    until: str | None = None
+    since: Annotated[str | None, HYPHENS] = None
+    until: Annotated[str | None, HYPHENS] = None
     endpoint: str | None = None
     own: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False)] = ()
     test: Annotated[bool, Parameter(negative="")] = False
@@ -87,7 +87,7 @@ def reading(
     whether it draws how many saw a price by day.
 
     Raises:
-        CallerError: the options contradict each other, or say no time.
+        Misused: the options contradict each other, or say no time.
         WiringError: there is no such ledger.
     """
     with asking(options) as (found, asked, known, now):
@@ -135,19 +135,19 @@ def asking(options: Options) -> "Generator[tuple[SqlLedger, Asked, LeftOut, floa
     """The ledger of a report, read to its end; the question, what was left out of everything, and now.
 
     Raises:
-        CallerError: the options contradict each other, or say no time.
+        Misused: the options contradict each other, or say no time.
         WiringError: there is no such ledger.
     """
     from flovia.insights.asking import Asked
 
     if options.as_json + options.csv + options.html > 1:
-        raise CallerError("choose one of --json, --csv and --html")
+        raise Misused("choose one of --json, --csv and --html")
     settings = read_settings()
     with opened(options.ledger, patience_s=PATIENCE_S) as found:
         now = found.now()
         since, until = moment_of(options.since, now), moment_of(options.until, now)
         if since is not None and until is not None and until <= since:
-            raise CallerError(f"--until {options.until} is not after --since {options.since}: no time is between them")
+            raise Misused(f"--until {options.until} is not after --since {options.since}: no time is between them")
         known, floor = catch_up(found)
         if since is not None and floor is not None and since < floor:
             since -= since % 86400  # of such old days only whole ones are known
@@ -158,6 +158,7 @@ def asking(options: Options) -> "Generator[tuple[SqlLedger, Asked, LeftOut, floa
             own=_own(options.own, settings),
             test=options.test,
         )
+        known = attrs.evolve(known, own_unmatched=_unmatched(found, asked, options.own, settings))
         yield found, asked, known, now
 
 
@@ -220,28 +221,63 @@ def rest() -> None:
     time.sleep(PAUSE_S)
 
 
-def nothing(reading: Reading, shown: str) -> str:
-    """Why there is nothing to report, and what to do."""
+def nothing(reading: Reading, shown: str, lacking: str = "attempt") -> str:
+    """Why there is nothing to report, and what to do. ``lacking``: what the report would have been about."""
     left_out = reading.left_out
+    if attempts := sum(cell.attempts for cell in reading.cells.values()):
+        about = _about(reading.asked)
+        return f"no {lacking}{about} in {shown}, but {counted(attempts, 'attempt')}: flovia report funnel shows them"
     if left_out.test:
         many = counted(left_out.test, "attempt")
         return f"no attempt with money in {shown}, but {many} with the mock provider: --test counts them"
     if left_out.own:
         return f"no attempt but {counted(left_out.own, 'attempt')} of your own payers in {shown}"
-    asked = reading.asked
-    about = [f" of {asked.endpoint}" if asked.endpoint else ""]
-    about += [f" since {moment(asked.since)}" if asked.since is not None else ""]
-    about += [f" until {moment(asked.until)}" if asked.until is not None else ""]
-    if any(about):
-        return f"no attempt{''.join(about)} in {shown}; flovia report funnel without these options shows what there is"
+    if about := _about(reading.asked):
+        return f"no attempt{about} in {shown}; flovia report funnel without these options shows what there is"
     return (
         f"no attempt in {shown} yet; is it the ledger that the app writes (FLOVIA_LEDGER, --ledger)?"
         " flovia events --raw shows single events"
     )
 
 
+def _about(asked: "Asked") -> str:
+    """`` of /paid since 2026-01-31 00:00:00Z``; "" if everything is asked about."""
+    about = [f" of {asked.endpoint}" if asked.endpoint else ""]
+    about += [f" since {moment(asked.since)}" if asked.since is not None else ""]
+    about += [f" until {moment(asked.until)}" if asked.until is not None else ""]
+    return "".join(about)
+
+
+def _named(given: tuple[str, ...], settings: Settings) -> list[str]:
+    return [*given, *settings.own_payers]
+
+
+def _unmatched(ledger: "SqlLedger", asked: "Asked", given: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
+    """The names of own payers that cannot be looked for, because payers are kept under a hash; also says so.
+
+    A beginning cannot: a hash tells nothing of how a name begins. A whole name can, where its secret is known.
+    """
+    from flovia.insights.sql_measures import has_payer
+
+    lost = [
+        one
+        for one in dict.fromkeys(_named(given, settings))
+        if not one.startswith(PREFIX) and (one.endswith("*") or not settings.hiding_keys)
+    ]
+    if not lost or not has_payer(ledger.database, f"{PREFIX}*", asked.since, asked.until):
+        return ()
+    for one in lost:
+        remedy = (
+            "the whole name of each of them is needed (--own NAME, FLOVIA_OWN_PAYERS)"
+            if one.endswith("*")
+            else "set FLOVIA_SECRET as the app has it"
+        )
+        complain(f"own payers {one} may be counted all the same: payers are kept here under a hash, so {remedy}")
+    return tuple(lost)
+
+
 def _own(given: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
     """The merchant's own payers, also as they are written where payers are hashed."""
-    own = [*given, *settings.own_payers]
+    own = _named(given, settings)
     hidden = [hider(key)(one) for key in settings.hiding_keys for one in own if not one.endswith("*")]
     return tuple(dict.fromkeys([*own, *hidden]))

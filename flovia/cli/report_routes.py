@@ -10,6 +10,7 @@ from flovia.cli.report_answer import Answer, Row, Rows
 from flovia.cli.report_parts import GAP, Entry, Grid, Line, Listing, Part, Words
 from flovia.cli.report_reading import Reading, nothing
 from flovia.cli.report_tables import left_out_words, milliseconds, percent
+from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
 from flovia.insights.asking import grouping, in_order
 from flovia.insights.buckets import ERROR
@@ -98,7 +99,10 @@ def latency(found: Reading, by: Sequence[str]) -> Answer:
 
 def revenue(found: Reading, by: Sequence[str]) -> Answer:
     """What came and what went back."""
+    from flovia.insights.sql_integrity import exhausted_sql
+
     rows = ask_revenue(found.cells, by)
+    failed = exhausted_sql(found.ledger.database, found.asked)
 
     def show() -> list[Part]:
         table: list[Sequence[str | Line]] = []
@@ -108,10 +112,27 @@ def revenue(found: Reading, by: Sequence[str]) -> Answer:
             rest = tuple(_sum(amount, currency) for amount in (row.refunded, row.net, row.owed))
             table.append((*_cells(row.group, by), currency.upper(), *counts, *rest))
         titles = ("currency", "payments", "gross", "refunds", "refunded", "net", "to go back")
-        return [Grid(caption="Money by currency", names=(*by, *titles), rows=table, left=len(by) + 1)]
+        return [
+            Grid(caption="Money by currency", names=(*by, *titles), rows=table, left=len(by) + 1),
+            *([Words(text=_undecided(failed))] if failed else []),
+        ]
 
     about = "What came, what went back, and what is left; each currency by itself, exact."
-    return _answer("revenue", about, found, rows, show, by=list(by))
+    beside: list[JsonValue] = [
+        {"currency": currency, "payments": payments, "amount": str(amount)}
+        for currency, (payments, amount) in failed.items()
+    ]
+    return _answer("revenue", about, found, rows, show, lacking="payment", by=list(by), exhausted=beside)
+
+
+def _undecided(failed: Mapping[str | None, tuple[int, int]]) -> str:
+    """Of the net, what may go back or be delivered after all."""
+    payments = sum(count for count, _ in failed.values())
+    sums = ", ".join(_sum(amount, currency or "") for currency, (_, amount) in failed.items())
+    return (
+        f'not in "to go back": {counted(payments, "payment")} ({sums}) of which every delivery failed; give it back or'
+        " let it be delivered again: flovia report integrity"
+    )
 
 
 def pricing(found: Reading, least: int) -> Answer:
@@ -132,8 +153,8 @@ def pricing(found: Reading, least: int) -> Answer:
             parts += [Words(lead=f"{row.advice or 'no advice'}{to}: ", text=row.reason), GAP]
         return parts
 
-    about = "What each price brought for each attempt that saw it, and what to ask next."
-    return _answer("pricing", about, found, rows, show)
+    about = "What each price brought for each attempt that saw it, before refunds, and what to ask next."
+    return _answer("pricing", about, found, rows, show, lacking="price that was shown")
 
 
 def _price(one: PriceRow, row: PricingRow) -> str:
@@ -149,13 +170,13 @@ def _brought(one: PriceRow, currency: str | None) -> str:
     return f"{mean_money(one.per_attempt, currency, digits=digits)} ({low}–{high})"
 
 
-def integrity(found: Reading, limit: int) -> Answer:
+def integrity(found: Reading, limit: int, pending_s: float) -> Answer:
     """How payments and requests agree, and what needs somebody."""
     from flovia.insights.integrity import counted_states
     from flovia.insights.sql_integrity import count_due_sql, count_pending_sql, queue_sql
 
     database = found.ledger.database
-    states = counted_states(found.cells, count_pending_sql(database, found.asked, found.now))
+    states = counted_states(found.cells, count_pending_sql(database, found.asked, found.now, pending_s))
     queue = queue_sql(database, found.asked, limit)
     waiting = count_due_sql(database, found.asked)
 
@@ -163,6 +184,7 @@ def integrity(found: Reading, limit: int) -> Answer:
         counts = [(name.replace("_", " "), str(states[name])) for name in states]
         parts: list[Part] = [
             Grid(caption="How payments and requests agree", names=("state", "attempts"), rows=counts, left=1),
+            Words(text=f"unpaid is pending for {pending_s:g} s, and expired then (--pending SECONDS)", style="dim"),
             GAP,
         ]
         if queue:
@@ -173,9 +195,9 @@ def integrity(found: Reading, limit: int) -> Answer:
             parts.append(Words(text="nothing waits for anybody", style="green"))
         return parts
 
-    more: dict[str, JsonValue] = {"states": dict(states), "waiting": waiting}
+    more: dict[str, JsonValue] = {"states": dict(states), "waiting": waiting, "pendingS": pending_s}
     about = "How payments and requests agree, and what needs somebody, the oldest first."
-    return _answer("integrity", about, found, queue, show, some=any(states.values()), **more)
+    return _answer("integrity", about, found, queue, show, some=any(states.values()), lacking="attempt", **more)
 
 
 def _queue(queue: Sequence["Finding"]) -> Listing:
@@ -206,6 +228,7 @@ def _answer(
     show: Callable[[], list[Part]],
     *,
     some: bool | None = None,
+    lacking: str = "attempt",
     **more: JsonValue,
 ) -> Answer:
     listed: Rows = [row.to_json() for row in rows]
@@ -222,7 +245,7 @@ def _answer(
         show=show,
         left_out=left_out_words(found.left_out),
         some=bool(rows) if some is None else some,
-        nothing=lambda place: nothing(found, place),
+        nothing=lambda place: nothing(found, place, lacking),
     )
 
 

@@ -79,6 +79,8 @@ def left_out_words(left_out: LeftOut) -> list[str]:
         (left_out.too_old, "change to an attempt that was pruned", "changes to attempts that were pruned"),
     ]  # fmt: skip
     words = [counted(count, one, many) for count, one, many in found if count]
+    if left_out.own_unmatched:
+        words.append(f"no payer of {', '.join(left_out.own_unmatched)}, because payers are kept under a hash")
     if left_out.pruned_events:
         words.append("events that were pruned before any report had read them (their number is not known)")
     return words

@@ -1,6 +1,7 @@
 """``flovia events tail``: joined events as they come, and again whenever something comes for them."""
 
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
@@ -12,7 +13,7 @@ from flovia.cli.ending import until_told
 from flovia.cli.event_line import event_line
 from flovia.cli.events import ledger_of
 from flovia.cli.ledger_opening import opened
-from flovia.cli.moments import moment_of
+from flovia.cli.moments import HYPHENS, moment_of
 from flovia.cli.report_reading import PATIENCE_S, fold_new, fold_on
 from flovia.core.errors import LedgerError
 from flovia.ledger.opening import shown
@@ -30,7 +31,7 @@ Show = Callable[["Sequence[Kept]"], None]
 def tail(
     *,
     ledger: str | None = None,
-    since: str | None = None,
+    since: Annotated[str | None, HYPHENS] = None,
     endpoint: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
@@ -49,8 +50,12 @@ def tail(
     with opened(ledger, patience_s=PATIENCE_S) as found, until_told() as wait:
         start = moment_of(since, found.now())
         show = _Printer(as_json)
+
+        def over(seconds: float) -> bool:
+            return wait(seconds) or reader_gone(sys.stdout.fileno())
+
         try:
-            follow(found, start, endpoint, show, wait, shown(ledger_of(ledger)))
+            follow(found, start, endpoint, show, over, shown(ledger_of(ledger)))
         except BrokenPipeError:
             # Nobody reads any more. Python would try to write what is left when it ends, and complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -91,6 +96,13 @@ def follow(ledger: "SqlLedger", since: float | None, endpoint: str | None, show:
             if not failing:
                 complain(f"{error}; it is tried again")
             failing = True
+
+
+def reader_gone(descriptor: int) -> bool:
+    """Whether what is written to it can reach nobody any more: the other end of a pipe or socket is closed."""
+    watched = select.poll()
+    watched.register(descriptor, 0)
+    return any(what & (select.POLLERR | select.POLLHUP) for _, what in watched.poll(0))
 
 
 class _Printer:

@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Final, cast
 
 from flovia.core.encoding import JsonObject, JsonValue, canonical
+from flovia.core.errors import CallerError
 from flovia.core.events import FIELDS, Event
 from flovia.export.base import Entry
 
@@ -29,6 +30,20 @@ def _camel(name: str) -> str:
 
 NAMES: Final = {field: _camel(field) for field in FIELDS if field != "type"}
 """The members of ``data``: the fields of an event, by the event's own names."""
+
+
+_SOURCE: Final = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+", re.ASCII)
+
+
+def checked_source(source: str) -> str:
+    """The same text, if it can be the ``source`` of an envelope: a URI or a relative reference (RFC 3986), not empty.
+
+    Raises:
+        CallerError: it cannot.
+    """
+    if _SOURCE.fullmatch(source) is None:
+        raise CallerError(f"{source!r} is no source: it is a URI, like https://api.example.com or urn:example:shop")
+    return source
 
 
 def event_id(event: Event) -> str:

@@ -17,7 +17,7 @@ import attrs
 
 from flovia.core.errors import CallerError, FloviaError, LedgerError
 from flovia.export.base import Entry, Sink, SinkError, SinkGone, SinkRefused
-from flovia.export.envelope import DEFAULT_SOURCE, entry, entry_of
+from flovia.export.envelope import DEFAULT_SOURCE, checked_source, entry, entry_of
 from flovia.ledger.sinks import DeadLetter, SinkLedger, checked_name
 
 BATCH: Final = 100
@@ -81,14 +81,12 @@ class Exporter:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        if batch < 1 or refusals < 1 or not lease_s > 0 or not poll_s > 0 or not source:
-            raise CallerError(
-                "batch and refusals are at least 1, lease_s and poll_s above 0, and a source is not empty"
-            )
+        if batch < 1 or refusals < 1 or not lease_s > 0 or not poll_s > 0:
+            raise CallerError("batch and refusals are at least 1, lease_s and poll_s above 0")
         self._ledger = ledger
         self._sink = sink
         self.name = checked_name(name)
-        self._source = source
+        self._source = checked_source(source)
         self._batch = batch
         self._refusals = refusals
         self._lease_s = lease_s

@@ -56,6 +56,8 @@ class LeftOut:
     ``backwards``: durations that a clock going back made negative. Of the whole ledger: ``unknown_events`` of types
     that this version does not know; ``crowded_events`` of attempts that have too many; ``too_old``: attempts that
     changed after they were pruned; ``pruned_events``: whether events were pruned before anybody had read them.
+    ``own_unmatched``: names of the merchant's own payers that could not be looked for, because payers are kept here
+    under a hash.
     """
 
     test: int = 0
@@ -68,10 +70,14 @@ class LeftOut:
     crowded_events: int = 0
     too_old: int = 0
     pruned_events: bool = False
+    own_unmatched: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, JsonValue]:
         """All of it as JSON members, camelCase."""
-        return {camel(name): value for name, value in attrs.asdict(self).items()}
+        return {
+            **{camel(name): value for name, value in attrs.asdict(self).items()},
+            "ownUnmatched": [*self.own_unmatched],
+        }
 
 
 def camel(name: str) -> str:

@@ -81,8 +81,9 @@ STATES: Final = {
     "not_paid": UNPAID,
     "no_payment": "request_without_payment",
 }
-"""How payment and request agree, by outcome. What is :data:`UNPAID` is pending as long as its challenge can be paid,
-and expired then. A payment of another amount is under- or overpaid, if its currency is the price's."""
+"""How payment and request agree, by outcome. Reports call what is :data:`UNPAID` pending for some time after it began,
+and expired then (:data:`flovia.insights.integrity.PENDING_S`). A payment of another amount is under- or overpaid, if
+its currency is the price's."""
 OPEN: Final = frozenset(
     {"paid_not_delivered", "late", "duplicate", "underpaid", "overpaid", "unmatched_payment", "pending"}
 )

@@ -11,7 +11,7 @@ from typing import Final
 ERROR: Final = 0.01
 """How far a percentile may be from the exact one: 1 % of it."""
 LEAST_MS: Final = 0.001
-"""What is shorter counts as this long: a microsecond, the resolution of the clocks."""
+"""What is at most this long counts as nothing: a microsecond, the resolution of the clocks."""
 _WIDTH: Final = (1 + ERROR) / (1 - ERROR)
 _LOG_WIDTH: Final = log(_WIDTH)
 
@@ -22,8 +22,10 @@ def bucket(ms: float) -> int:
 
 
 def middle(number: int) -> float:
-    """The milliseconds that stand for a bucket: within :data:`ERROR` of everything in it."""
-    return float(LEAST_MS * 2 * _WIDTH**number / (_WIDTH + 1))
+    """The milliseconds that stand for a bucket: within :data:`ERROR` of everything in it; 0 for the first one, where
+    all is at most a microsecond.
+    """
+    return 0.0 if number == 0 else float(LEAST_MS * 2 * _WIDTH**number / (_WIDTH + 1))
 
 
 def percentile(counts: Mapping[int, int], share: float) -> float | None:

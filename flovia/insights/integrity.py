@@ -12,7 +12,10 @@ from flovia.insights.attempt import OPEN, UNPAID, Attempt
 from flovia.insights.measures import Cells
 
 PENDING_S: Final = 300.0
-"""How long an unpaid attempt counts as pending: as long as its challenge is good by default."""
+"""How long an unpaid attempt counts as pending, unless the question says otherwise: as long as a challenge is good by
+default. It is a rule: no event says when a challenge expires."""
+EXHAUSTED: Final = "exhausted"
+"""The outcome of what is paid and failed as often as its route allows. What becomes of the money a person decides."""
 STATES: Final = (
     "paid_and_delivered",
     "paid_not_delivered",
@@ -26,8 +29,8 @@ STATES: Final = (
     "request_without_payment",
     "refunded",
 )
-"""How payment and request can agree. An attempt is pending as long as its challenge can be paid, or while nobody knows
-whether it was; expired if it never was."""
+"""How payment and request can agree. An unpaid attempt is pending for :data:`PENDING_S` after it began and expired
+then; one is also pending while nobody knows whether it was paid."""
 
 
 @attrs.frozen(kw_only=True)
@@ -77,7 +80,7 @@ def counted_states(cells: Cells, pending: int) -> dict[str, int]:
 
     Args:
         cells: of the attempts.
-        pending: of those that are unpaid, how many can still be paid.
+        pending: of those that are unpaid, how many count as pending, see :func:`count_pending`.
     """
     found: dict[str, int] = dict.fromkeys((*STATES, UNPAID), 0)
     for cell in cells.values():
@@ -111,10 +114,23 @@ def queue(attempts: Iterable[Attempt], asked: Asked, limit: int | None = None) -
     return [finding(one) for one in sorted(due, key=lambda one: (one.at, one.key))[:limit]]
 
 
-def count_pending(attempts: Iterable[Attempt], asked: Asked, now: float) -> int:
-    """How many unpaid attempts can still be paid. ``now``: Unix seconds."""
+def exhausted(attempts: Iterable[Attempt], asked: Asked) -> dict[str | None, tuple[int, int]]:
+    """Payments whose every delivery failed, by currency: how many, and their sum in base units.
+
+    They are not due to go back: somebody either lets the agent in again or gives the money back.
+    """
+    found: dict[str | None, tuple[int, int]] = {}
+    for one in attempts:
+        if one.outcome == EXHAUSTED and one.amount is not None and is_asked(one, asked):
+            payments, total = found.get(one.currency, (0, 0))
+            found[one.currency] = payments + 1, total + one.amount
+    return found
+
+
+def count_pending(attempts: Iterable[Attempt], asked: Asked, now: float, pending_s: float = PENDING_S) -> int:
+    """How many unpaid attempts began within ``pending_s`` seconds before ``now`` (Unix seconds)."""
     return sum(
-        one.state == UNPAID and not one.probe and one.at >= now - PENDING_S and is_asked(one, asked) for one in attempts
+        one.state == UNPAID and not one.probe and one.at >= now - pending_s and is_asked(one, asked) for one in attempts
     )
 
 

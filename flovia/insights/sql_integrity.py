@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 
 from flovia.insights.asking import TEST_PROVIDERS, Asked
 from flovia.insights.attempt import UNPAID
-from flovia.insights.integrity import PENDING_S, Finding, finding
+from flovia.insights.integrity import EXHAUSTED, PENDING_S, Finding, finding
 from flovia.insights.schema import ATTEMPTS, IS_DUE
 from flovia.insights.sql_measures import of_payers
 from flovia.insights.store import COLUMNS, Database, read_attempt
@@ -32,9 +32,25 @@ def count_due_sql(database: Database, asked: Asked) -> int:
     return _count(database, IS_DUE, *_asked(asked))
 
 
-def count_pending_sql(database: Database, asked: Asked, now: float) -> int:
+def exhausted_sql(database: Database, asked: Asked) -> dict[str | None, tuple[int, int]]:
+    """See :func:`flovia.insights.integrity.exhausted`."""
+    key = (ATTEMPTS.c.currency, ATTEMPTS.c.amount)
+    counted = (
+        select(*key, func.count())
+        .where(IS_DUE, ATTEMPTS.c.outcome == EXHAUSTED, ATTEMPTS.c.amount.is_not(None), *_asked(asked))
+        .group_by(*key)
+    )
+    found: dict[str | None, tuple[int, int]] = {}
+    for currency, amount, count in database.query(cast("Select[*tuple[object, ...]]", counted), {}):
+        code = None if currency is None else str(currency)
+        payments, total = found.get(code, (0, 0))
+        found[code] = payments + int(count or 0), total + int(count or 0) * int(amount or 0)
+    return found
+
+
+def count_pending_sql(database: Database, asked: Asked, now: float, pending_s: float = PENDING_S) -> int:
     """See :func:`flovia.insights.integrity.count_pending`."""
-    young = (ATTEMPTS.c.at >= now - PENDING_S, ATTEMPTS.c.state == UNPAID, ATTEMPTS.c.kind != "probe")
+    young = (ATTEMPTS.c.at >= now - pending_s, ATTEMPTS.c.state == UNPAID, ATTEMPTS.c.kind != "probe")
     return _count(database, *young, *_asked(asked))
 
 

@@ -124,6 +124,14 @@ def _slices(database: Database, since: float, until: float, rows: int) -> Iterat
         start = end
 
 
+def has_payer(database: Database, name: str, since: float | None, until: float | None) -> bool:
+    """Whether an attempt of a time is of such a payer, ``name`` or ``beginning*``."""
+    inside = [of_payers([name])]
+    inside += [] if since is None else [ATTEMPTS.c.at >= since]
+    inside += [] if until is None else [ATTEMPTS.c.at < until]
+    return bool(database.query(select(ATTEMPTS.c.at).where(*inside).limit(1), {}))
+
+
 def _key(width: int, by: Collection[str]) -> list[ColumnElement[object]]:
     """What attempts are told apart by. In the statement's text: an expression to group by may hold no parameter."""
     day = literal_column(f"(day - day % {width:d})", Integer)

@@ -164,27 +164,28 @@ def test_without_duckdb(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "said", "status"),
     [
-        (["--joined", "-", "--format", "parquet"], "name a file, --joined calls.parquet"),
-        (["--joined", "x", "--to", "file:///tmp/y"], "leave --to, --name"),
-        (["--joined", "x", "--once"], "leave --to, --name"),
-        (["--joined", "x", "--batch", "3"], "leave --to, --name"),
-        (["--joined", "x", "--source", "urn:me"], "--format cloudevents"),
-        (["--joined", "x", "--since", "1h", "--until", "2h"], "no time is between them"),
-        (["--joined", "x", "--since", "soon"], "is no time"),
-        (["--joined", "nowhere/x"], "name a file in a folder that exists"),
-        (["--joined", "."], "name a file in a folder that exists"),
-        (["--joined", "/dev/null"], "name a file in a folder that exists"),
-        (["--joined", "x", "--ledger", "sqlite:///other.db"], "there is no ledger at"),
-        (["--to", "file:///tmp/x", "--name", "a", "--since", "1h"], "choose joined events: --joined FILE"),
-        (["--format", "parquet"], "choose joined events: --joined FILE"),
+        (["--joined", "-", "--format", "parquet"], "name a file, --joined calls.parquet", 2),
+        (["--joined", "x", "--to", "file:///tmp/y"], "leave --to, --name", 2),
+        (["--joined", "x", "--once"], "leave --to, --name", 2),
+        (["--joined", "x", "--batch", "3"], "leave --to, --name", 2),
+        (["--joined", "x", "--source", "urn:me"], "--format cloudevents", 2),
+        (["--joined", "x", "--since", "1h", "--until", "2h"], "no time is between them", 2),
+        (["--joined", "x", "--since", "soon"], "is no time", 2),
+        (["--joined", "nowhere/x"], "name a file in a folder that exists", 1),
+        (["--joined", "."], "name a file in a folder that exists", 1),
+        (["--joined", "/dev/null"], "name a file in a folder that exists", 1),
+        (["--joined", "x", "--ledger", "sqlite:///other.db"], "there is no ledger at", 1),
+        (["--to", "file:///tmp/x", "--name", "a", "--since", "1h"], "choose joined events: --joined FILE", 2),
+        (["--format", "parquet"], "choose joined events: --joined FILE", 2),
+        (["--joined", "x", "--format", "cloudevents", "--source", "not a uri"], "is no source: it is a URI", 2),
     ],
 )
-def test_misused(capsys: pytest.CaptureFixture[str], words: Sequence[str], said: str) -> None:
+def test_misused(capsys: pytest.CaptureFixture[str], words: Sequence[str], said: str, status: int) -> None:
     """Each says what to do, and writes nothing."""
     write(URL, story(1))
-    out, complaint = exported(capsys, *words, status=1)
+    out, complaint = exported(capsys, *words, status=status)
     assert said in complaint
     assert ("", False) == (out, Path("x").exists())
 

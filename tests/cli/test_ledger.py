@@ -329,7 +329,7 @@ def test_reconcile(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert (True, "unknown") == ((told := shown(capsys)[0])["dry_run"], told["status"])
     assert 1 == run(["ledger", "reconcile", "--provider", "mock", "--json"])
     assert "unknown" == shown(capsys)[0]["status"]
-    assert 1 == run(["ledger", "reconcile", "--since", "yesterday"])
+    assert 2 == run(["ledger", "reconcile", "--since", "yesterday"])
     assert "is no time" in capsys.readouterr().err
 
 

@@ -179,7 +179,7 @@ def test_all_on_one_page(capsys: pytest.CaptureFixture[str]) -> None:
         assert one == answer(capsys, one["report"], "--until", "2025-08-01")
     lines, _ = report(capsys, "all", "--until", "2025-08-01")
     assert all(any(line.startswith(f"{name}  ") for line in lines) for name in REPORTS)
-    assert "--csv is for one of them" in report(capsys, "all", "--csv", status=1)[1]
+    assert "--csv is for one of them" in report(capsys, "all", "--csv", status=2)[1]
 
 
 def test_nothing_comes_from_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
@@ -279,7 +279,7 @@ def test_nothing_on_a_page(capsys: pytest.CaptureFixture[str]) -> None:
 def test_one_form_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
     """A page, JSON or CSV."""
     write(story(1))
-    assert "choose one of" in report(capsys, "funnel", "--html", "--json", status=1)[1]
+    assert "choose one of" in report(capsys, "funnel", "--html", "--json", status=2)[1]
 
 
 def test_exact_tables_of_no_rows() -> None:

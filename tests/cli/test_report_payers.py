@@ -50,7 +50,7 @@ def test_retention_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         "2025-06-23       1  100 %   0 %    0 %  0 %  0 %*",
         "* a week that is not over, or was not asked about as a whole",
     ] == lines[5:9]
-    assert "USD            3  6.00 USD       66.7 %  0.33" in lines
+    assert "USD            3             6.00 USD       66.7 %  0.33" in lines
     assert ["ann", "4", "4.7", "d"] == lines[-1].split()[:4]
     assert "" == complaint
 

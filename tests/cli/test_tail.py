@@ -195,6 +195,31 @@ def test_a_reader_that_goes_away() -> None:
         assert (0, "") == (process.wait(PROGRAM_S), process.stderr.read())
 
 
+def test_a_reader_that_goes_away_while_nothing_comes() -> None:
+    """``flovia events tail | head -n 0``: it does not wait for a line that nobody reads."""
+    write(URL)
+    process = started()
+    with process:
+        assert process.stdout is not None
+        process.stdout.close()
+        eventually(process.poll, lambda status: status is not None)
+        assert process.stderr is not None
+        assert (0, "") == (process.wait(PROGRAM_S), process.stderr.read())
+
+
+def test_after_a_report_it_tells_sessions(capsys: pytest.CaptureFixture[str]) -> None:
+    """A report makes them; what the tail prints of those attempts has them."""
+    write(URL, story(1, "settle", "deliver"))
+    assert 0 == run(["report", "workflows", "--test", "--ledger", URL])
+    capsys.readouterr()
+    process = started("--json", "--since", "2020-01-01")
+    with process:
+        found = json.loads(line_of(process.stdout))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PROGRAM_S)
+    assert found["session"] == found["attemptId"]
+
+
 def test_on_postgres(postgres: Server, ledger_template: str) -> None:
     """The same where the ledger is there, while an app writes."""
     url = postgres.url(postgres.database(ledger_template))
@@ -210,12 +235,13 @@ def test_on_postgres(postgres: Server, ledger_template: str) -> None:
 
 def test_misused(capsys: pytest.CaptureFixture[str]) -> None:
     """Each says what to do, and no ledger is made."""
-    for words, said in (
-        (["--since", "yesterday"], "is no time; write 2026-01-31"),
-        (["--ledger", "memory://"], "a memory ledger is gone"),
-        (["--ledger", "sqlite:///other.db"], "there is no ledger at"),
+    for words, said, status in (
+        (["--since", "yesterday"], "is no time; write 2026-01-31", 2),
+        (["--since", "-1h"], "or 1h for so long ago", 2),
+        (["--ledger", "memory://"], "a memory ledger is gone", 1),
+        (["--ledger", "sqlite:///other.db"], "there is no ledger at", 1),
     ):
         write(URL)
-        assert 1 == run(["events", "tail", *words])
+        assert status == run(["events", "tail", *words])
         assert said in capsys.readouterr().err
     assert not Path("other.db").exists()

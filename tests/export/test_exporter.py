@@ -318,7 +318,15 @@ def test_a_lost_lease_during_a_dead_letter() -> None:
 
 def test_settings_that_cannot_work() -> None:
     """Are refused when it is made."""
-    for wrong in ({"batch": 0}, {"refusals": 0}, {"lease_s": 0.0}, {"poll_s": 0.0}, {"source": ""}, {"name": "a b"}):
+    for wrong in (
+        {"batch": 0},
+        {"refusals": 0},
+        {"lease_s": 0.0},
+        {"poll_s": 0.0},
+        {"source": ""},
+        {"source": "not a uri"},
+        {"name": "a b"},
+    ):
         with pytest.raises(CallerError):
             Exporter(filled(0), ListSink(), **{"name": "warehouse", **wrong})  # type: ignore[arg-type]  # on purpose
 

@@ -223,7 +223,7 @@ def test_taking_away_leaves_nothing() -> None:
     assert left[route].empty
 
 
-@given(st.lists(st.floats(0.001, 1e9), min_size=1, max_size=50), st.sampled_from([0.5, 0.95, 1.0]))
+@given(st.lists(st.floats(0.001, 1e9, exclude_min=True), min_size=1, max_size=50), st.sampled_from([0.5, 0.95, 1.0]))
 def test_percentiles_are_within_their_error(times: list[float], part: float) -> None:
     """The nearest rank, within one per cent."""
     counts: dict[int, int] = {}
@@ -236,10 +236,10 @@ def test_percentiles_are_within_their_error(times: list[float], part: float) -> 
 
 
 def test_no_times_no_percentile() -> None:
-    """Of nothing there is none; what is too short to measure is a microsecond."""
+    """Of nothing there is none; what is too short to measure took nothing."""
     assert percentile({}, 0.5) is None
     assert 0 == bucket(0.0) == bucket(0.001)
-    assert 0.001 >= middle(0) >= 0.00099
+    assert 0.0 == middle(0)
 
 
 def sold(number: int, at: float, **more: object) -> list[Attempt]:

@@ -18,7 +18,7 @@ Z: Final = 1.959963984540054
 """The normal distribution's quantile for 95 %."""
 PERCENTILE: Final = 0.0101
 LEAST_MS: Final = 0.001
-"""Percentiles are within 1 %, as they are read from buckets, and of what takes no time a microsecond."""
+"""Percentiles are within 1 %, as they are read from buckets, and what takes a microsecond took nothing."""
 NO_MONEY: Final = {"not_paid", "not_accepted", "unknown", "turned_away"}
 TO_GO_BACK: Final = {"price_risen", "late", "paid_twice", "unpresented", "mismatched", "failed_due"}
 
