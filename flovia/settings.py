@@ -14,7 +14,7 @@ with :class:`~flovia.core.errors.WiringError` that names the variable and the re
 ``FLOVIA_RETENTION``        ``events=400d,unpaid_events=90d,delivered=30d,attempts=800d``; without it kept for ever
 ``FLOVIA_HASH_PAYERS``      ``true``: keyed hashes of payers and workflows; ``false``: names; without it, of payers
 ``FLOVIA_PAYER_KEY``        what payers are hashed with, so that a new secret changes no name; default: the secret
-``FLOVIA_OWN_PAYERS``       payers that reports leave out: ``did:example:me,mock:*``
+``FLOVIA_OWN_PAYERS``       payers that reports leave out: ``did:example:me,mock:*``; ``*`` matches no hashed payer
 ``FLOVIA_OTEL``             ``true``: spans and metrics for OpenTelemetry (extra ``otel``)
 ==========================  ================================================================================
 """

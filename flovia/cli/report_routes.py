@@ -53,7 +53,7 @@ def funnel(found: Reading, by: Sequence[str]) -> Answer:
             for row, line in zip(rows, lines, strict=True)
         ]
         counts = (*by, "attempts", "presented", "paid", "delivered", "conversion", "gave up")
-        drawn = ("by day",) if some else ()
+        drawn = ("by day" if found.width == 1 else f"by {found.width} days",) if some else ()
         return [
             Grid(
                 caption="From the price to the answer",
@@ -62,7 +62,8 @@ def funnel(found: Reading, by: Sequence[str]) -> Answer:
                 rows=table,
                 left=len(by),
                 last_text=True,
-            )
+            ),
+            *([Words(text=_bars(found), style="dim")] if some else []),
         ]
 
     return _answer(
@@ -271,7 +272,7 @@ def _lines(found: Reading, by: Sequence[str]) -> list[Line | None]:
     key = grouping(by)
     groups = grouped_by(found.cells, key)
     rows = [group for group in in_order(groups) if groups[group].attempts]
-    days = [route.day // found.width for route, cell in found.shown.items() if cell.attempts]
+    days = _days(found)
     if not days or min(days) == max(days):
         return [None] * len(rows)
     series: dict[tuple[object, ...], dict[int, int]] = {}
@@ -279,12 +280,25 @@ def _lines(found: Reading, by: Sequence[str]) -> list[Line | None]:
         mine = series.setdefault(key(route), {})
         day = route.day // found.width
         mine[day] = mine.get(day, 0) + cell.attempts
-    each = "day" if found.width == 1 else f"{found.width} days"
-    about = f"attempts of each {each} from {_date(min(days) * found.width)}"
+    about = f"attempts of each {_each(found)} from {_date(min(days) * found.width)}"
     return [
         Line(tuple(series.get(group, {}).get(day, 0) for day in range(min(days), max(days) + 1)), about)
         for group in rows
     ]
+
+
+def _days(found: Reading) -> list[int]:
+    return [route.day // found.width for route, cell in found.shown.items() if cell.attempts]
+
+
+def _each(found: Reading) -> str:
+    return "day" if found.width == 1 else f"{found.width} days"
+
+
+def _bars(found: Reading) -> str:
+    """What a bar of the funnel is."""
+    days = _days(found)
+    return f"each bar is {'a day' if found.width == 1 else _each(found)}, the first from {_date(min(days) * found.width)}"
 
 
 def _date(day: int) -> str:
