@@ -25,6 +25,8 @@ SHORT: Final = 48
 """Characters of a text that is not wrapped."""
 LONG: Final = 240
 """Characters of a text that gets a box of its own to scroll in."""
+FEW: Final = 2
+"""Columns that fit on any screen; a row of more becomes a card on a phone."""
 _STYLE: Final = """
 :root{color-scheme:light dark;--paper:#eef1f5;--card:#fff;--ink:#16202e;--soft:#4a5566;--line:#d5dbe3;--bar:#0b5fd6}
 *{box-sizing:border-box}
@@ -45,6 +47,7 @@ outline-offset:2px}
 .scroll{overflow-x:auto;margin:1rem 0}
 table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-weight:700;padding:0 0 .5rem;overflow-wrap:anywhere}
+caption span{position:sticky;left:0;display:inline-block;max-width:calc(100vw - 5.5rem)}
 th,td{padding:.375rem .75rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;
 unicode-bidi:isolate}
 th:first-child,td:first-child{padding-left:0}
@@ -56,14 +59,25 @@ tbody th{font-weight:600}
 .long{display:block;min-width:14rem;max-width:24rem;max-height:6rem;overflow-y:auto;overflow-wrap:anywhere;
 white-space:normal}
 svg{display:block;width:8rem;height:1.5rem;fill:var(--bar)}
+td.below{padding-top:0}.below dl{margin:0;font-size:inherit;position:sticky;left:0;max-width:calc(100vw - 5.5rem)}
+table:has(.below) .s{white-space:normal}table:has(.below) th.s{white-space:nowrap}tr:has(+tr .below)>*{border-bottom:0}
 details{margin-top:1rem}
 summary{cursor:pointer;padding:.5rem 0}
+@media screen and (max-width:75rem){th,td{padding:.375rem}}
+@media screen and (max-width:37.5rem){section{padding:1rem .75rem}.cards,.cards tbody,.cards tr,.cards th,.cards td{
+display:block}.cards caption{display:block}.cards thead{display:none}.cards tr{padding:.5rem 0;
+border-bottom:1px solid var(--line)}.cards tr:has(+tr .below){border-bottom:0;padding-bottom:0}.cards th,.cards td{
+border:0;padding:.125rem 0;white-space:normal;overflow-wrap:anywhere;max-width:none;min-width:0}.cards td[data-name]{
+display:flex;justify-content:space-between;gap:1rem;text-align:right}.cards td[data-name]:empty{display:none}
+.cards td[data-name]::before{content:attr(data-name);color:var(--soft);text-align:left}.cards .long{min-width:0}}
 @media screen and (prefers-color-scheme:dark){:root{--paper:#10161f;--card:#1b2431;--ink:#e6ebf2;--soft:#a8b4c5;
 --line:#344052;--bar:#8ab8ff}}
 @media print{@page{size:landscape;margin:1cm}:root{--paper:#fff;--ink:#000}body{font-size:.75rem}main{max-width:none;
 padding:0}section{box-shadow:none;padding:0;border-radius:0}.scroll{overflow:visible}.long{max-height:none}
 table,.soft,dl{font-size:.625rem}.s,.n{white-space:normal}.t,.long{min-width:0}svg{width:4rem;height:1rem}
-th,td{padding:.125rem .25rem}tr,svg{break-inside:avoid}nav,details{display:none}}
+th,td{padding:.125rem .25rem}tr,svg,tbody:has(.below){break-inside:avoid}
+.below dl{display:block;max-width:none}.below dt,.below dd{display:inline}.below dt,.below dd{margin-right:.375rem}
+nav,details{display:none}}
 """
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _POLICY: Final = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'"
@@ -159,27 +173,43 @@ def _paragraph(text: str, *, soft: bool = False) -> str:
 def _grid(grid: Grid) -> str:
     columns = range(len(grid.names))
     texts = [*range(grid.left), *(columns[-1:] if grid.last_text else ())]
-    numbers = [place not in texts or place in grid.numbers for place in columns]
+    names = grid.page_names or grid.names
+    looks = [place not in texts or place in grid.numbers for place in columns]
+    last = [place for place in columns if place >= grid.left and place not in grid.deciding]
+    order = [one for one in (*range(grid.left), *grid.deciding, *last) if one not in grid.below]
     heads = "".join(
-        f'<th scope="col" class="{"n" if number else "s"}">{_text(name)}</th>'
-        for name, number in zip(grid.page_names or grid.names, numbers, strict=True)
+        f'<th scope="col" class="{"n" if looks[place] else "s"}">{_text(names[place])}</th>' for place in order
     )
-    body = "\n".join(f"<tr>{''.join(_cells(row, numbers))}</tr>" for row in grid.rows)
+    body = "\n".join("".join(_row(row, names, order, looks, grid.below)) for row in grid.rows)
+    body = body if grid.below else f"<tbody>\n{body}\n</tbody>"
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{_words(grid.caption)}"><table>\n'
-        f"<caption>{_text(grid.caption)}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{_words(grid.caption)}">'
+        f"<table{' class=cards' if len(order) > FEW else ''}>\n<caption><span>{_text(grid.caption)}</span></caption>\n"
+        f"<thead><tr>{heads}</tr></thead>\n{body}</table></div>"
     )
 
 
-def _cells(row: Sequence[str | Line], numbers: Sequence[bool]) -> Iterator[str]:
-    for place, (cell, number) in enumerate(zip(row, numbers, strict=True)):
-        shown = _line(cell) if isinstance(cell, Line) else _text(cell)
-        length = 0 if isinstance(cell, Line) else len(cell)
-        look = "t" if length > (LONG if number else SHORT) else "n" if number else "s"
-        if place == 0 and not number:
-            yield f'<th scope="row" class="{look}">{shown}</th>'
-        else:
-            yield f'<td class="{look}">{shown}</td>'
+def _row(
+    row: Sequence[str | Line], names: Sequence[str], order: Sequence[int], looks: Sequence[bool], below: Sequence[int]
+) -> Iterator[str]:
+    """A row; with what is below it a group of rows that stays together on paper."""
+    cells = "".join(_cell(row[one], names[one], one == 0, looks[one]) for one in order)
+    yield f"{'<tbody>' if below else ''}<tr>{cells}</tr>"
+    if below:
+        facts = " ".join(f"<dt>{_text(names[one])}</dt> <dd>{_cell_text(row[one])}</dd>" for one in below if row[one])
+        yield f'<tr><td class="below" colspan="{len(order)}"><dl>{facts}</dl></td></tr></tbody>'
+
+
+def _cell(cell: str | Line, name: str, is_first: bool, is_number: bool) -> str:
+    length = 0 if isinstance(cell, Line) else len(cell)
+    look = "t" if length > (LONG if is_number else SHORT) else "n" if is_number else "s"
+    if is_first and not is_number:
+        return f'<th scope="row" class="{look}">{_cell_text(cell)}</th>'
+    return f'<td class="{look}" data-name="{_words(name.strip())}">{_cell_text(cell)}</td>'
+
+
+def _cell_text(cell: str | Line) -> str:
+    return _line(cell) if isinstance(cell, Line) else _text(cell)
 
 
 def _text(text: str) -> str:

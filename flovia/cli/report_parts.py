@@ -38,7 +38,9 @@ class Grid:
 
     ``caption``: what it is about, for a page. ``titled``: a terminal prints it, too. ``names``: of the columns, and
     ``page_names`` where a page has other ones. The first ``left`` columns are texts, the others numbers; on a page
-    those in ``numbers`` (from 0) are numbers, too, and with ``last_text`` the last one is a text.
+    those in ``numbers`` (from 0) are numbers, too, and with ``last_text`` the last one is a text. A page shows those in
+    ``deciding`` right after the texts, where a narrow screen has them too, and those in ``below`` on lines of their own
+    below each row, because they are long.
     """
 
     caption: str
@@ -49,6 +51,8 @@ class Grid:
     page_names: Sequence[str] | None = None
     numbers: Sequence[int] = ()
     last_text: bool = False
+    deciding: Sequence[int] = ()
+    below: Sequence[int] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -62,6 +62,7 @@ def funnel(found: Reading, by: Sequence[str]) -> Answer:
                 rows=table,
                 left=len(by),
                 last_text=True,
+                deciding=(len(by) + 4, len(by) + 5),
             ),
             *([Words(text=_bars(found), style="dim")] if some else []),
         ]
@@ -149,7 +150,7 @@ def pricing(found: Reading, least: int) -> Answer:
             ]
             caption = "  ".join(one for one in (row.endpoint, row.rail or "") if one)
             names = ("price", "attempts", "paid", "per attempt")
-            parts.append(Grid(caption=caption, titled=True, names=names, rows=table, left=1))
+            parts.append(Grid(caption=caption, titled=True, names=names, rows=table, left=1, deciding=(3,)))
             to = "" if row.to is None or row.advice == "leave" else f" {money(row.to, row.currency)}"
             parts += [Words(lead=f"{row.advice or 'no advice'}{to}: ", text=row.reason), GAP]
         return parts
@@ -217,7 +218,14 @@ def _queue(queue: Sequence["Finding"]) -> Listing:
     names = (*titles, "challenge", "payment", "requests")
     return Listing(
         entries=entries,
-        grid=Grid(caption="What needs somebody", names=names, rows=table, left=len(names), numbers=(4, 5)),
+        grid=Grid(
+            caption="What needs somebody",
+            names=names,
+            rows=table,
+            left=len(names),
+            numbers=(4, 5),
+            below=(6, 7, 8, 9),
+        ),
     )
 
 
@@ -298,7 +306,9 @@ def _each(found: Reading) -> str:
 def _bars(found: Reading) -> str:
     """What a bar of the funnel is."""
     days = _days(found)
-    return f"each bar is {'a day' if found.width == 1 else _each(found)}, the first from {_date(min(days) * found.width)}"
+    return (
+        f"each bar is {'a day' if found.width == 1 else _each(found)}, the first from {_date(min(days) * found.width)}"
+    )
 
 
 def _date(day: int) -> str:
