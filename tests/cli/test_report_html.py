@@ -288,3 +288,49 @@ def test_exact_tables_of_no_rows() -> None:
     assert [("rows", "[]"), ("ids", '["a", "b"]'), ("inner.none", "null"), ("empty", "{}")] == list(
         map(tuple, members.rows)
     )
+
+
+def test_what_decides_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """A narrow screen shows it: conversion and money per attempt right after the names, the rest in its order."""
+    shop()
+    _, read = html(capsys, "funnel")
+    heads = ["endpoint", "rail", "price", "conversion", "gave up", "attempts", "presented", "paid", "delivered"]
+    assert heads == read.table("From the price to the answer")[0][:9]
+    _, read = html(capsys, "pricing")
+    assert ["price", "per attempt", "attempts", "paid"] == read.table("/ann  mpp")[0]
+
+
+def test_a_row_is_a_card_on_a_phone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each cell of a table of more than two columns knows the name of its column, which stands beside it there."""
+    shop()
+    text, read = html(capsys, "funnel", "--by", "endpoint")
+    cells = [found for tag, found in read.elements if tag == "td" and "data-name" in found]
+    assert ["conversion", "gave up"] == [found["data-name"] for found in cells[:2]]
+    assert "content:attr(data-name)" in text
+    _, read = html(capsys, "integrity")
+    looks = [found.get("class") for tag, found in read.elements if tag == "table"]
+    assert [None, "cards"] == looks[:2]
+
+
+def test_the_queue_has_room(capsys: pytest.CaptureFixture[str]) -> None:
+    """What to do and the ids are below each row and as wide as the page, together with it on paper."""
+    shop()
+    text, read = html(capsys, "integrity")
+    heads, first, below, *_ = read.table("What needs somebody")
+    assert ["began", "state", "what happened", "endpoint", "came", "asked"] == heads
+    assert len(heads) == len(first)
+    (words,) = below
+    assert words.startswith("what to do ")
+    assert "challenge challenge-" in words
+    assert "payment pay-" in words
+    spans = {found["colspan"] for tag, found in read.elements if tag == "td" and found.get("class") == "below"}
+    assert {"6"} == spans
+    assert "tbody:has(.below){break-inside:avoid}" in text
+
+
+def test_captions_are_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """They stay where they are when their table is scrolled, and are no wider than the screen."""
+    shop()
+    text, read = html(capsys, "all")
+    assert "caption span{position:sticky;left:0;" in text
+    assert text.count("<caption><span>") == len(read.tables)

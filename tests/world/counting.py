@@ -70,6 +70,7 @@ def left_out(truth: Truth, question: Question) -> Row:
         "crowdedEvents": 0,
         "tooOld": 0,
         "prunedEvents": False,
+        "ownUnmatched": [],
     }
 
 
