@@ -264,6 +264,84 @@ def test_prune(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert 1 == run(["ledger", "prune", "--events-days", "1"])
 
 
+def old(shop: Shop) -> int:
+    """How many events there are, all of which are past their time now."""
+    from sqlalchemy import text
+
+    with shop.ledger.database.write() as connection:
+        connection.execute(text("UPDATE flovia_events SET at = at - 864000"))
+        connection.execute(text("UPDATE flovia_proofs SET at = at - 864000"))
+    return len(shop.ledger.read_events())
+
+
+@pytest.mark.parametrize("ending", ["", "-journal", "-wal", "-shm", "/../shop.db", "-link", "-hardlink"])
+def test_prune_into_the_ledger(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path, ending: str) -> None:
+    """The ledger's own files, under whatever name, take no export; nothing is written or pruned."""
+    count, path = old(shop), tmp_path / "shop.db"
+    (tmp_path / "shop.db-link").symlink_to(path)
+    (tmp_path / "shop.db-hardlink").hardlink_to(path)
+    target = str(path) + ending if ending != "/../shop.db" else f"{tmp_path}/../{tmp_path.name}/shop.db"
+    before = path.read_bytes()
+    files = sorted(tmp_path.iterdir())
+    assert 1 == run(["ledger", "prune", "--events-days", "5", "--export", target])
+    assert "is the ledger's own file" in capsys.readouterr().err
+    assert before == path.read_bytes()
+    assert files == sorted(tmp_path.iterdir())
+    assert count == len(shop.ledger.read_events())
+
+
+def test_prune_into_what_is_no_file_of_events(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A missing folder, a folder, a device and somebody's text: one line says why, and nothing is pruned."""
+    count, notes = old(shop), tmp_path / "notes.txt"
+    notes.write_text("milk, eggs\n")
+    told = {
+        tmp_path / "none" / "events.ndjson": "name a file in a folder that exists",
+        tmp_path: "name a file in a folder that exists",
+        Path("/dev/full"): "name a file in a folder that exists",
+        notes: "is not a line of events",
+        tmp_path / ("x" * 300): "cannot be written: File name too long",
+    }
+    for target, why in told.items():
+        assert 1 == run(["ledger", "prune", "--events-days", "5", "--export", str(target)])
+        printed = capsys.readouterr()
+        assert (True, "", 1) == (why in printed.err, printed.out, printed.err.count("\n"))
+    assert "milk, eggs\n" == notes.read_text()
+    assert count == len(shop.ledger.read_events())
+
+
+def test_prune_into_a_full_disk(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What does not fit is cut off again, said, and not pruned; the next run goes on behind whole lines."""
+    resource = pytest.importorskip("resource")
+    count, file = old(shop), tmp_path / "events.ndjson"
+    earlier = json.dumps({"position": 0, "padding": "x" * 2_000_000}) + "\n"
+    file.write_text(earlier)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(earlier) + 700, limits[1]))
+    try:
+        assert 1 == run(["ledger", "prune", "--events-days", "5", "--export", str(file)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "cannot be written: File too large; no event was pruned that is not in it" in capsys.readouterr().err
+    assert earlier == file.read_text()
+    assert count == len(shop.ledger.read_events())
+    file.write_text(earlier + '{"position": 1, "type"')  # as a crash leaves it
+    assert 0 == run(["ledger", "prune", "--events-days", "5", "--export", str(file)])
+    positions = [json.loads(line)["position"] for line in file.read_text().splitlines()]
+    assert list(range(count + 1)) == positions
+
+
+def test_prune_into_a_new_file(shop: Shop, tmp_path: Path) -> None:
+    """It names payers, so its owner alone can read it; the mode of one that is there stays."""
+    assert old(shop)
+    file, there = tmp_path / "events.ndjson", tmp_path / "there.ndjson"
+    there.touch(0o640)
+    mode = there.stat().st_mode
+    for one in (there, file):
+        assert 0 == run(["ledger", "prune", "--events-days", "5", "--export", str(one)])
+    assert 0o600 == file.stat().st_mode & 0o777
+    assert mode == there.stat().st_mode
+
+
 def test_prune_says_what_rows_would_go(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     """A dry run counts them by kind and takes none away; the same number goes after that."""
     from sqlalchemy import text
