@@ -14,7 +14,7 @@ from rich.text import Text
 
 from flovia import entropy
 from flovia.api import Flovia
-from flovia.cli.console import complain, console, in_line, money, safe
+from flovia.cli.console import complain, console, hint, in_line, money, safe
 from flovia.cli.ledger_opening import opened, write_json
 from flovia.cli.moments import moment, parse_moment
 from flovia.cli.wording import counted
@@ -143,6 +143,11 @@ def redeliver(
     if result.outcome == "reopened":
         if not as_json:
             console().print(Text(f"redeemable again: {safe(challenge_of(key))}  {safe(payment_id)}", style="green"))
+        if result.until:
+            hint(
+                f"a delivery had it until {moment(result.until)}, and that was ended: if its process is alive, the same"
+                " may be delivered twice"
+            )
         return 0
     complain(
         {
@@ -184,7 +189,7 @@ def prune(
     from flovia.cli.prune_file import PruneFile
     from flovia.cli.report_reading import catch_up
     from flovia.ledger.attempts import has_attempts
-    from flovia.ledger.retention import events_of, find_doomed, unpaid_cursor
+    from flovia.ledger.retention import events_of, find_doomed, find_held, unpaid_cursor
 
     settings = read_settings()
     given = {
@@ -217,12 +222,20 @@ def prune(
         while not dry_run and (done := found.prune()):
             rows += done
             time.sleep(PRUNE_PAUSE_S)
+        held = find_held(database, retention, now)
     if dry_run:
         kinds = [counted(count, kind.removesuffix("s")) for kind, count in would_go.items()]
         console().print(f"dry run: {', '.join([counted(gone, 'event'), *kinds])} would be pruned")
     else:
         pruned = counted(gone, "event was", "events were")
         console().print(f"{pruned} pruned" + (f", and {counted(rows, 'row')}" if rows else ""))
+    if held is not None:
+        past = counted(held.events, "event past its time waits", "events past their time wait")
+        names = ", ".join(map(safe, held.sinks))
+        hint(
+            f"{past} for {names}, which {'has' if len(held.sinks) == 1 else 'have'} not got them yet: start the"
+            f" exporter, or forget a sink that is no more: flovia events sinks --forget {shlex.quote(held.sinks[0])}"
+        )
     return 0
 
 

@@ -129,14 +129,46 @@ def test_undelivered_and_redelivered(shop: Shop, capsys: pytest.CaptureFixture[s
     assert passage.response is None
     assert 1 == run(["ledger", "redeliver", shop.failed, "--json"])
     assert "delivering" == shown(capsys)[0]["outcome"]
+    until = shop.ledger.find(f"localhost|{shop.challenge}")
     assert 0 == run(["ledger", "redeliver", shop.failed, "--force", "--json"])
-    assert "reopened" == shown(capsys)[0]["outcome"]
+    (told,) = shown(capsys)
+    assert until is not None
+    assert ("reopened", until.lease_until) == (told["outcome"], told["until"])
     # Whoever still held it cannot record what it delivers.
     deliver(shop.gate, passage)
     assert [shop.failed] == [one.payment_id for one in shop.ledger.find_undelivered(9)]
     again = shop.gate.enter(request(shop.credential))
     deliver(shop.gate, again)
     assert [] == list(shop.ledger.find_undelivered(9))
+    assert 0 == run(["ledger", "undelivered"])
+    assert ("", "flovia: nothing is paid and undelivered\n") == capsys.readouterr()
+    assert 0 == run(["ledger", "undelivered", "--json"])
+    assert ("", "") == capsys.readouterr()
+
+
+def test_what_is_being_delivered(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """A payment whose delivery holds its lease is listed behind the others: nobody sees whether its process lives."""
+    _, passage = buy(shop.gate, "ok3")
+    assert passage.grant is not None
+    assert 0 == run(["ledger", "undelivered"])
+    printed = capsys.readouterr()
+    first, second = printed.out.splitlines()
+    assert shop.failed in first
+    assert f"{passage.grant.payment_id}  1.00 USD  delivering until 20" in second
+    assert second.endswith("1 delivery begun")
+    assert "" == printed.err
+    assert 0 == run(["ledger", "undelivered", "--json"])
+    assert ["redeemable", "delivering"] == [one["standing"] for one in shown(capsys)]
+    assert 0 == run(["ledger", "undelivered", "--json", "--limit", "1"])
+    assert ["redeemable"] == [one["standing"] for one in shown(capsys)]
+    assert 0 == run(["ledger", "redeliver", passage.grant.payment_id, "--force"])
+    printed = capsys.readouterr()
+    assert "redeemable again" in printed.out
+    assert "a delivery had it until 20" in printed.err
+    assert 0 == run(["ledger", "redeliver", passage.grant.payment_id, "--force"])
+    assert "" == capsys.readouterr().err
+    deliver(shop.gate, passage)
+    assert ["settled", "settled"] == [one.state for one in shop.ledger.find_undelivered(9)]
 
 
 def test_what_redeems_no_more(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,6 +269,24 @@ def test_verify(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 findings" in both.err
     assert 1 == run(["ledger", "verify"])
     assert "its fence is 0" in capsys.readouterr().out
+
+
+def test_verify_leads_to_the_history(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each finding has an id that flovia ledger show takes, also of an event."""
+    from sqlalchemy import text
+
+    challenge = next(e.challenge_id for _, e in shop.ledger.read_events() if e.payment_id == shop.delivered)
+    with shop.ledger.database.write() as connection:
+        connection.execute(text("DELETE FROM flovia_proofs WHERE proof LIKE :one"), {"one": f"%{shop.delivered}"})
+    assert 1 == run(["ledger", "verify"])
+    both = capsys.readouterr()
+    assert f" ({challenge}): it tells of a settlement of which no proof was used" in both.out
+    assert "show each with: flovia ledger show ID (of an event: the id in brackets)" in both.err
+    assert 1 == run(["ledger", "verify", "--json"])
+    found = shown(capsys)
+    assert any(str(one["subject"]).startswith("event ") for one in found)
+    for one in found:
+        assert 0 == run(["ledger", "show", str(one["ident"])])
 
 
 def test_prune(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -340,6 +390,27 @@ def test_prune_into_a_new_file(shop: Shop, tmp_path: Path) -> None:
         assert 0 == run(["ledger", "prune", "--events-days", "5", "--export", str(one)])
     assert 0o600 == file.stat().st_mode & 0o777
     assert mode == there.stat().st_mode
+
+
+def test_prune_says_what_a_sink_holds_up(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many events past their time stay, for which sinks, and the way out; nothing if none does."""
+    count = old(shop)
+    command = ["ledger", "prune", "--events-days", "5", "--unpaid-events-days", "3"]
+    assert 0 == run([*command, "--dry-run"])
+    assert "" == capsys.readouterr().err
+    slow = shop.ledger.lease_sink("ware&house", "test", 1e6)
+    fast = shop.ledger.lease_sink("fast", "test", 1e6)
+    assert slow.fence is not None
+    assert fast.fence is not None
+    (_, _, (third, _), *_) = shop.ledger.read_events()
+    shop.ledger.advance_sink("ware&house", slow.fence, third, 1e6)
+    shop.ledger.advance_sink("fast", fast.fence, shop.ledger.read_events()[-1][0], 1e6)
+    for arguments, out in (("--dry-run",), "dry run: 3 events, "), ((), "3 events were pruned"):
+        assert 0 == run([*command, *arguments])
+        printed = capsys.readouterr()
+        assert printed.out.startswith(out)
+        assert f"{count - 3} events past their time wait for ware&house, which has not got them yet" in printed.err
+        assert printed.err.endswith("flovia events sinks --forget 'ware&house'\n")
 
 
 def test_prune_says_what_rows_would_go(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
