@@ -9,9 +9,13 @@ section 2.2.
 import errno
 import os
 import stat
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
 
 _making = threading.Lock()
 
@@ -39,6 +43,55 @@ def ensure_file(path: Path, *, create: bool) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def _sign(path: Path) -> str:
+    return f"{os.path.realpath(path)}-in-use"
+
+
+class InUse:
+    """The sign that a process uses a database: a shared lock on a file beside it, which ends with its last holder.
+
+    Forked children hold it, too. SQLite knows nothing of it, and where files cannot be locked there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor: int | None = None
+        if sys.platform == "win32":
+            return
+        with suppress(OSError):
+            descriptor = os.open(_sign(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                raise
+            self._descriptor = descriptor
+
+    def end(self) -> None:
+        """This process uses it no more."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether a process that lives uses the database at ``path``, be its file there or not."""
+    if sys.platform == "win32":
+        return False
+    try:
+        descriptor = os.open(_sign(path), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _in_child() -> None:

@@ -116,11 +116,20 @@ class Outbox:
                 except LedgerError:
                     raise
                 except Exception:
-                    # One row that no store can take must not hold up all that follow.
-                    self.dropped += len(batch)
-                    _log.exception("%d events could not be written and are lost", len(batch))
+                    self._write_singly(batch)
                 for _ in batch:
                     self._rows.popleft()
+
+    def _write_singly(self, batch: Sequence[EventRow]) -> None:
+        """One row that no store can take must neither hold up all that follow nor take its neighbours with it."""
+        for row in batch:
+            try:
+                self._write((row,))  # that some of them may be written again later changes nothing
+            except LedgerError:
+                raise
+            except Exception:
+                self.dropped += 1
+                _log.exception("an event could not be written and is lost")
 
     def _batch(self) -> tuple[EventRow, ...]:
         """The rows that waited longest; they stay until they are written."""

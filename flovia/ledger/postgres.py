@@ -16,12 +16,12 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Engine, QueuePool, Select, create_engine, event
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, DisconnectionError, SQLAlchemyError
 
 from flovia.core.errors import LedgerError, WiringError
 from flovia.ledger import postgres_tables as tables
 from flovia.ledger.health import Health
-from flovia.ledger.postgres_dialing import BoundedConnection, Dialer, NoAnswerError, is_gone
+from flovia.ledger.postgres_dialing import BoundedConnection, Dialer, NoAnswerError, StorableDumper, is_gone
 from flovia.ledger.postgres_url import Target, with_session
 from flovia.ledger.retrying import UndoneError
 
@@ -185,6 +185,8 @@ class PostgresDatabase:
                     _driver(connection).deadline = max(deadline, self._monotonic()) + COMMIT_PATIENCE_S
                     connection.commit()
                 self._health.wrote(begun_at)
+            except DataError:
+                raise  # no store could take that, and asking again would hold up what comes after it
             except _ERRORS as error:
                 raise self._told(error, undone=not committing) from error
 
@@ -332,6 +334,7 @@ class PostgresDatabase:
 
     def _dial(self) -> BoundedConnection:
         made = BoundedConnection.connect(make_conninfo(**with_session(self._target, self.patience_s - SERVER_S)))
+        made.adapters.register_dumper(str, StorableDumper)
         made.monotonic = self._monotonic
         made.deadline = self._monotonic() + self.patience_s
         try:

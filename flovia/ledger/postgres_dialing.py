@@ -14,9 +14,12 @@ from select import select
 from typing import Any, Final, TypeVar
 
 from psycopg import Connection, OperationalError
-from psycopg.abc import PQGen
+from psycopg.abc import Buffer, PQGen
 from psycopg.pq import ConnStatus
 from psycopg.rows import TupleRow
+from psycopg.types.string import StrDumperUnknown
+
+from flovia.ledger.texts import storable
 
 T = TypeVar("T")
 LOOK_S: Final = 0.1
@@ -31,6 +34,14 @@ class NoAnswerError(OperationalError):
     def __init__(self, message: str, waited_s: float) -> None:
         super().__init__(message)
         self.waited_s = waited_s
+
+
+class StorableDumper(StrDumperUnknown):
+    """Sends text as :func:`~flovia.ledger.texts.storable` leaves it."""
+
+    def dump(self, obj: str) -> Buffer | None:
+        """The bytes of a parameter."""
+        return super().dump(storable(obj))
 
 
 class BoundedConnection(Connection[TupleRow]):

@@ -6,6 +6,7 @@ from typing import Final
 
 from flovia.core.events import FIELDS, Event, EventRow
 from flovia.ledger.hiding import fields_of
+from flovia.ledger.texts import storable
 
 _AMOUNT: Final = FIELDS.index("amount")
 
@@ -23,10 +24,7 @@ def event_values(row: EventRow, hide: Callable[[str], str] | None) -> dict[str, 
 
 
 def _storable(value: str | int | float | None) -> str | int | float | None:
-    """Half a surrogate pair is no text to any database, and no reason to lose a paid event."""
-    if isinstance(value, str) and not value.isascii():
-        return value.encode("utf-8", "replace").decode()
-    return value
+    return storable(value) if isinstance(value, str) else value
 
 
 def read_event(fields: Sequence[str | int | float | None]) -> Event:

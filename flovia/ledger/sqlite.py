@@ -6,6 +6,7 @@ processes the file's lock decides, tried again and again until this call's patie
 cannot be done fails as :class:`~flovia.core.errors.LedgerError` within 2 seconds.
 """
 
+import logging
 import os
 import sqlite3
 import threading
@@ -20,7 +21,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from flovia.core.errors import LedgerError, WiringError
-from flovia.database_file import ensure_file
+from flovia.database_file import InUse, ensure_file, is_in_use
 from flovia.ledger.health import Health
 from flovia.ledger.sql_migrating import migrate
 from flovia.ledger.sql_schema import META
@@ -38,6 +39,7 @@ LAST_POSITION: Final = 2**63 - 1
 OLDEST_SQLITE: Final = (3, 35, 0)
 """The first with RETURNING."""
 
+log: Final = logging.getLogger(__name__)
 T = TypeVar("T")
 Value = str | int | float | None
 _ERRORS: Final = (SQLAlchemyError, sqlite3.Error, OSError)
@@ -86,7 +88,22 @@ class SqliteDatabase:
         self._health = Health(monotonic)
         self._closed = False
         self._start()
-        self._prepare(create)
+        self._in_use: InUse | None = None
+        if create and self._is_gone():
+            # An empty one would accept every used credential again. Calls fail until it is back, as in the others.
+            log.error(
+                "the ledger file %s is gone, and another process of this app had it: it is not made anew; put it back,"
+                " or end every process of the app to begin with an empty one",
+                self.path,
+            )
+        else:
+            self._prepare(create)
+        if create:
+            self._in_use = InUse(self.path)
+
+    def _is_gone(self) -> bool:
+        # Asked twice: another process may be making it just now.
+        return not os.path.exists(self.path) and is_in_use(self.path) and not os.path.exists(self.path)
 
     def _start(self) -> None:
         self._lock = threading.Lock()
@@ -188,6 +205,8 @@ class SqliteDatabase:
             self._closed = True
             self._forget_writer()
             self._readers.dispose()
+            if self._in_use is not None:
+                self._in_use.end()
 
     # --- forks -----------------------------------------------------------------------------------------
 

@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
-from flovia.core import events as ev
-from flovia.core.events import FIELDS, Event
+from flovia.core.events import FIELDS
 from flovia.core.exchange import CLAIMED, DELIVERED, DELIVERING, ISSUED, PARKED, SETTLED
 from flovia.ledger.base import Ledger
 from flovia.testing.ledger_answers import AnswerPromises
 from flovia.testing.ledger_delivery import DeliveryPromises
+from flovia.testing.ledger_events import EventPromises
 from flovia.testing.ledger_keeping import KeepingPromises
 from flovia.testing.ledger_refunds import RefundPromises
 from flovia.testing.ledger_steps import (
@@ -38,7 +38,7 @@ from flovia.testing.ledger_steps import (
 THREADS: Final = 16
 
 
-class LedgerContract(RefundPromises, DeliveryPromises, AnswerPromises, KeepingPromises):
+class LedgerContract(RefundPromises, DeliveryPromises, AnswerPromises, EventPromises, KeepingPromises):
     """Every promise of :class:`flovia.ledger.base.Ledger`, one test each."""
 
     @abstractmethod
@@ -345,70 +345,6 @@ class LedgerContract(RefundPromises, DeliveryPromises, AnswerPromises, KeepingPr
             ledger.fail(KEY, fence, ())
             clock.advance(7 * DAY_S)
             assert claim(ledger, clock, expired=True).outcome == "expired"
-
-    # --- events ----------------------------------------------------------------------------------------
-
-    def test_events_come_with_their_step(self) -> None:
-        """Each step writes its events, complete and in order."""
-        with self.fresh() as (ledger, clock):
-            rows = [event_row(ev.EVENT_TYPES[i], seq=i + 1) for i in range(5)]
-            fence = claim(ledger, clock).fence
-            assert ledger.release(KEY, fence, True, (rows[0],))
-            fence = claim(ledger, clock).fence
-            assert settle(ledger, clock, fence, events=(rows[1], rows[2])) == "settled"
-            assert ledger.fail(KEY, fence, (rows[3],))
-            assert ledger.deliver(KEY, claim(ledger, clock).fence, (rows[4],))
-            assert [Event.from_row(row) for row in rows] == [event for _, event in ledger.read_events()]
-
-    def test_reading_on(self) -> None:
-        """Positions grow, and reading goes on after any of them, in pieces."""
-        with self.fresh() as (ledger, _):
-            ledger.append([event_row(seq=i) for i in range(1, 8)])
-            ledger.flush()
-            first = ledger.read_events(limit=3)
-            rest = ledger.read_events(after=first[-1][0])
-            assert [event.seq for _, event in first] == [1, 2, 3]
-            assert [event.seq for _, event in rest] == [4, 5, 6, 7]
-            positions = [position for position, _ in [*first, *rest]]
-            assert sorted(set(positions)) == positions
-            assert list(ledger.read_events(after=positions[-1])) == []
-
-    def test_short_rows(self) -> None:
-        """A row may leave its last fields out."""
-        with self.fresh() as (ledger, _):
-            ledger.append([event_row()[:6]])
-            ledger.flush()
-            expected = Event(
-                type=ev.REQUEST_STARTED,
-                at=1_700_000_000.25,
-                request_id="req-1",
-                seq=1,
-                endpoint="/reports/{id}",
-                http_method="GET",
-            )
-            assert [expected] == [event for _, event in ledger.read_events()]
-
-    def test_any_text(self) -> None:
-        """Names in any script come back as they were."""
-        with self.fresh() as (ledger, _):
-            row = list(event_row())
-            row[4] = "/отчёт/日本/😀"
-            ledger.append([tuple(row)])
-            ledger.flush()
-            assert [event.endpoint for _, event in ledger.read_events()] == ["/отчёт/日本/😀"]
-
-    def test_no_event_is_lost_quietly(self) -> None:
-        """What is appended is written or counted."""
-        with self.fresh() as (ledger, _):
-            for start in range(0, 20_000, 100):
-                ledger.append([event_row(seq=i) for i in range(start, start + 100)])
-            ledger.flush()
-            seen = 0
-            position = 0
-            while batch := ledger.read_events(after=position, limit=5000):
-                seen += len(batch)
-                position = batch[-1][0]
-            assert seen + ledger.dropped_events == 20_000
 
     # --- short texts -----------------------------------------------------------------------------------
 

@@ -179,7 +179,7 @@ def _serve(campaign: Hosts, places: list[Host], url: str, folder: Path, stack: E
         stack.callback(server.close)
         server.start()
     told = servers["east"].told
-    told.workers = lambda: [pid for server in servers.values() for pid in server.pids()]
+    told.lives = lambda pid: any(server.lives(pid) for server in servers.values())
     stack.callback(told.close)
     return servers
 

@@ -117,8 +117,6 @@ class Points:
         books = self._books
 
         def watched(*arguments: Any) -> object:
-            if verb == "deliver":
-                books.write("last-byte", arguments[0])
             self.reach(f"{verb}.before")
             mark = _verb.set(verb)
             try:

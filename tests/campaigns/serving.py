@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
@@ -41,8 +41,8 @@ class Told:
         self.counts: Counter[str] = Counter()
         self.by_kind: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         self.by_pid: defaultdict[str, Counter[int]] = defaultdict(Counter)
-        self.workers: Callable[[], Collection[int]] = frozenset[int]
-        """Who lives now."""
+        self.lives: Callable[[int], bool] = lambda pid: False
+        """Whether a process is one of the server's, and has not ended."""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True, name="campaign-books")
         self._thread.start()
@@ -72,7 +72,7 @@ class Told:
         for kind, sign in (("in", 1), ("later", 1), ("out", -1), ("later-done", -1)):
             for pid, number in list(self.by_pid[kind].items()):
                 open_ends[pid] += sign * number
-        return {pid for pid, number in open_ends.items() if number > 0 and pid in self.workers()}
+        return {pid for pid, number in open_ends.items() if number > 0 and self.lives(pid)}
 
     def catch_up(self) -> None:
         """Wait until what was told before this call has been read."""
@@ -131,7 +131,7 @@ class Server:
             (folder / "clock").write_bytes(bytes(8))
             told = Told(folder / "books")
         self.told = told
-        told.workers = self.pids
+        told.lives = self.lives
         self.clock = SharedClock(str(folder / "clock"), time.time)
         self.log = folder / f"server-{kind}-{address}.log"
         self.environment = {
@@ -191,6 +191,14 @@ class Server:
         return (
             [pid for pid in children(self.master) if not is_helper(pid) and not is_dead(pid)] if self._process else []
         )
+
+    def lives(self, pid: int) -> bool:
+        """Whether a process is a worker that has not ended: the kernel's list of children may leave some out."""
+        try:
+            state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            return False
+        return self._process is not None and state != "Z" and int(parent) == self.master
 
     def terminate(self) -> None:
         """SIGTERM: a deploy. Returns when all of it has ended."""

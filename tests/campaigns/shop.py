@@ -123,17 +123,25 @@ class Shop:
         """A request has ended, and its process has nothing to do for it any more."""
         self.books.write("out")
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self, payment: flovia.Grant) -> Iterator[bytes]:
         """A streamed answer."""
-        for number, chunk in enumerate(CHUNKS):
-            if number == 2:
+        for number, chunk in enumerate(CHUNKS, 1):
+            if number == 3:
                 self.points.reach("body.middle")
+            if number == len(CHUNKS):
+                self._ending(payment)
             yield chunk
 
-    def handle(self, fail: bool) -> int:
-        """The view's status."""
+    def handle(self, fail: bool, payment: flovia.Grant | None = None) -> int:
+        """The view's status; ``payment``: of an answer that goes out whole."""
         self.points.reach("handler.before")
+        if payment is not None and not fail:
+            self._ending(payment)
         return 500 if fail else 200
+
+    def _ending(self, payment: flovia.Grant) -> None:
+        """The last byte is about to go out: from now on the buyer may have it all, and this process may die."""
+        self.books.write("last-byte", f"{REALM}|{payment.challenge_id}")
 
     def refund(self, query: str) -> tuple[int, bytes]:
         """The merchant gives a payment back."""
@@ -172,14 +180,14 @@ def wsgi() -> WSGIApplication:
     shop = Shop()
 
     def paid(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        status = shop.handle("HTTP_CAMPAIGN_FAIL" in environ)
+        status = shop.handle("HTTP_CAMPAIGN_FAIL" in environ, environ["flovia.payment"])
         start_response(f"{status} X", [("content-type", "application/json"), ("content-length", str(len(ANSWER)))])
         return [ANSWER]
 
     def chunked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         shop.handle(False)
         start_response("200 OK", [("content-type", "text/plain")])
-        return shop.chunks()
+        return shop.chunks(environ["flovia.payment"])
 
     guarded = {
         "/paid": flovia_wsgi.paid(shop.guards["/paid"], paid),
@@ -216,6 +224,10 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+def _payment(scope: Scope) -> flovia.Grant:
+    return cast("dict[str, flovia.Grant]", scope["state"])["payment"]
+
+
 def asgi() -> AsgiApp:
     """The shop as an ASGI app."""
     shop = Shop()
@@ -227,12 +239,13 @@ def asgi() -> AsgiApp:
 
     async def paid(scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers.from_asgi(cast("list[tuple[bytes, bytes]]", scope["headers"]))
-        await respond(send, shop.handle(headers.get("campaign-fail") is not None), ANSWER)
+        status = shop.handle(headers.get("campaign-fail") is not None, _payment(scope))
+        await respond(send, status, ANSWER)
 
     async def chunked(scope: Scope, receive: Receive, send: Send) -> None:
         shop.handle(False)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
-        for chunk in shop.chunks():
+        for chunk in shop.chunks(_payment(scope)):
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body"})
 

@@ -140,11 +140,30 @@ def test_what_can_never_be_written(caplog: pytest.LogCaptureFixture) -> None:
         box.append(rows(0, 2))
         box.flush()
     assert box.dropped == 2
-    assert "2 events could not be written" in caplog.text
+    assert 2 == caplog.text.count("an event could not be written and is lost")
     store.error = None
     box.append(rows(2, 3))
     box.close()
     assert [2] == store.seqs
+
+
+def test_one_that_can_never_be_written_among_others() -> None:
+    """A row that no store takes is lost alone: its neighbours are written, and so is what comes after."""
+
+    class Picky(Store):
+        def __call__(self, rows: Sequence[EventRow]) -> None:
+            if any(row[3] == 1 for row in rows):
+                raise TypeError("not a value, for this test")
+            super().__call__(rows)
+
+    store = Picky()
+    box = Outbox(store)
+    box.append(rows(0, 4))
+    box.flush()
+    box.append(rows(4, 5))
+    box.close()
+    assert [0, 2, 3, 4] == store.seqs
+    assert 1 == box.dropped
 
 
 def test_closing_with_the_store_down(caplog: pytest.LogCaptureFixture) -> None:

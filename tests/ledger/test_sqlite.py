@@ -137,6 +137,27 @@ def test_unavailable_until_it_works(ledger: SqlLedger, path: Path, monotonic: Ma
     assert claim(ledger, ManualClock()).outcome == "claimed"
 
 
+def test_a_new_worker_makes_no_new_file(ledger: SqlLedger, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """While another process of the app lives, one that starts without its file waits for it; later it is new (S43)."""
+    fence = claim(ledger, ManualClock()).fence
+    settle(ledger, ManualClock(), fence)
+    path.rename(path.with_suffix(".away"))
+    worker = open_ledger(f"sqlite:///{path}")
+    assert "not made anew" in caplog.text
+    with pytest.raises(LedgerError):
+        claim(worker, ManualClock())
+    assert not path.exists()
+    path.with_suffix(".away").rename(path)
+    found = worker.find(KEY)
+    assert found is not None
+    assert found.state == DELIVERING
+    worker.close()
+    ledger.close()
+    path.unlink()
+    with closing(open_ledger(f"sqlite:///{path}")) as fresh:
+        assert fresh.find(KEY) is None
+
+
 def test_a_vanished_file_does_not_come_back_empty(ledger: SqlLedger, path: Path, clock: ManualClock) -> None:
     """Without its file the ledger refuses; a new, empty one would make every used credential fresh again (S43)."""
     fence = claim(ledger, clock).fence
