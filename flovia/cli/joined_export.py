@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from flovia.cli.console import complain, console, hint, safe
 from flovia.cli.ending import interruptible
+from flovia.cli.ledger_files import refuse_ledger
 from flovia.cli.ledger_opening import opened
 from flovia.cli.moments import moment_of
 from flovia.cli.parquet import connect, write_parquet
@@ -57,6 +58,8 @@ def export_joined(
     if chosen == "parquet":
         connect().close()  # to learn before a long reading that DuckDB is missing
     with interruptible(), opened(ledger, patience_s=PATIENCE_S) as found:
+        if target != STDOUT:
+            refuse_ledger(Path(target), found.database)
         now = found.now()
         first, end = moment_of(since, now), moment_of(until, now)
         if first is not None and end is not None and end <= first:

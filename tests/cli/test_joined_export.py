@@ -37,6 +37,16 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.mark.parametrize("ending", ["", "-wal", "-journal"])
+def test_into_the_ledger(capsys: pytest.CaptureFixture[str], ending: str) -> None:
+    """The ledger's own files take no export: they would be replaced by it."""
+    write(URL, story(1))
+    path = Path(URL.removeprefix("sqlite:///"))
+    before, there = path.read_bytes(), sorted(path.absolute().parent.iterdir())
+    assert "is the ledger's own file" in exported(capsys, "--joined", f"{path}{ending}", "--ledger", URL, status=1)[1]
+    assert (before, there) == (path.read_bytes(), sorted(path.absolute().parent.iterdir()))
+
+
 def exported(capsys: pytest.CaptureFixture[str], *words: str, status: int = 0) -> tuple[str, str]:
     """What is printed, and what is complained about."""
     capsys.readouterr()
