@@ -76,7 +76,7 @@ def test_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
     exported(capsys, "--joined", "all.ndjson")
     assert ["undelivered", "refunded", "not_paid"] == [one["outcome"] for one in lines("all.ndjson")]
     assert stat.S_IRUSR | stat.S_IWUSR == stat.S_IMODE(Path("all.ndjson").stat().st_mode)
-    assert ["all.ndjson", "flovia.db"] == sorted(one for one in os.listdir() if not one.endswith("-journal"))
+    assert ["all.ndjson", "flovia.db"] == sorted(one for one in os.listdir() if not one.startswith("flovia.db-"))
 
 
 def test_some_of_them(capsys: pytest.CaptureFixture[str]) -> None:
