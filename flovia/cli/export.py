@@ -8,11 +8,10 @@ import os
 import sys
 import time
 from contextlib import closing
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
-from rich.text import Text
 
 from flovia.cli.console import complain, console, in_line, safe
 from flovia.cli.ending import until_told
@@ -127,8 +126,12 @@ def sinks(
     with closing(_opened(ledger)) as opened:
         if forget is not None:
             if not opened.forget_sink(forget):
-                complain(f"there is no sink {forget!r}, or an exporter is feeding it")
+                complain(f"there is no sink {forget!r}, or an exporter is feeding it: flovia events sinks lists them")
                 return 1
+            if not as_json:
+                console().print(f"{safe(forget)} is forgotten, with its dead letters: no event waits for it any more")
+            else:
+                sys.stdout.write(json.dumps({"forgotten": forget}) + "\n")
             return 0
         now = time.time()
         found = backlogs(opened, now)
@@ -169,6 +172,8 @@ def dead_letters(
 ) -> int:
     """List the events that a sink refused for good, the oldest first; or have its exporter send them again.
 
+    Beside each stands its challenge, payment or request, for flovia ledger show.
+
     Args:
         name: the sink's; without it FLOVIA_EXPORT_NAME.
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
@@ -197,8 +202,18 @@ def dead_letters(
             sys.stdout.write(json.dumps(shown) + "\n")
         else:
             state = "to be sent again" if letter.again else f"refused {counted(letter.tries, 'time')}"
-            console().print(Text(safe(f"{letter.number}  {letter.event_id}  {state}: {letter.reason}"), style=""))
+            parts = (str(letter.number), letter.event_id, _about(letter.body), f"{state}: {letter.reason}")
+            console().print(in_line(parts))
     return 0
+
+
+def _about(body: str) -> str:
+    """What ``flovia ledger show`` finds the event by: its challenge, else its payment, else its request."""
+    event: object = json.loads(body)
+    data = cast("dict[str, object]", event).get("data") if isinstance(event, dict) else None
+    members = cast("dict[str, object]", data) if isinstance(data, dict) else {}
+    names = ("challengeId", "paymentId", "requestId")
+    return next((str(members[name]) for name in names if members.get(name)), "")
 
 
 def _opened(ledger: str | None) -> SinkLedger:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from flovia.cli.console import money
 from flovia.cli.moments import moment
 from flovia.cli.report_answer import Answer, Row, Rows
@@ -133,7 +135,8 @@ def pricing(found: Reading, least: int) -> Answer:
         return parts
 
     about = "What each price brought for each attempt that saw it, and what to ask next."
-    return _answer("pricing", about, found, rows, show)
+    prices: Rows = [by_price for row in rows for by_price in row.by_price()]
+    return attrs.evolve(_answer("pricing", about, found, rows, show), rows=prices)
 
 
 def _price(one: PriceRow, row: PricingRow) -> str:
