@@ -3,13 +3,13 @@
 import contextlib
 import json
 import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import attrs
 
+from flovia.cli.ledger_files import refuse_ledger
 from flovia.core.errors import CallerError
 from flovia.core.events import Event
 from flovia.export.whole_lines import NotOursError, cut_to_lines
@@ -17,8 +17,6 @@ from flovia.ledger.sql_database import Database
 
 RECORD: Final = b'{"position": '
 """What every line of it begins with."""
-_BESIDE: Final = ("", "-journal", "-wal", "-shm")
-"""What SQLite names its files, behind the database's own name."""
 
 
 class PruneFile:
@@ -34,7 +32,7 @@ class PruneFile:
 
     def __init__(self, path: Path, database: Database) -> None:
         self._path = path
-        _refuse_ledger(path, database)
+        refuse_ledger(path, database, "nothing was pruned")
         try:
             if not path.parent.is_dir() or (path.exists() and not path.is_file()):
                 raise CallerError(f"{path} cannot be a file of events: name a file in a folder that exists")
@@ -84,22 +82,3 @@ class PruneFile:
 def _line(position: int, event: Event) -> bytes:
     amount = None if event.amount is None else str(event.amount)
     return (json.dumps({"position": position, **attrs.asdict(event), "amount": amount}) + "\n").encode()
-
-
-def _refuse_ledger(path: Path, database: Database) -> None:
-    """Found by looking at names only: to open and close a database's file takes SQLite's locks away."""
-    ours: object = getattr(database, "path", None)
-    if not isinstance(ours, Path):
-        return
-    for ending in _BESIDE:
-        one = ours.with_name(ours.name + ending)
-        if path.resolve() == one.resolve() or (_identity(path) or 0) == _identity(one):
-            raise CallerError(f"{path} is the ledger's own file; name another one for the events, nothing was pruned")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
