@@ -58,12 +58,12 @@ def export_joined(
     if chosen == "parquet":
         connect().close()  # to learn before a long reading that DuckDB is missing
     with interruptible(), opened(ledger, patience_s=PATIENCE_S) as found:
-        if target != STDOUT:
-            refuse_ledger(Path(target), found.database)
         now = found.now()
         first, end = moment_of(since, now), moment_of(until, now)
         if first is not None and end is not None and end <= first:
             raise CallerError(f"--until {until} is not after --since {since}: no time is between them")
+        if target != STDOUT:
+            refuse_ledger(Path(target), found.database, "nothing was exported")
         known, _ = catch_up(found)
         keep_sessions(found.database, between=rest)
         pages = began(found.database, first, end, endpoint=endpoint)

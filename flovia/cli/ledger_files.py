@@ -1,4 +1,4 @@
-"""The files of a ledger in SQLite, which nobody else may write."""
+"""Files that belong to a ledger, and are no place to write anything else."""
 
 import os
 import stat
@@ -8,17 +8,17 @@ from typing import Final
 from flovia.core.errors import CallerError
 from flovia.ledger.sql_database import Database
 
-_BESIDE: Final = ("", "-journal", "-wal", "-shm")
-"""What SQLite names its files, behind the database's own name."""
+_BESIDE: Final = ("", "-journal", "-wal", "-shm", "-in-use")
+"""How the files of a SQLite ledger end, behind the database's own name."""
 
 
-def refuse_ledger(path: Path, database: Database) -> None:
-    """See that what is to be written is not the ledger itself, under whatever name.
+def refuse_ledger(path: Path, database: Database, then: str) -> None:
+    """See that ``path`` is none of the ledger's own files, nor a link to one.
 
-    Found by looking at names only: to open and close a database's file would take SQLite's locks away.
+    Found by looking at names only: to open and close a database's file takes SQLite's locks away.
 
     Raises:
-        CallerError: it is; nothing was changed.
+        CallerError: it is; ``then`` says what was not done.
     """
     ours: object = getattr(database, "path", None)
     if not isinstance(ours, Path):
@@ -26,7 +26,7 @@ def refuse_ledger(path: Path, database: Database) -> None:
     for ending in _BESIDE:
         one = ours.with_name(ours.name + ending)
         if path.resolve() == one.resolve() or (_identity(path) or 0) == _identity(one):
-            raise CallerError(f"{path} is the ledger's own file; name another one for the events; nothing was changed")
+            raise CallerError(f"{path} is the ledger's own file; name another one for the events, {then}")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -32,7 +32,7 @@ class PruneFile:
 
     def __init__(self, path: Path, database: Database) -> None:
         self._path = path
-        refuse_ledger(path, database)
+        refuse_ledger(path, database, "nothing was pruned")
         try:
             if not path.parent.is_dir() or (path.exists() and not path.is_file()):
                 raise CallerError(f"{path} cannot be a file of events: name a file in a folder that exists")

@@ -324,7 +324,7 @@ def old(shop: Shop) -> int:
     return len(shop.ledger.read_events())
 
 
-@pytest.mark.parametrize("ending", ["", "-journal", "-wal", "-shm", "/../shop.db", "-link", "-hardlink"])
+@pytest.mark.parametrize("ending", ["", "-journal", "-wal", "-shm", "-in-use", "/../shop.db", "-link", "-hardlink"])
 def test_prune_into_the_ledger(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path, ending: str) -> None:
     """The ledger's own files, under whatever name, take no export; nothing is written or pruned."""
     count, path = old(shop), tmp_path / "shop.db"
