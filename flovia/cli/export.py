@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from contextlib import closing
-from typing import Annotated, Final, cast
+from typing import TYPE_CHECKING, Annotated, Final, cast
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
@@ -17,14 +17,19 @@ from flovia.cli.console import complain, console, in_line, safe
 from flovia.cli.ending import until_told
 from flovia.cli.events import ledger_of
 from flovia.cli.joined_export import Format, export_joined
+from flovia.cli.ledger_files import refuse_ledger
 from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import CallerError, WiringError
 from flovia.export.envelope import DEFAULT_SOURCE
 from flovia.export.exporter import BATCH, LEASE_S, REFUSALS, Exporter
+from flovia.export.file import FileSink
 from flovia.export.opening import open_sink
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sinks import SinkLedger, backlogs, with_sinks
+
+if TYPE_CHECKING:
+    from flovia.ledger.sql import SqlLedger
 
 DEAD_LETTERS: Final = 3
 """Exit status: everything was sent, but for what the sink had refused for good."""
@@ -90,6 +95,8 @@ def export(
         closing(_opened(ledger)) as opened,
         until_told() as wait,
     ):
+        if isinstance(sink, FileSink):
+            refuse_ledger(sink.path, cast("SqlLedger", opened).database, "nothing was exported")
         exporter = Exporter(
             opened,
             sink,

@@ -147,6 +147,13 @@ def test_told_to_end(folder: Path, number: signal.Signals) -> None:
     assert all_ids() == file_ids(path)
 
 
+def test_into_the_ledger(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The ledger's own file is refused before it is opened, which would take SQLite's locks away."""
+    to = f"file://{folder.absolute()}/flovia.db"
+    assert 1 == run(["events", "export", "--to", to, "--name", "a", "--once"])
+    assert "is the ledger's own file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
