@@ -8,16 +8,16 @@ import os
 import sys
 import time
 from contextlib import closing
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, cast
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
-from rich.text import Text
 
 from flovia.cli.console import complain, console, in_line, safe
 from flovia.cli.ending import until_told
 from flovia.cli.events import ledger_of
 from flovia.cli.joined_export import Format, export_joined
+from flovia.cli.ledger_files import refuse_ledger
 from flovia.cli.misuse import Misused
 from flovia.cli.moments import HYPHENS
 from flovia.cli.wording import counted
@@ -25,9 +25,13 @@ from flovia.core.encoding import JsonValue
 from flovia.core.errors import CallerError, WiringError
 from flovia.export.envelope import DEFAULT_SOURCE, checked_source
 from flovia.export.exporter import BATCH, LEASE_S, REFUSALS, Exporter
+from flovia.export.file import FileSink
 from flovia.export.opening import open_sink
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sinks import SinkLedger, backlogs, with_sinks
+
+if TYPE_CHECKING:
+    from flovia.ledger.sql import SqlLedger
 
 DEAD_LETTERS: Final = 3
 """Exit status: everything was sent, but for what the sink had refused for good."""
@@ -95,6 +99,8 @@ def export(
         closing(_opened(ledger)) as opened,
         until_told() as wait,
     ):
+        if isinstance(sink, FileSink):
+            refuse_ledger(sink.path, cast("SqlLedger", opened).database, "nothing was exported")
         exporter = Exporter(
             opened,
             sink,
@@ -131,8 +137,12 @@ def sinks(
     with closing(_opened(ledger)) as opened:
         if forget is not None:
             if not opened.forget_sink(forget):
-                complain(f"there is no sink {forget!r}, or an exporter is feeding it")
+                complain(f"there is no sink {forget!r}, or an exporter is feeding it: flovia events sinks lists them")
                 return 1
+            if not as_json:
+                console().print(f"{safe(forget)} is forgotten, with its dead letters: no event waits for it any more")
+            else:
+                sys.stdout.write(json.dumps({"forgotten": forget}) + "\n")
             return 0
         now = time.time()
         found = backlogs(opened, now)
@@ -173,6 +183,8 @@ def dead_letters(
 ) -> int:
     """List the events that a sink refused for good, the oldest first; or have its exporter send them again.
 
+    Beside each stands its challenge, payment or request, for flovia ledger show.
+
     Args:
         name: the sink's; without it FLOVIA_EXPORT_NAME.
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
@@ -201,8 +213,18 @@ def dead_letters(
             sys.stdout.write(json.dumps(shown) + "\n")
         else:
             state = "to be sent again" if letter.again else f"refused {counted(letter.tries, 'time')}"
-            console().print(Text(safe(f"{letter.number}  {letter.event_id}  {state}: {letter.reason}"), style=""))
+            parts = (str(letter.number), letter.event_id, _about(letter.body), f"{state}: {letter.reason}")
+            console().print(in_line(parts))
     return 0
+
+
+def _about(body: str) -> str:
+    """What ``flovia ledger show`` finds the event by: its challenge, else its payment, else its request."""
+    event: object = json.loads(body)
+    data = cast("dict[str, object]", event).get("data") if isinstance(event, dict) else None
+    members = cast("dict[str, object]", data) if isinstance(data, dict) else {}
+    names = ("challengeId", "paymentId", "requestId")
+    return next((str(members[name]) for name in names if members.get(name)), "")
 
 
 def _opened(ledger: str | None) -> SinkLedger:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from flovia.cli.console import complain, console, hint, safe
 from flovia.cli.ending import interruptible
+from flovia.cli.ledger_files import refuse_ledger
 from flovia.cli.ledger_opening import opened
 from flovia.cli.misuse import Misused
 from flovia.cli.moments import moment_of
@@ -63,6 +64,8 @@ def export_joined(
         first, end = moment_of(since, now), moment_of(until, now)
         if first is not None and end is not None and end <= first:
             raise Misused(f"--until {until} is not after --since {since}: no time is between them")
+        if target != STDOUT:
+            refuse_ledger(Path(target), found.database, "nothing was exported")
         known, _ = catch_up(found)
         keep_sessions(found.database, between=rest)
         pages = began(found.database, first, end, endpoint=endpoint)

@@ -15,6 +15,7 @@ from flovia.cli.wording import counted
 from flovia.core.delivery import MAX_DELIVERIES
 from flovia.core.encoding import JsonValue
 from flovia.core.events import Event
+from flovia.core.exchange import DELIVERING
 
 WIDTH: Final = 14
 _TIMES: Final = ("at", "created_at", "updated_at", "lease_until", "keep_until")
@@ -23,6 +24,7 @@ _REDEEMS: Final = {
     "over": "redeems no more, since {until}",
     "exhausted": "redeems no more, its deliveries are used up",
     "perhaps_exhausted": f"redeems no more, unless its route allows more than {MAX_DELIVERIES} deliveries",
+    DELIVERING: "",
 }
 _FLAGS: Final = ("refund_due", "was_due")
 Row = Mapping[str, str | int | float | bool | None]
@@ -90,19 +92,25 @@ def undelivered(
 ) -> int:
     """List the payments that were taken and are not delivered, the oldest first, and whether their credentials redeem.
 
-    Exit status 0, also if there are none. What redeems no more is for you to decide about: flovia ledger redeliver, or
-    flovia refund.
+    At the end come those that are being delivered: if such a process has died, its payment redeems when its time is
+    over. Exit status 0, also if there are none. What redeems no more is for you to decide about: flovia ledger
+    redeliver, or flovia refund.
 
     Args:
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
         limit: how many, at most.
         as_json: one JSON object a line.
     """
+    from flovia.ledger.delivering import find_delivering
     from flovia.ledger.exhausted import standings
 
     with opened(ledger) as found:
-        rows = found.find_undelivered(limit)
-        stands = standings(found.database, rows, found.now())
+        now = found.now()
+        rows = list(found.find_undelivered(limit))
+        stands: list[str] = [*standings(found.database, rows, now)]
+        running = find_delivering(found.database, now, limit - len(rows)) if len(rows) < limit else ()
+    rows += running
+    stands += [DELIVERING] * len(running)
     for one, standing in zip(rows, stands, strict=True):
         if as_json:
             shown: dict[str, JsonValue] = {
@@ -115,12 +123,14 @@ def undelivered(
                 one.challenge_id,
                 one.payment_id,
                 money(one.amount, one.currency),
-                one.state,
+                f"delivering until {moment(one.lease_until)}" if standing == DELIVERING else one.state,
                 f"{counted(one.deliveries, 'delivery', 'deliveries')} begun",
                 _REDEEMS[standing].format(until=moment(one.keep_until)),
             )
             console().print(in_line(parts))
-    if not as_json and any(standing != "redeemable" for standing in stands):
+    if not as_json and not rows:
+        hint("nothing is paid and undelivered")
+    if not as_json and any(standing not in ("redeemable", DELIVERING) for standing in stands):
         hint(
             "what redeems no more waits for you: flovia ledger redeliver ID makes it redeemable again, flovia refund ID"
             " gives the money back"
@@ -146,22 +156,29 @@ def verify(
     from flovia.ledger.verifying import Counts
     from flovia.ledger.verifying import verify as check
 
-    counts, wrong = Counts(), 0
+    counts, wrong, of_events = Counts(), 0, False
     out = console()
     with opened(ledger) as found:
         for finding in check(found.database, counts):
             wrong += 1
+            of_events = of_events or finding.subject.startswith("event ")
             if wrong > limit:
                 continue
             if as_json:
                 write_json(attrs.asdict(finding))
             else:
                 line = Text(f"{finding.invariant:<{WIDTH}}", style="red")
-                out.print(line + Text(f"{safe(finding.subject)}: {safe(finding.text)}", style=""))
+                about = finding.subject
+                if finding.ident not in ("", about):
+                    about += f" ({finding.ident})"
+                out.print(line + Text(f"{safe(about)}: {safe(finding.text)}", style=""))
     seen = {"payment": counts.payments, "proof": counts.proofs, "refund": counts.refunds, "event": counts.events}
     looked = ", ".join(counted(count, one) for one, count in seen.items())
     if wrong:
-        complain(f"{counted(wrong, 'finding')} in {looked}; show each with: flovia ledger show ID")
+        complain(
+            f"{counted(wrong, 'finding')} in {looked}; show each with: flovia ledger show ID"
+            + (" (of an event: the id in brackets)" if of_events else "")
+        )
         return 1
     if not as_json:
         out.print(Text(f"nothing is wrong: {looked}", style="green"))

@@ -1,14 +1,11 @@
 """``flovia ledger reconcile``, ``redeliver``, ``prune`` and ``forget``."""
 
-import json
-import os
 import shlex
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import attrs
 from cyclopts import Parameter
@@ -17,14 +14,13 @@ from rich.text import Text
 
 from flovia import entropy
 from flovia.api import Flovia
-from flovia.cli.console import complain, console, in_line, money, safe
+from flovia.cli.console import complain, console, hint, in_line, money, safe
 from flovia.cli.ledger_opening import opened, write_json
 from flovia.cli.moments import moment, parse_moment
 from flovia.cli.wording import counted
 from flovia.core import events as ev
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import CallerError
-from flovia.core.events import Event
 from flovia.core.hiding import PAYER, hider
 from flovia.core.owed import challenge_of
 from flovia.core.reconciling import Finding
@@ -147,6 +143,11 @@ def redeliver(
     if result.outcome == "reopened":
         if not as_json:
             console().print(Text(f"redeemable again: {safe(challenge_of(key))}  {safe(payment_id)}", style="green"))
+        if result.until:
+            hint(
+                f"a delivery had it until {moment(result.until)}, and that was ended: if its process is alive, the same"
+                " may be delivered twice"
+            )
         return 0
     complain(
         {
@@ -177,16 +178,18 @@ def prune(
 
     Args:
         dry_run: only count the events and rows that would go.
-        export: append the events to this file first, one JSON object a line, on disk before they are deleted.
+        export: append the events to this file first, one JSON object a line, on disk before they are deleted. A new
+            file can be read by its owner only.
         events_days: keep events for so many days.
         unpaid_events_days: keep events of requests that nobody paid for, for so many days.
         delivered_days: keep rows of delivered payments for so many days, if that is longer than they redeem.
         attempts_days: keep what reports know of each attempt for so many days; the counts by day stay.
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
     """
+    from flovia.cli.prune_file import PruneFile
     from flovia.cli.report_reading import catch_up
     from flovia.ledger.attempts import has_attempts
-    from flovia.ledger.retention import events_of, find_doomed, unpaid_cursor
+    from flovia.ledger.retention import events_of, find_doomed, find_held, unpaid_cursor
 
     settings = read_settings()
     given = {
@@ -198,9 +201,11 @@ def prune(
     retention = attrs.evolve(settings.retention, **{name: value for name, value in given.items() if value is not None})
     gone = rows = 0
     with opened(ledger, attrs.evolve(settings, retention=retention)) as found, ExitStack() as stack:
+        file = None
+        if export is not None and not dry_run:
+            file = stack.enter_context(closing(PruneFile(export, found.database)))
         if not dry_run and has_attempts(found.database):
             catch_up(found)  # what reports have not read yet, they could not read any more
-        file = stack.enter_context(export.open("a", encoding="utf-8")) if export is not None and not dry_run else None
         database, now, head = found.database, found.now(), 0
         unpaid, more = unpaid_cursor(database), not retention.for_ever
         while more:
@@ -209,7 +214,7 @@ def prune(
                 gone += len(doomed.positions)
             else:
                 if file is not None:
-                    _export(file, events_of(database, doomed))
+                    file.append(events_of(database, doomed))
                 gone += database.call(partial(_remove, found, doomed))
                 time.sleep(PRUNE_PAUSE_S)
             head, unpaid, more = doomed.head, doomed.unpaid, doomed.more
@@ -217,12 +222,20 @@ def prune(
         while not dry_run and (done := found.prune()):
             rows += done
             time.sleep(PRUNE_PAUSE_S)
+        held = find_held(database, retention, now)
     if dry_run:
         kinds = [counted(count, kind.removesuffix("s")) for kind, count in would_go.items()]
         console().print(f"dry run: {', '.join([counted(gone, 'event'), *kinds])} would be pruned")
     else:
         pruned = counted(gone, "event was", "events were")
         console().print(f"{pruned} pruned" + (f", and {counted(rows, 'row')}" if rows else ""))
+    if held is not None:
+        past = counted(held.events, "event past its time waits", "events past their time wait")
+        names = ", ".join(map(safe, held.sinks))
+        hint(
+            f"{past} for {names}, which {'has' if len(held.sinks) == 1 else 'have'} not got them yet: start the"
+            f" exporter, or forget a sink that is no more: flovia events sinks --forget {shlex.quote(held.sinks[0])}"
+        )
     return 0
 
 
@@ -307,15 +320,6 @@ def hash_payers(
     else:
         console().print(f"{counted(result.events, 'event')} changed, {counted(result.attempts, 'attempt')} changed")
     return 0
-
-
-def _export(file: IO[str], rows: Iterable[tuple[int, Event]]) -> None:
-    """Events on disk before anything is deleted."""
-    for position, event in rows:
-        amount = None if event.amount is None else str(event.amount)
-        file.write(json.dumps({"position": position, **attrs.asdict(event), "amount": amount}) + "\n")
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _remove(ledger: "SqlLedger", doomed: "Doomed") -> int:

@@ -18,7 +18,6 @@ from flovia.cli.hitpay_form import WHAT_TO_DO, from_body, from_header, price_of
 from flovia.cli.pay_output import Outcome, Printer
 from flovia.cli.pay_reading import CODINGS, MIB, WHOLE, CutOff, begin, pieces
 from flovia.cli.pay_wallets import DryRun, Progress, choose_wallet, wait_again
-from flovia.cli.wording import in_commands
 from flovia.client import (
     Budget,
     BudgetExceeded,
@@ -32,7 +31,7 @@ from flovia.client import (
     ReceiptRejected,
     Wallet,
 )
-from flovia.client.answers import retry_after
+from flovia.client.answers import NO_PROBLEM, read_problem, retry_after
 from flovia.client.flow import OVER
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import WiringError
@@ -56,6 +55,15 @@ INTERRUPTED: Final = 130
 READ_S: Final = 60.0
 """Longest single wait for a server: one that says nothing at all is given up sooner than one that talks."""
 MAX_DATA: Final = 64 << 20
+ASKED_LATER: Final = {
+    "refund-due": "to see whether it has",
+    "delivery-exhausted": "once it is allowed another attempt",
+}
+"""What a credential of which the server said that this is all is still good for, if anything."""
+GONE_BACK: Final = (
+    "the server says that this payment was given back, in full or in part (payment-refunded): it buys nothing any more."
+    " To buy it again, make a new call, which is paid anew"
+)
 MOST: Final = 1024
 MOST_OF_JSON: Final = 16
 """MiB of an answer; one object is made in memory, several times its size."""
@@ -122,7 +130,7 @@ def pay(
         max_body: how many MiB of an answer are read, inflated: 1024, and 16 with --json. What has more is cut off.
         raw: let a terminal have the body's bytes as they are. Without it what could steer a terminal is escaped there.
     """
-    printer = Printer(as_json=as_json, state=state, raw=raw)
+    printer = Printer(as_json=as_json, state=state, raw=raw, wallet=None if wallet == "hitpay" else wallet)
     progress = Progress(printer)
     endpoint = broker or os.environ.get("HITPAY_MPP_ENDPOINT") or None
     try:
@@ -232,11 +240,8 @@ class _Run:
                 return self._answered(response, probe)
         except OutcomeUnknown as error:
             if error.problem in OVER:
-                # The server has said what becomes of the money: the same credential fetches nothing more.
-                self.printer.failed(
-                    PAID_BUT, in_commands(str(error), error.reference, self.printer.state), reference=None
-                )
-                return PAID_BUT
+                # The server has said what becomes of the money: the same credential fetches nothing more as yet.
+                return self._failed(PAID_BUT, error, ASKED_LATER.get(error.problem or "", ""))
             return self._failed(UNKNOWN, error)
         except (PolicyViolation, BudgetExceeded) as error:
             if (asked := next(from_header(self.challenges), None)) is not None and _unusable(error):
@@ -250,7 +255,7 @@ class _Run:
             return OK if probe.found.payable else NOT_PAID
         except ReceiptRejected as error:
             answer = error.answer
-            text = in_commands(str(error), error.reference, self.printer.state)
+            text = self.printer.in_commands(str(error), error.reference)
             self.printer.answered(Outcome(status=answer.status, body=answer.body, payment=answer.payment, error=text))
             return PAID_BUT
         except CannotResume as error:
@@ -280,7 +285,8 @@ class _Run:
             if probe is not None:
                 self.printer.free(status)
             else:
-                self.printer.answered(Outcome(status=status, body=body, payment=info), rest)
+                back = GONE_BACK if info is not None and _is_refunded(status, body) else None
+                self.printer.answered(Outcome(status=status, body=body, payment=info, error=back), rest)
         except CutOff as error:
             if info is None:
                 self.printer.failed(NO_ANSWER, f"{error}; nothing was paid", reference=None)
@@ -295,16 +301,20 @@ class _Run:
             self.printer.note(_too_often(retry_after(response.headers.get("retry-after"), time.time())))
         return OK if status < 400 else ERROR_STATUS
 
-    def _failed(self, status: int, error: PaymentError) -> int:
+    def _failed(self, status: int, error: PaymentError, why: str = "resume it with") -> int:
         hint = ""
         if isinstance(error, PolicyViolation) and error.rule == "wallet":
             hint = ". Perhaps another --wallet can"
         elif _unusable(error):
             hint = ". To see all of it: curl -si URL | flovia inspect"
-        self.printer.failed(
-            status, in_commands(str(error), error.reference, self.printer.state) + hint, reference=error.reference
-        )
+        text = self.printer.in_commands(str(error), error.reference) + hint
+        self.printer.failed(status, text, reference=error.reference, why=why)
         return status
+
+
+def _is_refunded(status: int, body: bytes) -> bool:
+    problem = read_problem(body) if status == 403 else NO_PROBLEM
+    return problem.known and problem.code == "payment-refunded"
 
 
 def _unusable(error: PaymentError) -> bool:

@@ -17,8 +17,8 @@ import attrs
 
 from flovia.cli.console import complain, safe
 from flovia.cli.pay_reading import CutOff
-from flovia.cli.wording import resuming
-from flovia.client import PaymentInfo
+from flovia.cli.wording import in_commands, resuming
+from flovia.client import CannotResume, PaymentInfo, PendingFiles
 from flovia.core.encoding import JsonValue
 from flovia.core.fields import printable
 from flovia.core.origin import is_loopback
@@ -55,12 +55,16 @@ class WouldPay:
 class Printer:
     """Standard output and standard error of one run."""
 
-    def __init__(self, *, as_json: bool, state: Path | None = None, raw: bool = False) -> None:
+    def __init__(
+        self, *, as_json: bool, state: Path | None = None, raw: bool = False, wallet: str | None = None
+    ) -> None:
         self.as_json = as_json
         self.raw = raw
         """Whether a terminal gets a body's bytes as they are."""
         self.state = state
         """The folder for kept credentials, if one was named."""
+        self.wallet = wallet
+        """The wallet that pays, if it is not the default."""
         self._line = False
         self._mid_body = False
         self._said_at: float | None = None
@@ -152,15 +156,37 @@ class Printer:
         else:
             sys.stdout.write(f"{status}: it asks for no payment\n")
 
-    def failed(self, status: int, text: str, *, reference: str | None) -> None:
-        """Why there is no answer. ``reference``: what can be resumed, or None."""
+    def failed(self, status: int, text: str, *, reference: str | None, why: str = "resume it with") -> None:
+        """Why there is no answer. ``reference``: of the credential that is kept, or None.
+
+        ``why``: what the command is good for that presents it again; "" if nothing is left that it could do.
+        """
         self._end_line()
-        again = None if reference is None else resuming(reference, self.state)
+        again = None if reference is None else resuming(reference, self.state, self.wallet)
         if self.as_json:
-            self._json({"exit": status, "error": text, "reference": reference, "resume": again, "paid": None})
+            self._json(
+                {
+                    "exit": status,
+                    "error": text,
+                    "challenge_id": self._challenge_of(reference),
+                    "reference": reference,
+                    "resume": again,
+                    "paid": None,
+                }
+            )
         complain(text)
-        if again is not None and again not in text:
-            self.note(f"resume it with: {again}")
+        if why and again is not None and again not in text:
+            self.note(f"{why}: {again}")
+
+    def in_commands(self, text: str, reference: str | None) -> str:
+        """What the library says, in commands that can be typed as they stand."""
+        return in_commands(text, reference, self.state, self.wallet)
+
+    def _challenge_of(self, reference: str | None) -> str | None:
+        try:
+            return None if reference is None else PendingFiles(self.state).load(reference).challenge_id
+        except CannotResume:
+            return None
 
     def _json(self, members: dict[str, JsonValue]) -> None:
         sys.stdout.write(json.dumps(members) + "\n")

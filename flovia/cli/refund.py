@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 from flovia.api import Flovia
-from flovia.cli.console import complain, console, in_line, money
+from flovia.cli.console import complain, console, hint, in_line, money
 from flovia.cli.events import ledger_of
 from flovia.cli.ledger_opening import opened, write_json
 from flovia.core.errors import CallerError
@@ -91,6 +91,8 @@ def refunds(
             begun = "" if due.ordered is None else f"refund of {money(due.ordered, due.currency)} begun"
             parts = (due.method, due.payment_id, money(due.amount, due.currency), begun)
             console().print(in_line(parts))
+    if not found and not as_json:
+        hint("nothing is to be given back")
     return 0
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from flovia.cli.console import money
 from flovia.cli.moments import moment
 from flovia.cli.report_answer import Answer, Row, Rows
@@ -156,7 +158,9 @@ def pricing(found: Reading, least: int) -> Answer:
         return parts
 
     about = "What each price brought for each attempt that saw it, before refunds, and what to ask next."
-    return _answer("pricing", about, found, rows, show, lacking="price that was shown")
+    prices: Rows = [by_price for row in rows for by_price in row.by_price()]
+    answer = _answer("pricing", about, found, rows, show, lacking="price that was shown")
+    return attrs.evolve(answer, rows=prices)
 
 
 def _price(one: PriceRow, row: PricingRow) -> str:

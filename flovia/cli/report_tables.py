@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Final
 
+from flovia.cli.console import safe
 from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
 from flovia.insights.asking import LeftOut
@@ -32,7 +33,7 @@ def milliseconds(ms: float | None) -> str:
 
 
 def print_csv(rows: Sequence[Mapping[str, JsonValue]]) -> None:
-    """Print rows as CSV, what is inside of a member as columns of its own."""
+    """Print rows as CSV, what is inside of a member as columns of its own. No value can steer a terminal."""
     flat = [_flat(row) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     out = StringIO()
@@ -48,12 +49,13 @@ def _flat(row: Mapping[str, JsonValue]) -> dict[str, str | int | float | bool | 
         if isinstance(value, Mapping) and name != "reasons":
             found |= {f"{name}.{inner}": more for inner, more in _flat(value).items()}
         elif isinstance(value, Mapping):
-            found[name] = "; ".join(f"{what}: {count}" for what, count in value.items())
+            found[name] = safe("; ".join(f"{what}: {count}" for what, count in value.items()))
         elif isinstance(value, str):
             # A spreadsheet would take it for a formula, and a path may be anybody's text.
-            found[name] = f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") and not _number(value) else value
+            formula = value[:1] in ("=", "+", "-", "@", "\t", "\r") and not _number(value)
+            found[name] = safe(f"'{value}" if formula else value)
         elif isinstance(value, Sequence):
-            found[name] = " ".join(map(str, value))
+            found[name] = safe(" ".join(map(str, value)))
         else:
             found[name] = value
     return found

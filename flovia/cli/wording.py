@@ -27,21 +27,25 @@ def counted(count: int, one: str, many: str | None = None, *, or_more: bool = Fa
     return f"{number} {one if count == 1 and not or_more else many or one + 's'}"
 
 
-def resuming(reference: str | None, state: Path | None) -> str:
-    """The command that presents a kept credential again. ``state``: the folder it is in, if that was named."""
+def resuming(reference: str | None, state: Path | None, wallet: str | None = None) -> str:
+    """The command that presents a kept credential again.
+
+    ``state``: the folder it is in, if that was named; ``wallet``: the one that paid, if it is not the default.
+    """
+    paid_by = "" if wallet is None else f" --wallet {wallet}"
     named = "" if state is None else f" --state {shlex.quote(str(state))}"
-    return f"flovia pay --resume {reference or 'REFERENCE'}{named}"
+    return f"flovia pay --resume {reference or 'REFERENCE'}{paid_by}{named}"
 
 
-def in_commands(text: str, reference: str | None, state: Path | None = None) -> str:
+def in_commands(text: str, reference: str | None, state: Path | None = None, wallet: str | None = None) -> str:
     """The text of an error of :mod:`flovia.client`.
 
-    ``reference``: the credential's, if one is kept; ``state``: as :func:`resuming`.
+    ``reference``: the credential's, if one is kept; ``state`` and ``wallet``: as :func:`resuming`.
     """
     for python, words in _PHRASES:
         text = text.replace(python, words)
 
     def command(found: re.Match[str]) -> str:
-        return f"{resuming(reference, state)}{' --data @FILE' if found[1] else ''}"
+        return f"{resuming(reference, state, wallet)}{' --data @FILE' if found[1] else ''}"
 
     return _RESUME.sub(command, text)

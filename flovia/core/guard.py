@@ -202,7 +202,10 @@ class Guard:
     def _declared(self, payer_of: Callable[[HttpRequest], str | None], request: HttpRequest) -> str | None:
         """Who the app says is asking. It is for events alone, so nobody is turned away if the app fails to say it."""
         try:
-            return as_payer(payer_of(request))
+            found: object = payer_of(request)
+            if not isinstance(found, str | None):
+                raise TypeError(f"payer_of returned {type(found).__name__}, and a payer is a str or None")
+            return as_payer(found)
         except Exception:
             _log.exception("payer_of raised for a request; its events name no payer")
             return None

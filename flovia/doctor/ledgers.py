@@ -1,5 +1,6 @@
 """The ledger: whether it answers and how fast, its clock, and what in it waits for somebody."""
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
@@ -10,13 +11,15 @@ from flovia.cli.wording import counted
 from flovia.core.awaited import AWAITED, WAITING
 from flovia.core.delivery import MAX_DELIVERIES
 from flovia.core.errors import FloviaError, WiringError
-from flovia.core.exchange import DELIVERING
+from flovia.core.exchange import DELIVERING, SETTLED
 from flovia.doctor.finding import Finding, guarded
 from flovia.ledger.opening import open_ledger, shown
 from flovia.settings import DEFAULT_LEDGER
 
 if TYPE_CHECKING:
+    from flovia.core.delivery import Undelivered
     from flovia.ledger.exhausted import Standing
+    from flovia.ledger.sinks import Backlog
     from flovia.ledger.sql import SqlLedger
 
 CHECK: Final = "ledger"
@@ -138,6 +141,7 @@ def _clock(ledger: "SqlLedger", clock: Callable[[], float]) -> Iterator[Finding]
 
 
 def _payments(ledger: "SqlLedger") -> Iterator[Finding]:
+    from flovia.ledger.delivering import find_delivering
     from flovia.ledger.exhausted import standings
 
     unresolved = ledger.find_unresolved("", MOST)
@@ -153,7 +157,7 @@ def _payments(ledger: "SqlLedger") -> Iterator[Finding]:
         "payments",
         len(undelivered),
         ("is paid and not delivered", "are paid and not delivered"),
-        f"{_agents(stands)} List them: flovia ledger undelivered; see to why the handler fails.",
+        f"{_agents(stands)} List them: flovia ledger undelivered{_failing(undelivered)}.",
     )
     yield _count(
         "payments",
@@ -176,7 +180,17 @@ def _payments(ledger: "SqlLedger") -> Iterator[Finding]:
         "payments",
         len(stuck),
         ("has a delivery whose lease has run out", "have a delivery whose lease has run out"),
-        "A worker died meanwhile. For this nothing has to be done: what can still be redeemed redeems again.",
+        "A worker died meanwhile, or its server ended it (a timeout?). For this nothing has to be done: what can still"
+        " be redeemed redeems again.",
+        level="note",
+    )
+    running = find_delivering(ledger.database, ledger.now(), MOST)
+    yield _count(
+        "payments",
+        len(running),
+        ("is being delivered", "are being delivered"),
+        "Nothing has to be done. If a worker died, its payment redeems again when the time is over that flovia ledger"
+        " undelivered shows.",
         level="note",
     )
     yield _count(
@@ -195,6 +209,14 @@ def _agents(stands: "Sequence[Standing]") -> str:
     if not redeemable:
         return "Whether their agents can still come for them stands below."
     return f"The agents of {redeemable} of them can still come; about the others see below."
+
+
+def _failing(undelivered: "Sequence[Undelivered]") -> str:
+    """A handler failed only where a delivery was begun, and ended by itself."""
+    failed = sum(one.state == SETTLED and one.deliveries > 0 for one in undelivered)
+    if not failed:
+        return ""
+    return "; see to why the handler fails" if failed == len(undelivered) else f"; the handler failed for {failed}"
 
 
 def _awaited(ledger: "SqlLedger") -> Iterator[Finding]:
@@ -235,11 +257,20 @@ def _backlog(ledger: "SqlLedger") -> Iterator[Finding]:
             check="exporters",
             level="warning" if bad else "ok",
             text=f"{text}; {one.problem}" if one.problem else text,
-            remedy="Is its exporter running, and does the sink take what it is sent?" if bad else "",
+            remedy=_fed_again(one) if bad else "",
         )
     if ledger.dropped_events:
         dropped = counted(ledger.dropped_events, "event was", "events were")
         yield Finding(check="exporters", level="warning", text=f"{dropped} dropped")
+
+
+def _fed_again(one: "Backlog") -> str:
+    name = shlex.quote(one.name)
+    dead = f" flovia events dead-letters --name {name} lists what it refused." if one.dead else ""
+    return (
+        f"Is its exporter running, and does the sink take what it is sent? flovia events export --name {name} --to …"
+        f" goes on where it was.{dead} If the sink is no more: flovia events sinks --forget {name}"
+    )
 
 
 def _count(

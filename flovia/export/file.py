@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -12,12 +11,11 @@ from typing import Final
 
 from flovia.core.errors import WiringError
 from flovia.export.base import Entry, SinkError
+from flovia.export.whole_lines import NotOursError, cut_to_lines
 
 MAX_BYTES: Final = 100 * 2**20
 RECORD: Final = b'{"specversion":"1.0","id":"evt_'
 """What every line of ours begins with."""
-TAIL: Final = 2**16
-"""Bytes that are read at a time to find the beginning of a last line."""
 
 
 class FileSink:
@@ -126,8 +124,8 @@ class FileSink:
             if fresh:
                 self._sync_directory()
             try:
-                self._size = _whole(self._file)
-            except _NotOursError:
+                self._size = cut_to_lines(self._file, RECORD)
+            except NotOursError:
                 self._put_down()
                 raise SinkError(
                     f"the end of {self.path.name} is not a line of events, so nothing was changed in it: move that"
@@ -192,47 +190,3 @@ class FileSink:
         if file is not None:
             with contextlib.suppress(OSError):
                 os.close(file)
-
-
-class _NotOursError(Exception):
-    """The file ends with something that no exporter of ours can have begun to write."""
-
-
-def _whole(file: int) -> int:
-    """Cut off what is no whole line at the end of the file; returns its size then."""
-    size = os.fstat(file).st_size
-    end = size
-    while end:
-        start = _line_start(file, end)
-        line = os.pread(file, end - start, start)
-        if line.endswith(b"\n") and _is_json(line):
-            break
-        # A crash of the machine can leave zeros where the data did not get to the disk.
-        begun = line.rstrip(b"\n").rstrip(b"\0")
-        if not (begun.startswith(RECORD) or RECORD.startswith(begun)):
-            raise _NotOursError
-        end = start
-    if end != size:
-        os.ftruncate(file, end)
-        os.fsync(file)
-    return end
-
-
-def _line_start(file: int, end: int) -> int:
-    """Where the last line before ``end`` begins; the line end at ``end`` belongs to it."""
-    upto = end - 1
-    while upto > 0:
-        start = max(0, upto - TAIL)
-        found = os.pread(file, upto - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        upto = start
-    return 0
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True

@@ -119,7 +119,7 @@ def envelope(event: Mapping[str, JsonValue], position: int, source: str) -> dict
 
 def line(event: Mapping[str, JsonValue]) -> str:
     """A JSON object on one line, without a line end."""
-    return json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.dumps(event, allow_nan=False, separators=(",", ":"))
 
 
 def _camel(name: str) -> str:

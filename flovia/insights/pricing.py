@@ -85,6 +85,13 @@ class PricingRow:
             "reason": self.reason,
         }
 
+    def by_price(self) -> list[dict[str, JsonValue]]:
+        """The same for a table: for each price one row, with what is said of the route in all of them."""
+        route = self.to_json()
+        del route["prices"]
+        head = {name: route.pop(name) for name in ("endpoint", "rail", "currency")}
+        return [{**head, **one.to_json(), **route} for one in self.prices]
+
 
 def pricing(cells: Cells, least: int = LEAST_SAMPLE) -> list[PricingRow]:
     """What each route's prices brought.

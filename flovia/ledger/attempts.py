@@ -29,7 +29,7 @@ from sqlalchemy import (
 from flovia.core.hiding import PREFIX, WORKFLOW
 from flovia.core.retention import DAY_S, Retention
 from flovia.ledger.hiding import fields_of
-from flovia.ledger.sessions import forget_sessions, mark_lanes, prune_sessions
+from flovia.ledger.sessions import forget_sessions, forget_workflows, mark_lanes, marked_workflows, prune_sessions
 
 if TYPE_CHECKING:
     from flovia.ledger.sql_database import Database
@@ -54,6 +54,9 @@ def forget_attempts(database: "Database", names: Collection[str], hide: Callable
         changed += more
     while database.call(partial(_forget_sessions, database, names)):
         pass
+    after: str | None = ""
+    while after is not None:
+        after = database.call(partial(_forget_workflows, database, after))
     return changed
 
 
@@ -146,3 +149,15 @@ def _hidden(workflow: str | None, hide: Callable[[str], str]) -> str | None:
 def _forget_sessions(database: "Database", names: Collection[str]) -> int:
     with database.write() as connection:
         return forget_sessions(connection, names) if _there(connection) else 0
+
+
+def _forget_workflows(database: "Database", after: str) -> str | None:
+    """Of some workflows that only marks still name, take the marks away; the last one looked at, None at the end."""
+    with database.write() as connection:
+        if not _there(connection):
+            return None
+        marked = marked_workflows(connection, after)
+        named = select(ATTEMPTS.c.workflow).where(ATTEMPTS.c.workflow.in_(marked)).distinct()
+        # Asked once the marks are held: whoever writes an attempt marks its lane before.
+        forget_workflows(connection, set(marked) - set(connection.scalars(named)))
+        return marked[-1] if marked else None

@@ -120,7 +120,9 @@ def with_session(target: Target, statement_s: float) -> dict[str, str]:
     if target.schema is not None:
         settings["search_path"] = '"{}"'.format(target.schema.replace('"', '""'))
     ours = " ".join(f"-c {name}={_escaped(value)}" for name, value in settings.items())
-    return {**target.parameters, "options": f"{target.parameters.get('options', '')} {ours}".strip()}
+    options = f"{target.parameters.get('options', '')} {ours}".strip()
+    # Texts would come as bytes from a database that is SQL_ASCII, and that gives what it was given.
+    return {**target.parameters, "options": options, "client_encoding": "UTF8"}
 
 
 def _escaped(value: str) -> str:

@@ -30,6 +30,8 @@ _SET: Final = update(PAYMENTS).where(
 class Reopening:
     """What became of it. ``state`` is the payment's; ``until``: of a delivery that runs, Unix seconds.
 
+    If it is reopened, ``until`` says that a delivery held it, and was ended by force; else it is 0.
+
     * ``reopened``: its credential redeems it again, for a week at least, with the deliveries counted anew.
     * ``delivering``: a delivery holds it until ``until``; only by force.
     * ``refund_due``: its money is to go back.
@@ -65,8 +67,9 @@ def _reopen(ledger: "SqlLedger", key: str, events: tuple[EventRow, ...], force: 
             return Reopening(outcome="refused", state=state)
         if refund_due:
             return Reopening(outcome="refund_due", state=state)
-        if state == DELIVERING and lease_until > now and not force:
-            return Reopening(outcome="delivering", state=state, until=lease_until)
+        until = lease_until if state == DELIVERING and lease_until > now else 0.0
+        if until and not force:
+            return Reopening(outcome="delivering", state=state, until=until)
         changes = {
             "state": step(PAYMENT, DELIVERING, "fail"),
             # Whoever may still hold it has the old fence.
@@ -78,4 +81,4 @@ def _reopen(ledger: "SqlLedger", key: str, events: tuple[EventRow, ...], force: 
         }
         connection.execute(_SET, {"of_key": key, "of_fence": fence, "of_state": state, **changes})
         ledger.insert_events(connection, events)
-    return Reopening(outcome="reopened", state=SETTLED)
+    return Reopening(outcome="reopened", state=SETTLED, until=until)

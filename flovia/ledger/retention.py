@@ -25,6 +25,7 @@ _HEAD: Final = (
     .limit(bindparam("at_most"))
 )
 _SLOWEST: Final = select(func.min(SINKS.c.position))
+_SINKS: Final = select(SINKS.c.position, SINKS.c.name).order_by(SINKS.c.position, SINKS.c.name)
 _NEWEST: Final = select(func.max(EVENTS.c.position))
 _META: Final = select(META.c.value).where(META.c.name == bindparam("of_name"))
 
@@ -43,6 +44,14 @@ class Doomed:
     cutoff: float
 
 
+@attrs.frozen(kw_only=True)
+class Held:
+    """Events past their time that some sinks have not got: how many, and the sinks' names, the slowest first."""
+
+    events: int
+    sinks: tuple[str, ...]
+
+
 def unpaid_cursor(database: "Database") -> int:
     """Up to where unpaid events have been looked at."""
     return int(float(_read_meta(database, UNPAID_CURSOR) or 0))
@@ -54,10 +63,20 @@ def events_floor(database: "Database") -> float:
 
 
 def find_doomed(
-    database: "Database", retention: Retention, now: float, *, head: int = 0, unpaid: int = 0, limit: int = 512
+    database: "Database",
+    retention: Retention,
+    now: float,
+    *,
+    head: int = 0,
+    unpaid: int = 0,
+    limit: int = 512,
+    up_to: int | None = None,
 ) -> Doomed:
-    """A batch of events past their time. What a registered exporter has not got yet is not among them."""
-    up_to = _exported_up_to(database)
+    """A batch of events past their time. What a registered exporter has not got yet is not among them.
+
+    With ``up_to`` all of them up to this position are, whoever has them.
+    """
+    up_to = _exported_up_to(database) if up_to is None else up_to
     doomed: set[int] = set()
     more = False
     cutoff = 0.0
@@ -78,6 +97,24 @@ def find_doomed(
             unpaid = old[-1][0]
         more = more or len(old) == limit
     return Doomed(positions=tuple(sorted(doomed)), head=head, unpaid=unpaid, more=more, cutoff=cutoff)
+
+
+def find_held(database: "Database", retention: Retention, now: float) -> Held | None:
+    """The events past their time that stay because of sinks; None if there are none."""
+    sinks = [(int(position or 0), str(name)) for position, name in database.query(_SINKS, {})]
+    newest = int(database.query(_NEWEST, {})[0][0] or 0)
+    if retention.for_ever or not sinks:
+        return None
+    head = sinks[0][0]
+    unpaid, more, held = max(head, unpaid_cursor(database)), True, set[int]()
+    while more:
+        doomed = find_doomed(database, retention, now, head=head, unpaid=unpaid, up_to=newest)
+        held.update(doomed.positions)
+        head, unpaid, more = doomed.head, doomed.unpaid, doomed.more
+    if not held:
+        return None
+    last = max(held)
+    return Held(events=len(held), sinks=tuple(name for position, name in sinks if position < last))
 
 
 def events_of(database: "Database", doomed: Doomed) -> list[tuple[int, Event]]:

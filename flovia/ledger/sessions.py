@@ -54,6 +54,22 @@ def forget_sessions(connection: Connection, names: Collection[str]) -> int:
     return gone
 
 
+def marked_workflows(connection: Connection, after: str) -> list[str]:
+    """Some workflows whose attempts without a payer are marked, in order behind ``after``; the marks are held."""
+    marks = select(STALE_LANES.c.workflow).where(STALE_LANES.c.payer == "", STALE_LANES.c.workflow > after)
+    return list(connection.scalars(marks.order_by(STALE_LANES.c.workflow).limit(BATCH).with_for_update()))
+
+
+def forget_workflows(connection: Connection, workflows: Collection[str]) -> None:
+    """Delete all that names workflows which no attempt names any more, in the transaction at hand."""
+    if not workflows:
+        return
+    while _delete(connection, select(SESSIONS.c.id).where(SESSIONS.c.workflow.in_(workflows)).limit(BATCH)):
+        pass
+    for other in (STALE_LANES, OWNERS):
+        connection.execute(delete(other).where(other.c.workflow.in_(workflows)))
+
+
 def prune_sessions(connection: Connection, keys: Collection[str], end: float) -> None:
     """Delete the sessions of attempts that are about to be deleted, in the transaction at hand.
 

@@ -19,17 +19,18 @@ from flovia.ledger.sql_schema import ANSWERS, PAYMENTS
 if TYPE_CHECKING:
     from flovia.ledger.sql_database import Database
 
+UNDELIVERED_COLUMNS: Final = (
+    PAYMENTS.c.key,
+    PAYMENTS.c.state,
+    PAYMENTS.c.payment_id,
+    PAYMENTS.c.amount,
+    PAYMENTS.c.currency,
+    PAYMENTS.c.deliveries,
+    PAYMENTS.c.lease_until,
+    PAYMENTS.c.keep_until,
+)
 _UNDELIVERED: Final[Select[*tuple[object, ...]]] = (
-    select(
-        PAYMENTS.c.key,
-        PAYMENTS.c.state,
-        PAYMENTS.c.payment_id,
-        PAYMENTS.c.amount,
-        PAYMENTS.c.currency,
-        PAYMENTS.c.deliveries,
-        PAYMENTS.c.lease_until,
-        PAYMENTS.c.keep_until,
-    )
+    select(*UNDELIVERED_COLUMNS)
     .where(
         or_(
             PAYMENTS.c.state == SETTLED,
@@ -106,19 +107,7 @@ class DeliveryVerbs:
     def find_undelivered(self, limit: int) -> Sequence[Undelivered]:
         """See :meth:`flovia.ledger.base.Ledger.find_undelivered`."""
         found = self._database.query(_UNDELIVERED, {"now": self._clock(), "at_most": limit})
-        return [
-            Undelivered(
-                key=str(key),
-                state=str(state),
-                payment_id=str(payment_id or ""),
-                amount=None if amount is None else int(amount),
-                currency=None if currency is None else str(currency),
-                deliveries=cast("int", deliveries),
-                lease_until=cast("float", lease_until),
-                keep_until=cast("float", keep_until),
-            )
-            for key, state, payment_id, amount, currency, deliveries, lease_until, keep_until in found
-        ]
+        return read_undelivered(found)
 
     @retried
     def find_answer(self, key: str) -> StoredAnswer | None:
@@ -129,6 +118,23 @@ class DeliveryVerbs:
         caller, status, headers, body, until = cast("tuple[str, int, str, bytes, float]", tuple(found[0]))
         pairs = tuple((name, value) for name, value in json.loads(headers))
         return StoredAnswer(caller=caller, status=status, headers=pairs, body=bytes(body), until=until)
+
+
+def read_undelivered(rows: Sequence[Sequence[str | int | float | None]]) -> list[Undelivered]:
+    """Rows of :data:`UNDELIVERED_COLUMNS`."""
+    return [
+        Undelivered(
+            key=str(key),
+            state=str(state),
+            payment_id=str(payment_id or ""),
+            amount=None if amount is None else int(amount),
+            currency=None if currency is None else str(currency),
+            deliveries=cast("int", deliveries),
+            lease_until=cast("float", lease_until),
+            keep_until=cast("float", keep_until),
+        )
+        for key, state, payment_id, amount, currency, deliveries, lease_until, keep_until in rows
+    ]
 
 
 def keep_answer(connection: Connection, key: str, answer: StoredAnswer) -> None:

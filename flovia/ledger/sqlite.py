@@ -103,7 +103,7 @@ class SqliteDatabase:
 
     def _is_gone(self) -> bool:
         # Asked twice: another process may be making it just now.
-        return not self.path.exists() and is_in_use(self.path) and not self.path.exists()
+        return not os.path.exists(self.path) and is_in_use(self.path) and not os.path.exists(self.path)
 
     def _start(self) -> None:
         self._lock = threading.Lock()

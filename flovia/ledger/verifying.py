@@ -29,11 +29,15 @@ Check = Callable[["Database"], Iterator["Finding"]]
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """One thing that does not hold. ``subject``: the key, proof or event it is about."""
+    """One thing that does not hold.
+
+    ``subject``: the key, proof or event it is about. ``ident``: what ``flovia ledger show`` finds it by, "" if nothing.
+    """
 
     invariant: str
     subject: str
     text: str
+    ident: str = ""
 
 
 @attrs.define(kw_only=True)
@@ -274,11 +278,11 @@ def _events(database: "Database", counts: Counts) -> Iterator[Finding]:
     for rows in _pages(database, EVENTS, names, "position", telling):
         counts.events += len(rows)
         for row in rows:
-            subject = f"event {row['position']}"
+            subject, ident = f"event {row['position']}", _ident(row)
             if row["type"] not in ev.EVENT_TYPES:
-                yield _finding(subject, "events", f"there is no event {row['type']!r}")
+                yield _finding(subject, "events", f"there is no event {row['type']!r}", ident)
             if row["amount"] is not None and not _is_amount(row["amount"]):
-                yield _finding(subject, "amount", f"its amount {row['amount']!r} is no number of base units")
+                yield _finding(subject, "amount", f"its amount {row['amount']!r} is no number of base units", ident)
         told = [
             row
             for row in rows
@@ -293,7 +297,13 @@ def _events(database: "Database", counts: Counts) -> Iterator[Finding]:
         for row in told:
             if (str(row["payment_id"]), str(row["challenge_id"])) not in used:
                 what = "settlement" if row["type"] == ev.PAYMENT_SETTLED else "delivery"
-                yield _finding(f"event {row['position']}", "events", f"it tells of a {what} of which no proof was used")
+                text = f"it tells of a {what} of which no proof was used"
+                yield _finding(f"event {row['position']}", "events", text, _ident(row))
+
+
+def _ident(row: dict[str, Value]) -> str:
+    """What an event is found by: its challenge, else its request. Of a payment the proof may be gone."""
+    return str(row["challenge_id"] or row["request_id"] or row["payment_id"] or "")
 
 
 def _methods(database: "Database") -> list[str]:
@@ -313,8 +323,9 @@ def _methods(database: "Database") -> list[str]:
     return found
 
 
-def _finding(subject: Value, invariant: str, text: str) -> Finding:
-    return Finding(invariant=invariant, subject=str(subject), text=text)
+def _finding(subject: Value, invariant: str, text: str, ident: str | None = None) -> Finding:
+    """``ident``: what it is found by, if not by the subject."""
+    return Finding(invariant=invariant, subject=str(subject), text=text, ident=str(subject) if ident is None else ident)
 
 
 def _is_amount(value: Value) -> bool:

@@ -16,6 +16,7 @@ from flovia.core.awaited import AWAITED, WAITING
 from flovia.doctor import Examination, Finding, checks, examine, ledgers, versions
 from flovia.doctor.finding import guarded, without_secrets
 from flovia.ledger.opening import open_ledger
+from flovia.ledger.sinks import DeadLetter, with_sinks
 from flovia.sandbox import serving
 from flovia.testing.ledger_refunds import record_late
 from flovia.testing.ledger_steps import ManualClock, claim
@@ -169,6 +170,39 @@ def test_what_waits(env: dict[str, str]) -> None:
     assert "1 payment has a delivery whose lease has run out" in notes
     assert "1 charge is paid, and its agent has not come yet" in notes
     assert 1 == found.status
+
+
+def test_a_worker_that_died(env: dict[str, str]) -> None:
+    """A delivery that runs is counted, and when its lease is over nobody is sent to look at a handler that is well."""
+    clock = ManualClock(time.time() - 30)
+    with closing(open_ledger(env["FLOVIA_LEDGER"], clock=clock)) as ledger:
+        flo = flovia.Flovia(ledger=ledger, secret=SECRET, clock=clock)
+        buy(flo.paid_api(provider="mock", price="1.00 USD"), "ok1")
+        buy(flo.paid_api(provider="mock", price="1.00 USD", deliver_within=5), "ok2")
+    found = {one.text: one for one in examine(env, offline=True).findings}
+    running = found["1 payment is being delivered"]
+    assert ("note", True) == (running.level, "flovia ledger undelivered shows" in running.remedy)
+    remedy = found["1 payment is paid and not delivered"].remedy
+    assert "Their agents can still come for them. List them: flovia ledger undelivered." == remedy
+    with closing(open_ledger(env["FLOVIA_LEDGER"], clock=clock)) as ledger:
+        gate = flovia.Flovia(ledger=ledger, secret=SECRET, clock=clock).paid_api(provider="mock", price="1.00 USD")
+        deliver(gate, buy(gate, "ok3")[1], 500)
+    found = {one.text: one for one in examine(env, offline=True).findings}
+    assert found["2 payments are paid and not delivered"].remedy.endswith("undelivered; the handler failed for 1.")
+
+
+def test_an_exporter_that_is_behind(env: dict[str, str]) -> None:
+    """The commands are named, with the sink's name."""
+    clock = ManualClock(time.time() - 86400)
+    with closing(with_sinks(open_ledger(env["FLOVIA_LEDGER"], clock=clock))) as ledger:
+        buy(flovia.Flovia(ledger=ledger, secret=SECRET, clock=clock).paid_api(provider="mock", price="1.00 USD"))
+        fence = ledger.lease_sink("ware'house", "test", 1.0).fence
+        assert fence is not None
+        letter = DeadLetter(position=1, event_id="evt_1", body="{}", reason="no", tries=1)
+        ledger.advance_sink("ware'house", fence, 1, 1.0, dead=(letter,))
+    (remedy,) = (one.remedy for one in examine(env, offline=True).findings if one.text.startswith("ware'house: "))
+    for command in ("export --name {} --to …", "dead-letters --name {} lists", "sinks --forget {}"):
+        assert "flovia events " + command.format("'ware'\"'\"'house'") in remedy
 
 
 def test_deliveries_that_are_used_up(env: dict[str, str]) -> None:

@@ -64,6 +64,23 @@ def paid(number: int, **changed: object) -> list[Event]:
     return [attrs.evolve(one, **changed) for one in story(number, "settle", "deliver")]
 
 
+@pytest.mark.parametrize("name", ["flovia.db", "flovia.db-journal", "flovia.db-in-use", "link"])
+def test_the_ledger_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The ledger's own files are no place for an export, not by another name either."""
+    write(URL, story(1, "settle", "deliver"))
+    Path("link").symlink_to("flovia.db")
+    assert "is the ledger's own file" in exported(capsys, "--joined", name, status=1)[1]
+    assert ("1 joined event in good.ndjson\n", "") == exported(capsys, "--joined", "good.ndjson")
+
+
+def test_a_terminal_is_told_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a stranger wrote into a path cannot steer a terminal, nor end a line early: JSON's own escapes are used."""
+    write(URL, paid(1, endpoint="/\u009b2J\u2028\u202e"))
+    out, _ = exported(capsys, "--joined", "-")
+    assert out.isascii()
+    assert "/\u009b2J\u2028\u202e" == json.loads(out)["endpoint"]
+
+
 def test_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
     """One line for each attempt, the oldest first, with its session; the second time as it is by then."""
     whole = story(2, "settle", "deliver", "refund")
@@ -76,7 +93,7 @@ def test_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
     exported(capsys, "--joined", "all.ndjson")
     assert ["undelivered", "refunded", "not_paid"] == [one["outcome"] for one in lines("all.ndjson")]
     assert stat.S_IRUSR | stat.S_IWUSR == stat.S_IMODE(Path("all.ndjson").stat().st_mode)
-    assert ["all.ndjson", "flovia.db"] == sorted(one for one in os.listdir() if not one.endswith("-journal"))
+    assert ["all.ndjson", "flovia.db"] == sorted(one for one in os.listdir() if not one.startswith("flovia.db-"))
 
 
 def test_some_of_them(capsys: pytest.CaptureFixture[str]) -> None:

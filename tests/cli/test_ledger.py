@@ -129,14 +129,46 @@ def test_undelivered_and_redelivered(shop: Shop, capsys: pytest.CaptureFixture[s
     assert passage.response is None
     assert 1 == run(["ledger", "redeliver", shop.failed, "--json"])
     assert "delivering" == shown(capsys)[0]["outcome"]
+    until = shop.ledger.find(f"localhost|{shop.challenge}")
     assert 0 == run(["ledger", "redeliver", shop.failed, "--force", "--json"])
-    assert "reopened" == shown(capsys)[0]["outcome"]
+    (told,) = shown(capsys)
+    assert until is not None
+    assert ("reopened", until.lease_until) == (told["outcome"], told["until"])
     # Whoever still held it cannot record what it delivers.
     deliver(shop.gate, passage)
     assert [shop.failed] == [one.payment_id for one in shop.ledger.find_undelivered(9)]
     again = shop.gate.enter(request(shop.credential))
     deliver(shop.gate, again)
     assert [] == list(shop.ledger.find_undelivered(9))
+    assert 0 == run(["ledger", "undelivered"])
+    assert ("", "flovia: nothing is paid and undelivered\n") == capsys.readouterr()
+    assert 0 == run(["ledger", "undelivered", "--json"])
+    assert ("", "") == capsys.readouterr()
+
+
+def test_what_is_being_delivered(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """A payment whose delivery holds its lease is listed behind the others: nobody sees whether its process lives."""
+    _, passage = buy(shop.gate, "ok3")
+    assert passage.grant is not None
+    assert 0 == run(["ledger", "undelivered"])
+    printed = capsys.readouterr()
+    first, second = printed.out.splitlines()
+    assert shop.failed in first
+    assert f"{passage.grant.payment_id}  1.00 USD  delivering until 20" in second
+    assert second.endswith("1 delivery begun")
+    assert "" == printed.err
+    assert 0 == run(["ledger", "undelivered", "--json"])
+    assert ["redeemable", "delivering"] == [one["standing"] for one in shown(capsys)]
+    assert 0 == run(["ledger", "undelivered", "--json", "--limit", "1"])
+    assert ["redeemable"] == [one["standing"] for one in shown(capsys)]
+    assert 0 == run(["ledger", "redeliver", passage.grant.payment_id, "--force"])
+    printed = capsys.readouterr()
+    assert "redeemable again" in printed.out
+    assert "a delivery had it until 20" in printed.err
+    assert 0 == run(["ledger", "redeliver", passage.grant.payment_id, "--force"])
+    assert "" == capsys.readouterr().err
+    deliver(shop.gate, passage)
+    assert ["settled", "settled"] == [one.state for one in shop.ledger.find_undelivered(9)]
 
 
 def test_what_redeems_no_more(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,6 +271,24 @@ def test_verify(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert "its fence is 0" in capsys.readouterr().out
 
 
+def test_verify_leads_to_the_history(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each finding has an id that flovia ledger show takes, also of an event."""
+    from sqlalchemy import text
+
+    challenge = next(e.challenge_id for _, e in shop.ledger.read_events() if e.payment_id == shop.delivered)
+    with shop.ledger.database.write() as connection:
+        connection.execute(text("DELETE FROM flovia_proofs WHERE proof LIKE :one"), {"one": f"%{shop.delivered}"})
+    assert 1 == run(["ledger", "verify"])
+    both = capsys.readouterr()
+    assert f" ({challenge}): it tells of a settlement of which no proof was used" in both.out
+    assert "show each with: flovia ledger show ID (of an event: the id in brackets)" in both.err
+    assert 1 == run(["ledger", "verify", "--json"])
+    found = shown(capsys)
+    assert any(str(one["subject"]).startswith("event ") for one in found)
+    for one in found:
+        assert 0 == run(["ledger", "show", str(one["ident"])])
+
+
 def test_prune(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Events go to the file before they go from the ledger; a dry run counts."""
     from sqlalchemy import text
@@ -262,6 +312,105 @@ def test_prune(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert [] == list(shop.ledger.read_events())
     assert 0 == run(["ledger", "verify"])
     assert 1 == run(["ledger", "prune", "--events-days", "1"])
+
+
+def old(shop: Shop) -> int:
+    """How many events there are, all of which are past their time now."""
+    from sqlalchemy import text
+
+    with shop.ledger.database.write() as connection:
+        connection.execute(text("UPDATE flovia_events SET at = at - 864000"))
+        connection.execute(text("UPDATE flovia_proofs SET at = at - 864000"))
+    return len(shop.ledger.read_events())
+
+
+@pytest.mark.parametrize("ending", ["", "-journal", "-wal", "-shm", "-in-use", "/../shop.db", "-link", "-hardlink"])
+def test_prune_into_the_ledger(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path, ending: str) -> None:
+    """The ledger's own files, under whatever name, take no export; nothing is written or pruned."""
+    count, path = old(shop), tmp_path / "shop.db"
+    (tmp_path / "shop.db-link").symlink_to(path)
+    (tmp_path / "shop.db-hardlink").hardlink_to(path)
+    target = str(path) + ending if ending != "/../shop.db" else f"{tmp_path}/../{tmp_path.name}/shop.db"
+    before = path.read_bytes()
+    files = sorted(tmp_path.iterdir())
+    assert 1 == run(["ledger", "prune", "--events-days", "5", "--export", target])
+    assert "is the ledger's own file" in capsys.readouterr().err
+    assert before == path.read_bytes()
+    assert files == sorted(tmp_path.iterdir())
+    assert count == len(shop.ledger.read_events())
+
+
+def test_prune_into_what_is_no_file_of_events(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A missing folder, a folder, a device and somebody's text: one line says why, and nothing is pruned."""
+    count, notes = old(shop), tmp_path / "notes.txt"
+    notes.write_text("milk, eggs\n")
+    told = {
+        tmp_path / "none" / "events.ndjson": "name a file in a folder that exists",
+        tmp_path: "name a file in a folder that exists",
+        Path("/dev/full"): "name a file in a folder that exists",
+        notes: "is not a line of events",
+        tmp_path / ("x" * 300): "cannot be written: File name too long",
+    }
+    for target, why in told.items():
+        assert 1 == run(["ledger", "prune", "--events-days", "5", "--export", str(target)])
+        printed = capsys.readouterr()
+        assert (True, "", 1) == (why in printed.err, printed.out, printed.err.count("\n"))
+    assert "milk, eggs\n" == notes.read_text()
+    assert count == len(shop.ledger.read_events())
+
+
+def test_prune_into_a_full_disk(shop: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What does not fit is cut off again, said, and not pruned; the next run goes on behind whole lines."""
+    resource = pytest.importorskip("resource")
+    count, file = old(shop), tmp_path / "events.ndjson"
+    earlier = json.dumps({"position": 0, "padding": "x" * 2_000_000}) + "\n"
+    file.write_text(earlier)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(earlier) + 700, limits[1]))
+    try:
+        assert 1 == run(["ledger", "prune", "--events-days", "5", "--export", str(file)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "cannot be written: File too large; no event was pruned that is not in it" in capsys.readouterr().err
+    assert earlier == file.read_text()
+    assert count == len(shop.ledger.read_events())
+    file.write_text(earlier + '{"position": 1, "type"')  # as a crash leaves it
+    assert 0 == run(["ledger", "prune", "--events-days", "5", "--export", str(file)])
+    positions = [json.loads(line)["position"] for line in file.read_text().splitlines()]
+    assert list(range(count + 1)) == positions
+
+
+def test_prune_into_a_new_file(shop: Shop, tmp_path: Path) -> None:
+    """It names payers, so its owner alone can read it; the mode of one that is there stays."""
+    assert old(shop)
+    file, there = tmp_path / "events.ndjson", tmp_path / "there.ndjson"
+    there.touch(0o640)
+    mode = there.stat().st_mode
+    for one in (there, file):
+        assert 0 == run(["ledger", "prune", "--events-days", "5", "--export", str(one)])
+    assert 0o600 == file.stat().st_mode & 0o777
+    assert mode == there.stat().st_mode
+
+
+def test_prune_says_what_a_sink_holds_up(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many events past their time stay, for which sinks, and the way out; nothing if none does."""
+    count = old(shop)
+    command = ["ledger", "prune", "--events-days", "5", "--unpaid-events-days", "3"]
+    assert 0 == run([*command, "--dry-run"])
+    assert "" == capsys.readouterr().err
+    slow = shop.ledger.lease_sink("ware&house", "test", 1e6)
+    fast = shop.ledger.lease_sink("fast", "test", 1e6)
+    assert slow.fence is not None
+    assert fast.fence is not None
+    (_, _, (third, _), *_) = shop.ledger.read_events()
+    shop.ledger.advance_sink("ware&house", slow.fence, third, 1e6)
+    shop.ledger.advance_sink("fast", fast.fence, shop.ledger.read_events()[-1][0], 1e6)
+    for arguments, out in (("--dry-run",), "dry run: 3 events, "), ((), "3 events were pruned"):
+        assert 0 == run([*command, *arguments])
+        printed = capsys.readouterr()
+        assert printed.out.startswith(out)
+        assert f"{count - 3} events past their time wait for ware&house, which has not got them yet" in printed.err
+        assert printed.err.endswith("flovia events sinks --forget 'ware&house'\n")
 
 
 def test_prune_says_what_rows_would_go(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,6 +127,7 @@ def test_json_says_how_to_resume_with_the_folder(cli: Cli, street: Street) -> No
     assert 1 == done.err.count(again)
     refused = json.loads(cli(street.server.url, "--budget", "0.99 SGD", "--json").out)
     assert (4, None, None) == (refused["exit"], refused["reference"], refused["resume"])
+    assert (cli.pending.load(reference).challenge_id, None) == (found["challenge_id"], refused["challenge_id"])
 
 
 def test_expired_is_not_paid(cli: Cli, street: Street) -> None:
@@ -210,10 +211,37 @@ def test_the_mock_wallet(cli: Cli) -> None:
 
 @pytest.mark.parametrize("code", ["refund-due", "delivery-final", "delivery-exhausted"])
 def test_paid_and_over(cli: Cli, code: str) -> None:
-    """The server says that it took the payment and that nothing more comes: 6, and nothing to resume with."""
-    with serving(sells(Say(status=500, body=json.dumps({"type": f"urn:flovia:problem:{code}"}).encode()))) as server:
+    """The server says that it took the payment and that nothing more comes: 6, and what the kept credential is for."""
+    problem = json.dumps({"type": f"urn:flovia:problem:{code}"}).encode()
+    with serving(sells(Say(status=500, body=problem))) as server:
         done = cli(server.url, *SGD, "--wallet", "mock")
-    assert (6, True, False) == (done.status, "it took the payment" in done.err, "resume it with" in done.err)
+        (reference,) = cli.pending.references()
+        again = f"flovia pay --resume {reference} --wallet mock --state {cli.state}"
+        assert (6, True, False) == (done.status, "it took the payment" in done.err, "resume it with" in done.err)
+        assert (code != "delivery-final") == (f": {again}\n" in done.err)
+    with serving(sells(Say(status=500, body=problem))) as server:
+        found = json.loads(cli(server.url, *SGD, "--wallet", "mock", "--json").out)
+    (reference,) = set(cli.pending.references()) - {reference}
+    challenge = cli.pending.load(reference).challenge_id
+    again = f"flovia pay --resume {reference} --wallet mock --state {cli.state}"
+    assert (6, reference, again, challenge) == tuple(
+        found[name] for name in ("exit", "reference", "resume", "challenge_id")
+    )
+
+
+def test_the_payment_went_back(cli: Cli) -> None:
+    """A credential whose payment was refunded is told so in words, beside the server's own answer."""
+    body = json.dumps({"type": "urn:flovia:problem:payment-refunded"}).encode()
+    with serving(
+        sells(Say(status=503), Say(status=403, body=body), Say(status=403, body=body), Say(status=403))
+    ) as server:
+        assert 3 == cli(server.url, *SGD, "--wallet", "mock").status
+        (reference,) = cli.pending.references()
+        resume = ("--resume", reference, "--wallet", "mock")
+        done = cli(*resume)
+        assert (7, body.decode(), True) == (done.status, done.out, "this payment was given back" in done.err)
+        assert "this payment was given back" in json.loads(cli(*resume, "--json").out)["error"]
+        assert "given back" not in cli(*resume).err
 
 
 def test_any_request(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +325,7 @@ def test_errors_speak_of_commands(cli: Cli) -> None:
         send = ("-d", f"@{body}", "-H", "Content-Type: text/plain", "-H", "X-Api-Key: test-key")
         done = cli(server.url, "--budget", "5.00 SGD", "--wallet", "mock", *send)
         (reference,) = cli.pending.references()
-        again = f"flovia pay --resume {reference} --state {cli.state}"
+        again = f"flovia pay --resume {reference} --wallet mock --state {cli.state}"
         assert (3, True) == (done.status, f"{again} sends the same one" in done.err)
         done = cli("--resume", reference, "--wallet", "mock")
         assert (1, True) == (done.status, f"{again} --data @FILE" in done.err)

@@ -164,7 +164,9 @@ def test_what_cannot_be(shop: Shop, capsys: pytest.CaptureFixture[str], argument
 def test_what_is_due(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     """Late money and refunds that were begun, oldest first; nothing if nothing is due."""
     assert 0 == run(["refunds", "--ledger", shop.url])
-    assert "" == capsys.readouterr().out
+    assert ("", "flovia: nothing is to be given back\n") == capsys.readouterr()
+    assert 0 == run(["refunds", "--ledger", shop.url, "--json"])
+    assert ("", "") == capsys.readouterr()
     record_late(shop.ledger, ManualClock(2e9))
     shop.ledger.open_refund(f"mock|{shop.payment}", 40, "usd", "test-nonce", 1.0)
     assert 0 == run(["refunds", "--ledger", shop.url])

@@ -122,6 +122,20 @@ def test_a_csv_is_no_program(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[1].startswith("'=cmd(),usd,1,100,0,0,100,0")
 
 
+@pytest.mark.parametrize("command", ["funnel", "latency", "revenue", "pricing", "integrity", "workflows", "retention"])
+def test_a_csv_steers_no_terminal(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """A path, a method or a name of anybody's is escaped as in the tables; the line ends are ours alone."""
+    odd = "/\x1b[2J\x9b\x07\r\n\u202e"
+    write(story(1, "settle", "deliver"), story(2, "settle"), story(3, "late"), endpoint=odd, payer=odd, workflow=odd)
+    write(unpaid("u", 1.0, "u"), endpoint=odd, problem=odd)
+    assert 0 == run(["report", command, "--csv", "--least", "1"][: 5 if command in ("pricing", "workflows") else 3])
+    out = capsys.readouterr().out
+    assert all(one.isprintable() for one in out.replace("\n", ""))
+    assert "{" not in out
+    if command not in ("integrity", "retention"):
+        assert r"/\x1b[2J\x9b\x07\r\n\u202e" in out
+
+
 def test_revenue(capsys: pytest.CaptureFixture[str]) -> None:
     """Money in its own form, each currency by itself."""
     write(story(1, "settle", "deliver"), story(2, "settle", "deliver", "part"))
@@ -144,6 +158,24 @@ def test_pricing(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[4].startswith("leave: every other price that enough have seen brought less than 3.00 USD")
     few, _ = report(capsys, "pricing")
     assert few[4] == "no advice: too few have seen 3.00 USD: 20 of 100"
+
+
+def test_pricing_as_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    """One row for each price that was shown, with the numbers that JSON has."""
+    write(*(story(number, "settle", "deliver") for number in range(3)), unpaid("u", 1.0, "u"))
+    write(story(9, "settle", "deliver"), amount=300, at=NOW + 86400)
+    (route,) = answer(capsys, "pricing", "--least", "1")["rows"]
+    lines, _ = report(capsys, "pricing", "--least", "1", "--csv")
+    rows = list(csv.DictReader(StringIO("\n".join(lines))))
+    assert [("100", "4"), ("300", "1")] == [(row["price"], row["attempts"]) for row in rows]
+    for row, price in zip(rows, route["prices"], strict=True):
+        for name in ("price", "attempts", "revenuePerAttempt", "low", "high", "lastAt"):
+            assert str(price[name]) == row[name]
+        for name, value in price["paid"].items():
+            assert str(value) == row[f"paid.{name}"]
+        for name in set(route) - {"prices"}:
+            assert ("" if route[name] is None else str(route[name])) == row[name]
+        assert (len(route) - 1) + (len(price) - 1) + len(price["paid"]) == len(row)
 
 
 def test_integrity(capsys: pytest.CaptureFixture[str]) -> None:

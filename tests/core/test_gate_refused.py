@@ -178,6 +178,43 @@ def test_s39_rotation(shop: Shop, paid: flovia.PaidApi) -> None:
     assert only.enter(request(older)).grant.redelivery
 
 
+def test_s39_a_secret_that_was_removed(shop: Shop) -> None:
+    """What was refunded or delivered under it gets a 402 then, and no answer again; as long as it verifies, both do."""
+    key = {"idempotency-key": '"key-1"'}
+    fresh = "test-another-secret-of-32-bytes-----"
+    paid = shop.flovia.paid_api(provider="mock", price="1.00 USD")
+    delivered, passage = buy(paid, "ok1", headers=key)
+    passage.start(200, flovia.Headers.of(()))
+    copy = passage.copy()
+    assert copy is not None
+    copy.feed(b"goods")
+    paid.leave(passage, completed=True)
+    refunded, passage = buy(paid, "ok2")
+    deliver(paid, passage)
+    assert passage.grant is not None
+    assert "refunded" == shop.flovia.refund(passage.grant.payment_id, provider="mock").status
+    both = shop.open(secret=[fresh, SECRET]).paid_api(provider="mock", price="1.00 USD")
+    assert b"goods" == both.enter(request(delivered, headers=key)).response.body
+    assert (403, "payment-refunded") == (
+        (response := both.enter(request(refunded)).response).status,
+        problem(response),
+    )
+    only = shop.open(secret=fresh).paid_api(provider="mock", price="1.00 USD")
+    for credential, headers in ((delivered, key), (refunded, {})):
+        response = only.enter(request(credential, headers=headers)).response
+        assert (402, "invalid-challenge") == (response.status, problem(response))
+
+
+def test_s39_a_secret_that_only_some_processes_have(shop: Shop, paid: flovia.PaidApi) -> None:
+    """While processes are replaced: the others refuse what a new secret signs, so it comes second at first."""
+    fresh = "test-another-secret-of-32-bytes-----"
+    for secrets, status in (([fresh, SECRET], 402), ([SECRET, fresh], None)):
+        new = shop.open(secret=secrets).paid_api(provider="mock", price="1.00 USD")
+        (challenge,) = challenges(new.enter(request()).response)
+        response = paid.enter(request(pay(challenge, f"ok-{status}"))).response
+        assert status == (None if response is None else response.status)
+
+
 def test_a_challenge_without_money_is_none(paid: flovia.PaidApi) -> None:
     """Signed with our secret, as another app may that shares it, and without an amount or a currency: no candidate."""
     (challenge,) = challenges(paid.enter(request()).response)

@@ -73,13 +73,20 @@ def test_a_payer_the_app_does_not_know() -> None:
     assert "x" * 255 == tried(lambda _: "x" * 9000, None)[0].payer
 
 
-def test_an_app_that_fails_to_say_it(caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged, and nobody is turned away for it."""
+def _raises(_: flovia.HttpRequest) -> str:
+    raise LookupError
 
-    def raises(_: flovia.HttpRequest) -> str:
-        raise LookupError
 
-    found, named = tried(raises, "did:example:agent")
+def _no_name(_: flovia.HttpRequest) -> str:
+    return ["key-7"]  # type: ignore[return-value]  # what an app may do
+
+
+@pytest.mark.parametrize("says", [_raises, _no_name])
+def test_an_app_that_fails_to_say_it(
+    says: Callable[[flovia.HttpRequest], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and nobody is turned away for it, nor is an event that no ledger takes."""
+    found, named = tried(says, "did:example:agent")
     assert ("delivered", "did:example:agent") == (found.outcome, found.payer)
     assert None is named[0]
     assert any(record.levelno == logging.ERROR for record in caplog.records)

@@ -87,7 +87,11 @@ def test_dead_letters(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         assert "refused for good; see: flovia events dead-letters --name hook" in err
         assert 0 == run(["events", "dead-letters"])
         first, second = capsys.readouterr().out.splitlines()
-        assert first.endswith(f"{all_ids()[0]}  refused 1 time: the endpoint answered 422")
+        assert first.endswith("  refused 1 time: the endpoint answered 422")
+        number, ident, about, *_ = first.split()
+        assert (all_ids()[0], True) == (ident, number.isdecimal())
+        assert 0 == run(["ledger", "show", about])
+        assert "paid_api." in capsys.readouterr().out
         assert 0 == run(["events", "dead-letters", "--json", "--limit", "1"])
         letter = parsed(capsys.readouterr().out)
         assert (all_ids()[0], 1, False) == (letter["event"]["id"], letter["tries"], letter["again"])
@@ -119,6 +123,12 @@ def test_sinks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = parsed(capsys.readouterr().out)
     assert ("old", 250, False) == (shown["name"], shown["backlog"], shown["fed"])
     assert 0 == run(["events", "sinks", "--forget", "old"])
+    assert "old is forgotten, with its dead letters: no event waits for it any more\n" == capsys.readouterr().out
+    with closing(with_sinks(open_ledger("sqlite:///flovia.db"))) as ledger:
+        ledger.lease_sink("older", "one", 0.0)
+    assert 0 == run(["events", "sinks", "--forget", "older", "--json"])
+    assert {"forgotten": "older"} == parsed(capsys.readouterr().out)
+    assert 1 == run(["events", "sinks", "--forget", "older"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -135,6 +145,13 @@ def test_told_to_end(folder: Path, number: signal.Signals) -> None:
         assert (0, b"") == (process.returncode, err)
         assert 0.0 == ledger.find_sinks()[0].lease_until
     assert all_ids() == file_ids(path)
+
+
+def test_into_the_ledger(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The ledger's own file is refused before it is opened, which would take SQLite's locks away."""
+    to = f"file://{folder.absolute()}/flovia.db"
+    assert 1 == run(["events", "export", "--to", to, "--name", "a", "--once"])
+    assert "is the ledger's own file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

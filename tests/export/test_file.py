@@ -16,7 +16,8 @@ import pytest
 from flovia.core.errors import WiringError
 from flovia.export.base import Entry, SinkError
 from flovia.export.envelope import entry
-from flovia.export.file import RECORD, TAIL, FileSink
+from flovia.export.file import RECORD, FileSink
+from flovia.export.whole_lines import TAIL
 from flovia.testing.ledger_steps import ManualClock
 from tests.export.world import event, exporter, filled, ids, parsed
 from tests.patience import PROGRAM_S

@@ -228,6 +228,17 @@ def test_after_a_delivery_that_went_silent(shop: Shop) -> None:
     assert "payment-refunded" == problem(shop.paid.enter(request(credential)).response)
 
 
+def test_an_answer_that_outlived_its_lease(shop: Shop) -> None:
+    """A refund cannot call it back: the money goes, and what the handler answers then goes out, with its event."""
+    payment, credential = shop.credential()
+    passage = shop.paid.enter(request(credential))
+    shop.clock.advance(60.0)
+    assert "refunded" == shop.flo.refund(payment).status
+    assert None is deliver(shop.paid, passage).replace
+    assert 1 == len(shop.events("payment.delivered"))
+    assert "payment-refunded" == problem(shop.paid.enter(request(credential)).response)
+
+
 # --- the bank's other answers -----------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from sqlalchemy import inspect, select, table, text
 
 from flovia.core.errors import CallerError
 from flovia.core.hiding import hider
@@ -120,6 +120,49 @@ def test_a_forgotten_payer(both: Book, keyed: bool) -> None:
             *(attempt(key, at, payer=hide(payer)) for key, at in (("3", 20.0), ("5", 40.0))),
         ]
     check(both, left)
+
+
+@BOTH
+@pytest.mark.parametrize("keyed", [False, True])
+def test_a_forgotten_payers_workflow(both: Book, keyed: bool) -> None:
+    """No table of the database names it any more, at once; a workflow that somebody else names too is still theirs."""
+    wipe(both)
+    database, payer, hide = both.ledger.database, "did:example:a", hider(SECRET)
+    put(
+        both,
+        [
+            attempt("1", 0.0, payer=payer, workflow="bobs-tax-return"),
+            attempt("2", 1.0, payer=payer, workflow="nightly"),
+            attempt("3", 9.0, payer="did:example:b", workflow="nightly"),
+        ],
+    )
+    keep_sessions(database)
+    assert "bobs-tax-return" in whole(both)
+    # Marked, and not made again yet.
+    put(both, [attempt("4", 40.0, payer=payer, workflow="bobs-tax-return")])
+    forget(database, {payer}, hide if keyed else None)
+    for name in (payer, "bobs-tax-return"):
+        assert name not in whole(both)
+    keep_sessions(database)
+    left = [attempt("3", 9.0, payer="did:example:b", workflow="nightly")]
+    if keyed:
+        left += [
+            attempt(key, at, payer=hide(payer), workflow=hide(workflow))
+            for key, at, workflow in (
+                ("1", 0.0, "bobs-tax-return"),
+                ("2", 1.0, "nightly"),
+                ("4", 40.0, "bobs-tax-return"),
+            )
+        ]
+    check(both, left)
+
+
+def whole(book: Book) -> str:
+    """All rows of all tables of a database."""
+    with book.ledger.database.write() as connection:
+        tables = inspect(connection).get_table_names()
+        assert {SESSIONS.name, STALE_LANES.name, "flovia_events", "flovia_attempts"} <= set(tables)
+        return repr([connection.execute(select(text("*")).select_from(table(name))).all() for name in tables])
 
 
 @CHEAP

@@ -358,6 +358,21 @@ def test_forms_of_the_url(postgres: Server, database: str, scheme: str) -> None:
         assert claim(ledger, ManualClock()).outcome == "claimed"
 
 
+@pytest.mark.parametrize("query", ["", "?client_encoding=LATIN1"])
+def test_a_database_without_an_encoding(postgres: Server, query: str) -> None:
+    """SQL_ASCII, as an initdb under LANG=C makes it: the ledger works, and texts are the same afterwards."""
+    name = f"{postgres.database()}_ascii"
+    with postgres.connect() as connection:
+        connection.execute(
+            f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    with closing(open_ledger(postgres.url(name, query=query))) as ledger:
+        ledger.remember("mock", "日本", "Zoë → ₿", 60.0, False)
+        assert "Zoë → ₿" == ledger.recall("mock", "日本")
+    with closing(open_ledger(postgres.url(name))) as again:
+        assert "Zoë → ₿" == again.recall("mock", "日本")
+
+
 def test_nothing_secret_in_errors(postgres: Server, database: str, caplog: pytest.LogCaptureFixture) -> None:
     """A refused password is told at start, without the password, in words or tracebacks (S37)."""
     caplog.set_level(logging.DEBUG)
