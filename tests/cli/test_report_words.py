@@ -167,3 +167,14 @@ def test_nothing_takes_no_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == answer(capsys, "latency")["rows"][0]["p50Ms"]
     lines, _ = report(capsys, "latency", "--csv")
     assert "0.0" == next(csv.DictReader(StringIO("\n".join(lines))))["p50Ms"]
+
+
+def test_which_money_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Pricing is before refunds, and what few payers bring is of payers who are known, less refunds."""
+    write(story(1, "settle", "deliver", "part"))
+    assert "brought for each attempt that saw it, before refunds" in "".join(report(capsys, "pricing", "--html")[0])
+    assert 100.0 == answer(capsys, "pricing")["rows"][0]["prices"][0]["revenuePerAttempt"]
+    lines, _ = report(capsys, "retention")
+    (head,) = [line for line in lines if line.startswith("currency")]
+    assert "net of known payers" in head
+    assert "0.60 USD" in lines[lines.index(head) + 1]
