@@ -1,7 +1,6 @@
 """The reports about routes: what each says, for people, as a page, as JSON and CSV."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -9,19 +8,18 @@ import attrs
 from flovia.cli.console import money
 from flovia.cli.moments import moment
 from flovia.cli.report_answer import Answer, Row, Rows
+from flovia.cli.report_bars import bars, lines
 from flovia.cli.report_parts import GAP, Entry, Grid, Line, Listing, Part, Words
 from flovia.cli.report_reading import Reading, nothing
 from flovia.cli.report_tables import left_out_words, milliseconds, percent
 from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
-from flovia.insights.asking import grouping, in_order
 from flovia.insights.buckets import ERROR
 from flovia.insights.funnel import PHASES
 from flovia.insights.funnel import funnel as ask_funnel
 from flovia.insights.funnel import latency as ask_latency
 from flovia.insights.intervals import CONFIDENCE
 from flovia.insights.mean_money import digits_of, mean_money
-from flovia.insights.measures import grouped_by
 from flovia.insights.pricing import PriceRow, PricingRow
 from flovia.insights.pricing import pricing as ask_pricing
 from flovia.insights.revenue import revenue as ask_revenue
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 
 REASONS: Final = 2
 """Reasons of a row that are shown; --json has all."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def funnel(found: Reading, by: Sequence[str]) -> Answer:
@@ -39,8 +36,8 @@ def funnel(found: Reading, by: Sequence[str]) -> Answer:
     rows = ask_funnel(found.cells, by)
 
     def show() -> list[Part]:
-        lines = _lines(found, by)
-        some = any(lines)
+        drawn_lines = lines(found, by)
+        some = any(drawn_lines)
         table: list[Sequence[str | Line]] = [
             (
                 *_cells(row.group, by),
@@ -52,7 +49,7 @@ def funnel(found: Reading, by: Sequence[str]) -> Answer:
                 *([line or ""] if some else []),
                 ", ".join(f"{reason} {count}" for reason, count in row.reasons[:REASONS]),
             )
-            for row, line in zip(rows, lines, strict=True)
+            for row, line in zip(rows, drawn_lines, strict=True)
         ]
         counts = (*by, "attempts", "presented", "paid", "delivered", "conversion", "gave up")
         drawn = ("by day" if found.width == 1 else f"by {found.width} days",) if some else ()
@@ -66,7 +63,7 @@ def funnel(found: Reading, by: Sequence[str]) -> Answer:
                 last_text=True,
                 deciding=(len(by) + 4, len(by) + 5),
             ),
-            *([Words(text=_bars(found), style="dim")] if some else []),
+            *([Words(text=bars(found), style="dim")] if some else []),
         ]
 
     return _answer(
@@ -277,43 +274,3 @@ def _cells(group: Mapping[str, JsonValue], by: Sequence[str]) -> list[str]:
         else:
             found.append(str(value or ("(no request)" if name == "endpoint" else "")))
     return found
-
-
-def _lines(found: Reading, by: Sequence[str]) -> list[Line | None]:
-    """Attempts by day of each row of the funnel, in its order; None for all if a row is a day itself."""
-    key = grouping(by)
-    groups = grouped_by(found.cells, key)
-    rows = [group for group in in_order(groups) if groups[group].attempts]
-    days = _days(found)
-    if not days or min(days) == max(days):
-        return [None] * len(rows)
-    series: dict[tuple[object, ...], dict[int, int]] = {}
-    for route, cell in found.shown.items():
-        mine = series.setdefault(key(route), {})
-        day = route.day // found.width
-        mine[day] = mine.get(day, 0) + cell.attempts
-    about = f"attempts of each {_each(found)} from {_date(min(days) * found.width)}"
-    return [
-        Line(tuple(series.get(group, {}).get(day, 0) for day in range(min(days), max(days) + 1)), about)
-        for group in rows
-    ]
-
-
-def _days(found: Reading) -> list[int]:
-    return [route.day // found.width for route, cell in found.shown.items() if cell.attempts]
-
-
-def _each(found: Reading) -> str:
-    return "day" if found.width == 1 else f"{found.width} days"
-
-
-def _bars(found: Reading) -> str:
-    """What a bar of the funnel is."""
-    days = _days(found)
-    return (
-        f"each bar is {'a day' if found.width == 1 else _each(found)}, the first from {_date(min(days) * found.width)}"
-    )
-
-
-def _date(day: int) -> str:
-    return (_EPOCH + timedelta(days=day)).date().isoformat()
