@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -189,7 +190,7 @@ def test_a_reader_that_goes_away() -> None:
         )
         assert process.stdout is not None
         process.stdout.close()
-        numbers = iter(range(1, 1000))
+        numbers = count(1)
         eventually(lambda: (write(URL, story(next(numbers))), process.poll())[1], lambda status: status is not None)
         assert process.stderr is not None
         assert (0, "") == (process.wait(PROGRAM_S), process.stderr.read())
