@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import attrs
 
@@ -202,7 +202,7 @@ class Guard:
     def _declared(self, payer_of: Callable[[HttpRequest], str | None], request: HttpRequest) -> str | None:
         """Who the app says is asking. It is for events alone, so nobody is turned away if the app fails to say it."""
         try:
-            found: object = payer_of(request)
+            found = cast("object", payer_of(request))
             if not isinstance(found, str | None):
                 raise TypeError(f"payer_of returned {type(found).__name__}, and a payer is a str or None")
             return as_payer(found)
