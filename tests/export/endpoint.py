@@ -4,13 +4,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from flovia.export.signing import verify
 from tests.export.world import WEBHOOK_SECRET, parsed
+from tests.patience import eventually
 
 Answer = Callable[["Endpoint", BaseHTTPRequestHandler], None]
 
@@ -76,6 +77,10 @@ class Endpoint:
         self.over = threading.Event()
         self.url = ""
         self.now: Callable[[], float] = time.time
+
+    def noted(self, expected: Collection[str]) -> list[str]:
+        """The ids that came, once they are as many as expected: an answer is out before what it took is noted."""
+        return eventually(lambda: list(self.ids), lambda ids: len(ids) >= len(expected))
 
     def take(self, request: BaseHTTPRequestHandler) -> None:
         """One request: it must be signed."""
