@@ -250,7 +250,7 @@ class HitPayConfig:
         if broker.environment == "local" and not test:
             raise WiringError(
                 "HITPAY_MPP_ENDPOINT is this machine, and HITPAY_API_KEY does not start with test_: a real key is not"
-                " sent to a local sandbox, use test_anything"
+                " sent to a local sandbox, so make one up that begins with test_"
             )
         if broker.environment == "sandbox" and not test:
             # Not refused: HitPay's own pages show keys of several forms.
