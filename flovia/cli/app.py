@@ -1,6 +1,11 @@
 """The command line's own application: which commands there are, and how each may fail."""
 
+import errno
+import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
 
 import cyclopts
 
@@ -8,6 +13,9 @@ import flovia
 from flovia.cli.console import complain
 from flovia.cli.misuse import MISUSED, Misused
 from flovia.core.errors import FloviaError
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says where nothing more can be written."""
 
 app = cyclopts.App(
     name="flovia",
@@ -66,7 +74,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. A refusal of flovia is one line on standard error."""
     try:
         result: object = app(arguments, result_action="return_value")
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()  # here, where it can still be said that it was in vain
     except FloviaError as error:
         complain(str(error))
         return MISUSED if isinstance(error, Misused) else 1
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        # Python would try again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        complain(f"the output could not be written ({error.strerror}); what is there of it is not whole")
+        return 1
     return result if isinstance(result, int) else 0

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,23 @@ def test_another_missing_module_is_a_bug_and_shown_as_one() -> None:
     code = "import sys; sys.modules['flovia.cli.app'] = None; from flovia.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ModuleNotFoundError" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.parametrize("arguments", [["events", "schema"], ["--help"]])
+def test_a_disk_that_is_full(arguments: list[str]) -> None:
+    """What cannot be printed is one line on standard error and status 1, not a traceback."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "flovia.cli", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert 1 == done.returncode
+    (line,) = done.stderr.splitlines()
+    assert "the output could not be written" in line
 
 
 def test_help_lists_the_commands_there_are(capsys: pytest.CaptureFixture[str]) -> None:
