@@ -7,8 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from flovia.core.encoding import JsonValue
-from flovia.core.errors import WiringError
-from flovia.core.money import Price
+from flovia.words import safe
 
 NAME_WIDTH = 12
 
@@ -30,24 +29,9 @@ def hint(message: str, style: str = "bold") -> None:
     )
 
 
-def safe(text: str) -> str:
-    """The text with every character that is not printable written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def in_line(parts: Iterable[str], style: str = "") -> Text:
     """The parts that are not empty, two spaces apart."""
     return Text("  ".join(safe(part) for part in parts if part), style=style)
-
-
-def money(amount: int | None, currency: str | None) -> str:
-    """An amount with its currency; "" if either is unknown."""
-    if amount is None or currency is None:
-        return ""
-    try:
-        return str(Price(amount=amount, currency=currency))
-    except WiringError:  # a currency of the payment method's own
-        return f"{amount} {currency}"
 
 
 def members(found: Mapping[str, JsonValue], width: int = NAME_WIDTH) -> Text:

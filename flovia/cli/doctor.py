@@ -6,9 +6,10 @@ import attrs
 from cyclopts import Parameter
 from rich.text import Text
 
-from flovia.cli.console import console, safe
+from flovia.cli.console import console
 from flovia.cli.ledger_opening import write_json
 from flovia.doctor import examine
+from flovia.words import safe
 
 STYLES: Final = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
 

@@ -2,9 +2,8 @@
 
 from rich.text import Text
 
-from flovia.cli.console import money, safe
-from flovia.cli.moments import moment
 from flovia.insights.join import CONVERTED, JoinedEvent
+from flovia.words import moment, money, safe
 
 
 def event_line(joined: JoinedEvent) -> Text:

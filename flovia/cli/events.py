@@ -15,7 +15,6 @@ from rich.text import Text
 
 from flovia.cli.console import complain, console, members
 from flovia.cli.event_line import event_line
-from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import WiringError
 from flovia.core.events import Event
@@ -24,6 +23,7 @@ from flovia.insights.join import CONVERTED, JoinedEvent
 from flovia.ledger.base import Ledger
 from flovia.ledger.opening import open_ledger, shown
 from flovia.settings import DEFAULT_LEDGER
+from flovia.words import counted
 
 EVENTS_A_CALL: Final = 64
 """Events that are looked at for each joined event asked for; a paid call writes about nine."""

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
-from flovia.cli.console import complain, console, in_line, safe
+from flovia.cli.console import complain, console, in_line
 from flovia.cli.ending import until_told
 from flovia.cli.events import ledger_of
 from flovia.cli.joined_export import Format, export_joined
 from flovia.cli.ledger_files import refuse_ledger
 from flovia.cli.misuse import Misused
 from flovia.cli.moments import HYPHENS
-from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import CallerError, WiringError
 from flovia.export.envelope import DEFAULT_SOURCE, checked_source
@@ -29,6 +28,7 @@ from flovia.export.file import FileSink
 from flovia.export.opening import open_sink
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sinks import SinkLedger, backlogs, with_sinks
+from flovia.words import counted, safe
 
 if TYPE_CHECKING:
     from flovia.ledger.sql import SqlLedger

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from flovia.cli.console import money
 from flovia.core.encoding import JsonObject, JsonValue, decode_param, loads_object
 from flovia.core.errors import ParseError, WiringError
 from flovia.core.fields import payment_challenges, printable
 from flovia.core.money import to_base_units
+from flovia.words import money
 
 WHAT_TO_DO: Final = (
     "HitPay's own form of a 402: it has no id, realm and intent to echo, and HitPay has not published what pays it."

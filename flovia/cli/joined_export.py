@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Literal
 from urllib.parse import quote
 
-from flovia.cli.console import complain, console, hint, safe
+from flovia.cli.console import complain, console, hint
 from flovia.cli.ending import interruptible
 from flovia.cli.ledger_files import refuse_ledger
 from flovia.cli.ledger_opening import opened
 from flovia.cli.misuse import Misused
 from flovia.cli.moments import moment_of
 from flovia.cli.parquet import connect, write_parquet
-from flovia.cli.report_reading import PATIENCE_S, catch_up, rest
-from flovia.cli.report_tables import left_out_words
+from flovia.cli.report_options import PATIENCE_S, tell_of_many
 from flovia.cli.whole_file import whole_file
-from flovia.cli.wording import counted
+from flovia.reports.reading import catch_up, rest
+from flovia.reports.tables import left_out_words
 from flovia.settings import read_settings
+from flovia.words import counted, safe
 
 if TYPE_CHECKING:
     from flovia.insights.joined import Kept
@@ -66,7 +67,7 @@ def export_joined(
             raise Misused(f"--until {until} is not after --since {since}: no time is between them")
         if target != STDOUT:
             refuse_ledger(Path(target), found.database, "nothing was exported")
-        known, _ = catch_up(found)
+        known, _ = catch_up(found, lambda cursor: tell_of_many(found, cursor))
         keep_sessions(found.database, between=rest)
         pages = began(found.database, first, end, endpoint=endpoint)
         try:

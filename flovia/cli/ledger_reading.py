@@ -8,14 +8,13 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from rich.text import Text
 
-from flovia.cli.console import complain, console, hint, in_line, members, money, safe
+from flovia.cli.console import complain, console, hint, in_line, members
 from flovia.cli.ledger_opening import opened, write_json
-from flovia.cli.moments import moment
-from flovia.cli.wording import counted
 from flovia.core.delivery import MAX_DELIVERIES
 from flovia.core.encoding import JsonValue
 from flovia.core.events import Event
 from flovia.core.exchange import DELIVERING
+from flovia.words import counted, moment, money, safe
 
 WIDTH: Final = 14
 _TIMES: Final = ("at", "created_at", "updated_at", "lease_until", "keep_until")

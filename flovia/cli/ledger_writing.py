@@ -14,10 +14,9 @@ from rich.text import Text
 
 from flovia import entropy
 from flovia.api import Flovia
-from flovia.cli.console import complain, console, hint, in_line, money, safe
+from flovia.cli.console import complain, console, hint, in_line
 from flovia.cli.ledger_opening import opened, write_json
-from flovia.cli.moments import moment, parse_moment
-from flovia.cli.wording import counted
+from flovia.cli.moments import parse_moment
 from flovia.core import events as ev
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import CallerError
@@ -26,6 +25,7 @@ from flovia.core.owed import challenge_of
 from flovia.core.reconciling import Finding
 from flovia.core.refunding import moved_event
 from flovia.settings import read_settings
+from flovia.words import counted, moment, money, safe
 
 if TYPE_CHECKING:
     from flovia.ledger.retention import Doomed
@@ -187,9 +187,9 @@ def prune(
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
     """
     from flovia.cli.prune_file import PruneFile
-    from flovia.cli.report_reading import catch_up
     from flovia.ledger.attempts import has_attempts
     from flovia.ledger.retention import events_of, find_doomed, find_held, unpaid_cursor
+    from flovia.reports.reading import catch_up
 
     settings = read_settings()
     given = {

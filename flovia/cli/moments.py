@@ -14,16 +14,6 @@ _AGO: Final = re.compile(r"(\d{1,6})([mhdw])", re.ASCII)
 _UNITS: Final = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
-def moment(value: object) -> str:
-    """Unix seconds as people read them; "" for what is none."""
-    if not isinstance(value, int | float) or value <= 0:
-        return ""
-    try:
-        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    except (OverflowError, OSError, ValueError):
-        return str(value)
-
-
 def parse_moment(text: str) -> float:
     """Unix seconds of ``2026-01-31`` or ``2026-01-31T12:00:00Z``; without a zone it is UTC.
 

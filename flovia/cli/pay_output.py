@@ -15,13 +15,14 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from flovia.cli.console import complain, safe
+from flovia.cli.console import complain
 from flovia.cli.pay_reading import CutOff
 from flovia.cli.wording import in_commands, resuming
 from flovia.client import CannotResume, PaymentInfo, PendingFiles
 from flovia.core.encoding import JsonValue
 from flovia.core.fields import printable
 from flovia.core.origin import is_loopback
+from flovia.words import safe
 
 _STEADY: Final = 30.0
 """Seconds between two lines about waiting where no terminal can show a running one."""

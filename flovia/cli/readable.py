@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Final
 
-from flovia.cli.wording import counted
 from flovia.core.challenge import Challenge, parse_expires
 from flovia.core.credential import Credential
 from flovia.core.encoding import JsonObject, JsonValue, b64url_decode, decode_param, loads_object
 from flovia.core.errors import ParseError, WiringError
 from flovia.core.money import Price, check_amount
 from flovia.core.receipt import Receipt
+from flovia.words import counted
 
 
 def readable_challenge(challenge: Challenge, now: float) -> dict[str, JsonValue]:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 from flovia.api import Flovia
-from flovia.cli.console import complain, console, hint, in_line, money
+from flovia.cli.console import complain, console, hint, in_line
 from flovia.cli.events import ledger_of
 from flovia.cli.ledger_opening import opened, write_json
 from flovia.core.errors import CallerError
@@ -16,6 +16,7 @@ from flovia.core.provider import Provider
 from flovia.core.refunding import RefundError, RefundResult
 from flovia.ledger.opening import open_ledger
 from flovia.providers.registry import find_provider
+from flovia.words import money
 
 if TYPE_CHECKING:
     from flovia.ledger.sql import SqlLedger

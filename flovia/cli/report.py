@@ -6,8 +6,8 @@ import cyclopts
 from cyclopts.types import PositiveFloat, PositiveInt
 
 from flovia.cli.misuse import Misused
-from flovia.cli.report_answer import give
-from flovia.cli.report_reading import Options, reading
+from flovia.cli.report_giving import give
+from flovia.cli.report_options import Options, reading
 from flovia.core.errors import CallerError
 
 DEFAULT: Final = Options()
@@ -32,12 +32,12 @@ def funnel(*, options: Options = DEFAULT, by: str = "endpoint,rail,price") -> in
     Args:
         by: what rows are told apart by, of endpoint, provider, rail, price and day, with commas between.
     """
-    from flovia.cli import report_routes
     from flovia.insights.asking import members_by
+    from flovia.reports import routes
 
     dimensions = _by(by)
     with reading(options, by=members_by(dimensions), times=("pay",), lines=True) as found:
-        return give(options, report_routes.funnel(found, dimensions))
+        return give(options, routes.funnel(found, dimensions))
 
 
 @app.command
@@ -50,13 +50,13 @@ def latency(*, options: Options = DEFAULT, by: str = "endpoint") -> int:
     Args:
         by: what rows are told apart by, of endpoint, provider, rail, price and day, with commas between.
     """
-    from flovia.cli import report_routes
     from flovia.insights.asking import members_by
     from flovia.insights.funnel import PHASES
+    from flovia.reports import routes
 
     dimensions = _by(by)
     with reading(options, by=members_by(dimensions), times=("latency", *PHASES)) as found:
-        return give(options, report_routes.latency(found, dimensions))
+        return give(options, routes.latency(found, dimensions))
 
 
 @app.command
@@ -68,12 +68,12 @@ def revenue(*, options: Options = DEFAULT, by: str = "endpoint") -> int:
     Args:
         by: what rows are told apart by, of endpoint, provider, rail, price and day, with commas between.
     """
-    from flovia.cli import report_routes
     from flovia.insights.asking import members_by
+    from flovia.reports import routes
 
     dimensions = _by(by)
     with reading(options, by=(*members_by(dimensions), "currency")) as found:
-        return give(options, report_routes.revenue(found, dimensions))
+        return give(options, routes.revenue(found, dimensions))
 
 
 @app.command
@@ -85,11 +85,11 @@ def pricing(*, options: Options = DEFAULT, least: PositiveInt = 100) -> int:
     Args:
         least: attempts that must have seen a price before it is compared.
     """
-    from flovia.cli import report_routes
     from flovia.insights.pricing import PRICING_BY
+    from flovia.reports import routes
 
     with reading(options, by=PRICING_BY) as found:
-        return give(options, report_routes.pricing(found, least))
+        return give(options, routes.pricing(found, least))
 
 
 @app.command
@@ -103,10 +103,10 @@ def integrity(*, options: Options = DEFAULT, limit: PositiveInt = 50, pending: P
         pending: seconds for which an unpaid attempt counts as pending, and as expired then: the expires_in of the
             routes, if that is not 300.
     """
-    from flovia.cli import report_routes
+    from flovia.reports import routes
 
     with reading(options) as found:
-        return give(options, report_routes.integrity(found, limit, pending))
+        return give(options, routes.integrity(found, limit, pending))
 
 
 def _by(text: str) -> list[str]:

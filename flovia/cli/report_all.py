@@ -3,8 +3,9 @@
 from typing import Final
 
 from flovia.cli.misuse import Misused
-from flovia.cli.report_answer import give_all
-from flovia.cli.report_reading import Options, asking, read, rest
+from flovia.cli.report_giving import give_all
+from flovia.cli.report_options import Options, asking
+from flovia.reports.reading import read, rest
 
 DEFAULT: Final = Options()
 _BY: Final = ("endpoint", "rail", "price")
@@ -17,11 +18,11 @@ def everything(*, options: Options = DEFAULT) -> int:
 
     With --html on one page. Exit status 1 if there is nothing to report.
     """
-    from flovia.cli import report_payers, report_routes
     from flovia.insights.asking import members_by
     from flovia.insights.integrity import PENDING_S
     from flovia.insights.keeping_sessions import keep_sessions
     from flovia.insights.measures import TIMES
+    from flovia.reports import payers, routes
 
     if options.csv:
         raise Misused("the reports are tables with columns of their own: --csv is for one of them")
@@ -29,14 +30,12 @@ def everything(*, options: Options = DEFAULT) -> int:
         keep_sessions(ledger.database, None, between=rest)
         found = read(ledger, asked, known, now, by=(*members_by(_BY), "currency"), times=TIMES, lines=True)
         answers = [
-            report_routes.funnel(found, _BY),
-            report_routes.latency(found, ("endpoint",)),
-            report_routes.revenue(found, ("endpoint",)),
-            report_routes.pricing(found, LEAST_SHOWN),
-            report_payers.retention_answer(ledger, asked, known, now, "week"),
-            report_payers.workflows_answer(
-                ledger, asked, known, now, by="path", limit=report_payers.LIMIT, least=report_payers.LEAST
-            ),
-            report_routes.integrity(found, LIMIT_DUE, PENDING_S),
+            routes.funnel(found, _BY),
+            routes.latency(found, ("endpoint",)),
+            routes.revenue(found, ("endpoint",)),
+            routes.pricing(found, LEAST_SHOWN),
+            payers.retention_answer(ledger, asked, known, now, "week"),
+            payers.workflows_answer(ledger, asked, known, now, by="path", limit=payers.LIMIT, least=payers.LEAST),
+            routes.integrity(found, LIMIT_DUE, PENDING_S),
         ]
     return give_all(options, answers)

@@ -13,11 +13,11 @@ from cyclopts import Parameter
 from flovia.cli.console import complain
 from flovia.cli.ledger_opening import opened
 from flovia.cli.misuse import Misused
-from flovia.cli.moments import HYPHENS, moment, moment_of
-from flovia.cli.report_tables import POINTS
-from flovia.cli.wording import counted
+from flovia.cli.moments import HYPHENS, moment_of
 from flovia.core.hiding import PREFIX, hider
+from flovia.reports.tables import POINTS
 from flovia.settings import Settings, read_settings
+from flovia.words import counted, moment
 
 if TYPE_CHECKING:
     from flovia.insights.asking import Asked, LeftOut

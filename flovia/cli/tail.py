@@ -14,9 +14,10 @@ from flovia.cli.event_line import event_line
 from flovia.cli.events import ledger_of
 from flovia.cli.ledger_opening import opened
 from flovia.cli.moments import HYPHENS, moment_of
-from flovia.cli.report_reading import PATIENCE_S, fold_new, fold_on
+from flovia.cli.report_options import PATIENCE_S, tell_of_many
 from flovia.core.errors import LedgerError
 from flovia.ledger.opening import shown
+from flovia.reports.reading import fold_new, fold_on
 
 if TYPE_CHECKING:
     from flovia.insights.joined import Kept
@@ -74,7 +75,7 @@ def follow(ledger: "SqlLedger", since: float | None, endpoint: str | None, show:
         return wait(0.0)
 
     database = ledger.database
-    position = fold_new(ledger, told)
+    position = fold_new(ledger, told, lambda cursor: tell_of_many(ledger, cursor))
     if since is not None:
         for page in began(database, since, endpoint=endpoint, position=position):
             show(page)

@@ -21,12 +21,6 @@ _PHRASES: Final = (
 )
 
 
-def counted(count: int, one: str, many: str | None = None, *, or_more: bool = False) -> str:
-    """A number of things: ``1 payment``, ``2 payments``, ``0 payments``; with ``or_more`` ``1000 or more payments``."""
-    number = f"{count} or more" if or_more else str(count)
-    return f"{number} {one if count == 1 and not or_more else many or one + 's'}"
-
-
 def resuming(reference: str | None, state: Path | None, wallet: str | None = None) -> str:
     """The command that presents a kept credential again.
 

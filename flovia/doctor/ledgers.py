@@ -7,7 +7,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Final, cast
 
 from flovia import entropy
-from flovia.cli.wording import counted
 from flovia.core.awaited import AWAITED, WAITING
 from flovia.core.delivery import MAX_DELIVERIES
 from flovia.core.errors import FloviaError, WiringError
@@ -15,6 +14,7 @@ from flovia.core.exchange import DELIVERING, SETTLED
 from flovia.doctor.finding import Finding, guarded
 from flovia.ledger.opening import open_ledger, shown
 from flovia.settings import DEFAULT_LEDGER
+from flovia.words import counted
 
 if TYPE_CHECKING:
     from flovia.core.delivery import Undelivered

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Final
 
-from flovia.cli.wording import counted
 from flovia.core.binding import Keyring
 from flovia.core.errors import FloviaError
 from flovia.doctor.finding import SECRET_NAMES, Finding
 from flovia.ledger.opening import shown
 from flovia.providers.hitpay import config as hitpay
 from flovia.settings import DEFAULT_LEDGER, FORMS, VARIABLES, Settings, read_settings
+from flovia.words import counted
 
 CHECK: Final = "settings"
 _ADDRESS: Final = re.compile(r"(https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)(?:[/?#][^@]*)?")

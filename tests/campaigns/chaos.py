@@ -233,7 +233,7 @@ async def _chaos(chaos: Chaos, server: Server, store: Store) -> tuple[Buyers, En
         faults = sqlite_faults(server, Path(store.url.removeprefix("sqlite:///")))
     async with exporting(store.url, server.environment) as endpoint, asyncio.TaskGroup() as group:
         group.create_task(_windows(chaos, buyers, endpoint, faults))
-        await steadily(chaos.rate / 2, chaos.seconds, buyers.arrive)
+        await steadily(chaos.rate / 2, chaos.seconds, buyers.arrive, patient=True)
         await _exported(store.url, endpoint)
     client.close()
     return buyers, endpoint
@@ -280,6 +280,7 @@ def run(chaos: Chaos, ledger: str, folder: Path) -> list[str]:
         refused = [ms for name, all_ms in buyers.latencies.by_window.items() if "refused" in name for ms in all_ms]
     times = sum(endpoint.taken.values())
     return [
+        f"{2 * len(buyers.purchases) / chaos.seconds:.0f} requests a second arrived",
         f"{len(buyers.purchases)} purchases: {shown(found)}; answers: {shown(buyers.statuses)}",
         f"{len(endpoint.taken)} events exported, {times} times; the sink hung {endpoint.hung} times",
         *str(buyers.latencies).split("; "),

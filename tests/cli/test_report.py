@@ -14,11 +14,11 @@ import attrs
 import pytest
 
 from flovia.cli.app import run
-from flovia.cli.report_parts import Line
-from flovia.cli.report_tables import milliseconds
 from flovia.core.events import Event
 from flovia.core.hiding import hider
 from flovia.ledger.opening import open_ledger
+from flovia.reports.parts import Line
+from flovia.reports.tables import milliseconds
 from tests.core.world import SECRET
 from tests.insights.test_attempts import gated
 from tests.insights.test_join import late, scenario, unpaid

@@ -11,11 +11,11 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from flovia.cli.report_answer import Answer
-from flovia.cli.report_exact import exact_grids
-from flovia.cli.report_html import page
-from flovia.cli.report_parts import Grid, Line, Words
 from flovia.insights.asking import Asked
+from flovia.reports.answer import Answer
+from flovia.reports.exact import exact_grids
+from flovia.reports.html import page
+from flovia.reports.parts import Grid, Line, Words
 from tests.cli.test_report import (
     NOW,
     _folder,  # noqa: F401 - a fixture

@@ -5,7 +5,7 @@ from io import StringIO
 
 import pytest
 
-from flovia.cli.report_payers_parts import duration
+from flovia.reports.payers_parts import duration
 from tests.cli.test_report import (
     NOW,
     _folder,  # noqa: F401 - a fixture

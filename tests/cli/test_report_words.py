@@ -6,7 +6,6 @@ from io import StringIO
 import attrs
 import pytest
 
-from flovia.cli.report_reading import catch_up
 from flovia.core.events import CHALLENGE_ISSUED, Event
 from flovia.core.hiding import hider
 from flovia.insights.asking import Asked
@@ -15,6 +14,7 @@ from flovia.insights.integrity import count_pending, exhausted
 from flovia.insights.sql_integrity import count_pending_sql, exhausted_sql
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
+from flovia.reports.reading import catch_up
 from tests.cli.test_report import (
     NOW,
     URL,

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flovia.cli.wording import counted, in_commands, resuming
+from flovia.cli.wording import in_commands, resuming
+from flovia.words import counted
 
 
 @pytest.mark.parametrize(

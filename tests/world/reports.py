@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
-from flovia.cli.report_reading import catch_up
 from flovia.core.encoding import JsonValue
 from flovia.core.events import Event
 from flovia.insights.asking import Asked, LeftOut, chosen
@@ -29,6 +28,7 @@ from flovia.insights.workflows import Facts as WorkflowFacts
 from flovia.insights.workflows import count as count_workflows
 from flovia.insights.workflows import workflows
 from flovia.ledger.sql import SqlLedger
+from flovia.reports.reading import catch_up
 from tests.world.counting import Question
 
 Json = Mapping[str, JsonValue]

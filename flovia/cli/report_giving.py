@@ -1,52 +1,20 @@
-"""A report's answer, and giving it: to people at a terminal, as a page, as JSON, as CSV."""
+"""Giving a report's answer: to people at a terminal, as a page, as JSON, as CSV."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
-import attrs
 from rich.text import Text
 
-from flovia.cli.console import complain, console, hint, safe
+from flovia.cli.console import complain, console, hint
 from flovia.cli.events import ledger_of
 from flovia.cli.ledger_opening import write_json
-from flovia.cli.report_parts import GAP, Part, Words, print_parts
-from flovia.cli.report_reading import Options
-from flovia.cli.report_tables import print_csv
-from flovia.core.encoding import JsonValue
-from flovia.insights.asking import Asked
+from flovia.cli.report_options import Options
+from flovia.cli.report_printing import print_parts
 from flovia.ledger.opening import shown
-
-Rows = Sequence[Mapping[str, JsonValue]]
-
-
-class Row(Protocol):
-    """A row of an answer."""
-
-    def to_json(self) -> dict[str, JsonValue]:
-        """The row as JSON members."""
-        ...
-
-
-@attrs.frozen(kw_only=True)
-class Answer:
-    """What one report found.
-
-    ``about``: what it says, in a sentence; ``payload``: all of it as JSON members; ``rows``: those of a CSV; ``show``:
-    the parts for people; ``left_out``: what is not counted, in words; ``some``: whether there is anything to report,
-    and if not, ``nothing`` says why of the ledger named to it. ``now``: Unix seconds, when it was made.
-    """
-
-    name: str
-    about: str
-    asked: Asked
-    now: float
-    payload: Mapping[str, JsonValue]
-    rows: Rows
-    show: Callable[[], Sequence[Part]]
-    left_out: Sequence[str]
-    some: bool
-    nothing: Callable[[str], str]
+from flovia.reports.answer import Answer
+from flovia.reports.as_csv import csv_of
+from flovia.reports.parts import GAP, Words
+from flovia.words import safe
 
 
 def give(options: Options, answer: Answer) -> int:
@@ -54,7 +22,7 @@ def give(options: Options, answer: Answer) -> int:
     if options.as_json:
         write_json(answer.payload)
     elif options.csv:
-        print_csv(answer.rows)
+        sys.stdout.write(csv_of(answer.rows))
         if answer.some and answer.left_out:
             complain(_left_out(answer))
     elif options.html:
@@ -90,7 +58,7 @@ def _left_out(answer: Answer) -> str:
 
 
 def _write_page(answers: Sequence[Answer]) -> None:
-    from flovia.cli.report_html import page
+    from flovia.reports.html import page
 
     sys.stdout.write(page(answers))
     if sys.stdout.isatty():

@@ -1,16 +1,10 @@
-"""Words and numbers of reports as people read them, shares with their intervals; and the same as CSV."""
+"""Words and numbers of reports as people read them, shares with their intervals."""
 
-import csv
-import sys
-from collections.abc import Mapping, Sequence
-from io import StringIO
 from typing import Final
 
-from flovia.cli.console import safe
-from flovia.cli.wording import counted
-from flovia.core.encoding import JsonValue
 from flovia.insights.asking import LeftOut
 from flovia.insights.intervals import Share
+from flovia.words import counted
 
 POINTS: Final = 20
 """Bars of a sparkline, about."""
@@ -30,39 +24,6 @@ def milliseconds(ms: float | None) -> str:
     if ms < 1000:
         return f"{ms:.1f} ms"
     return f"{ms / 1000:.1f} s" if ms < 120_000 else f"{ms / 60_000:.1f} min"
-
-
-def print_csv(rows: Sequence[Mapping[str, JsonValue]]) -> None:
-    """Print rows as CSV, what is inside of a member as columns of its own. No value can steer a terminal."""
-    flat = [_flat(row) for row in rows]
-    names = list(dict.fromkeys(name for row in flat for name in row))
-    out = StringIO()
-    writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    sys.stdout.write(out.getvalue())
-
-
-def _flat(row: Mapping[str, JsonValue]) -> dict[str, str | int | float | bool | None]:
-    found: dict[str, str | int | float | bool | None] = {}
-    for name, value in row.items():
-        if isinstance(value, Mapping) and name != "reasons":
-            found |= {f"{name}.{inner}": more for inner, more in _flat(value).items()}
-        elif isinstance(value, Mapping):
-            found[name] = safe("; ".join(f"{what}: {count}" for what, count in value.items()))
-        elif isinstance(value, str):
-            # A spreadsheet would take it for a formula, and a path may be anybody's text.
-            formula = value[:1] in ("=", "+", "-", "@", "\t", "\r") and not _number(value)
-            found[name] = safe(f"'{value}" if formula else value)
-        elif isinstance(value, Sequence):
-            found[name] = safe(" ".join(map(str, value)))
-        else:
-            found[name] = value
-    return found
-
-
-def _number(value: str) -> bool:
-    return value.removeprefix("-").isdecimal()
 
 
 def left_out_words(left_out: LeftOut) -> list[str]:

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from flovia.cli.report_parts import Grid
 from flovia.core.encoding import JsonValue
+from flovia.reports.parts import Grid
 
 Row = Mapping[str, JsonValue]
 

@@ -5,14 +5,6 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from flovia.cli.console import money
-from flovia.cli.moments import moment
-from flovia.cli.report_answer import Answer, Row, Rows
-from flovia.cli.report_bars import bars, lines
-from flovia.cli.report_parts import GAP, Entry, Grid, Line, Listing, Part, Words
-from flovia.cli.report_reading import Reading, nothing
-from flovia.cli.report_tables import left_out_words, milliseconds, percent
-from flovia.cli.wording import counted
 from flovia.core.encoding import JsonValue
 from flovia.insights.buckets import ERROR
 from flovia.insights.funnel import PHASES
@@ -23,6 +15,12 @@ from flovia.insights.mean_money import digits_of, mean_money
 from flovia.insights.pricing import PriceRow, PricingRow
 from flovia.insights.pricing import pricing as ask_pricing
 from flovia.insights.revenue import revenue as ask_revenue
+from flovia.reports.answer import Answer, Row, Rows
+from flovia.reports.bars import bars, lines
+from flovia.reports.parts import GAP, Entry, Grid, Line, Listing, Part, Words
+from flovia.reports.reading import Reading, nothing
+from flovia.reports.tables import left_out_words, milliseconds, percent
+from flovia.words import counted, moment, money
 
 if TYPE_CHECKING:
     from flovia.insights.integrity import Finding

@@ -11,15 +11,14 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 import flovia
-from flovia.cli.console import safe
-from flovia.cli.moments import moment
-from flovia.cli.report_exact import exact_grids
-from flovia.cli.report_parts import Gap, Grid, Line, Listing, Part, Words
 from flovia.insights.buckets import ERROR
 from flovia.insights.intervals import CONFIDENCE
+from flovia.reports.exact import exact_grids
+from flovia.reports.parts import Gap, Grid, Line, Listing, Part, Words
+from flovia.words import moment, safe
 
 if TYPE_CHECKING:
-    from flovia.cli.report_answer import Answer
+    from flovia.reports.answer import Answer
 
 SHORT: Final = 48
 """Characters of a text that is not wrapped."""

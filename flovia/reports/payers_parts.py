@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-from flovia.cli.console import money
-from flovia.cli.moments import moment
-from flovia.cli.report_parts import GAP, Grid, Part, Words
-from flovia.cli.report_tables import percent
-from flovia.cli.wording import counted
 from flovia.insights.intervals import Share
 from flovia.insights.retention import LEAST_SESSIONS, SILENCE, Cohort, Concentration, Retention
 from flovia.insights.workflows import DropOff, Usage, Workflows
+from flovia.reports.parts import GAP, Grid, Part, Words
+from flovia.reports.tables import percent
+from flovia.words import counted, moment, money
 
 
 def retention_parts(found: Retention, cohorts: Sequence[Cohort], by: str) -> list[Part]:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from flovia.cli.report_parts import Line
-from flovia.cli.report_reading import Reading
 from flovia.insights.asking import grouping, in_order
 from flovia.insights.measures import grouped_by
+from flovia.reports.parts import Line
+from flovia.reports.reading import Reading
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
