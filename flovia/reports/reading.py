@@ -107,9 +107,7 @@ def ask(
     return asked, attrs.evolve(known, own_unmatched=_unmatched(ledger, asked, own, hiding_keys))
 
 
-def _unmatched(
-    ledger: "SqlLedger", asked: "Asked", own: Sequence[str], hiding_keys: Sequence[str]
-) -> tuple[str, ...]:
+def _unmatched(ledger: "SqlLedger", asked: "Asked", own: Sequence[str], hiding_keys: Sequence[str]) -> tuple[str, ...]:
     """The names of own payers that cannot be looked for, because payers are kept under a hash.
 
     A beginning cannot: a hash tells nothing of how a name begins. A whole name can, where its secret is known.
