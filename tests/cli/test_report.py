@@ -323,6 +323,18 @@ def test_one_event(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no attempt in" in complaint
 
 
+def test_a_row_written_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    """An event that no flovia wrote is named, with what to do; no traceback."""
+    write(story(1, "settle", "deliver"))
+    with closing(sqlite3.connect("flovia.db")) as connection, connection:
+        connection.execute("UPDATE flovia_events SET amount = 'test-junk' WHERE position = 2")
+    for command in ("report funnel", "events", "events export --joined out.ndjson"):
+        assert 2 >= run(command.split()) > 0, command
+        captured = capsys.readouterr()
+        assert "event 2 cannot be read: its amount is 'test-junk'" in captured.err, command
+        assert "Traceback" not in captured.err
+
+
 @pytest.mark.parametrize("at", [inf, -inf, 1e300])
 @pytest.mark.parametrize("name", ["funnel", "latency", "revenue", "pricing", "integrity", "retention", "workflows"])
 def test_a_clock_that_is_beside_itself(capsys: pytest.CaptureFixture[str], name: str, at: float) -> None:
