@@ -280,17 +280,3 @@ def _fields(fields: Sequence[tuple[str, str]]) -> list[str]:
             value = f"{value[:_LONG]}… ({len(value)} characters)"
         shown.append(f"{name.title()}: {value}")
     return shown
-
-
-__all__ = [
-    "ADDRESS",
-    "LANES",
-    "PREVIEW",
-    "Entry",
-    "Message",
-    "Simulation",
-    "Step",
-    "chosen_step",
-    "routes",
-    "simulation",
-]
