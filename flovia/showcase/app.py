@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 
 from flovia.dashboard import Dashboard
+from flovia.showcase import simulated
 from flovia.web.site import Pages
 
 if TYPE_CHECKING:
@@ -22,12 +23,14 @@ def site(flovia: "Flovia") -> Starlette:
         return RedirectResponse("/showcase/hitpay-mpp")
 
     def hitpay(request: Request) -> Response:
-        return pages.render(request, "hitpay_mpp.html")
+        story, step = simulated.simulation(), simulated.chosen_step(request)
+        return pages.render(request, "hitpay_mpp.html", simulation=story, step=step)
 
     return Starlette(
         routes=[
             Route("/", start),
             Route("/showcase/hitpay-mpp", hitpay),
+            *simulated.routes(),
             Route("/static/{version}/{name}", pages.file),
             Mount("/dashboard", Dashboard(flovia)),
         ]
