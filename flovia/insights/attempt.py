@@ -184,6 +184,11 @@ class Attempt(JoinedEvent):
         return self.at if self.challenged_at is None else self.challenged_at
 
     @property
+    def counts_as(self) -> str:
+        """The state that reports count it in: its own, or that it is explained."""
+        return EXPLAINED if self.explained else self.state
+
+    @property
     def pay_ms(self) -> float | None:
         """Milliseconds from the 402 to the verified payment; None if either is missing, or the clock had gone back."""
         return elapsed_ms(self.challenged_at, self.verified_at)

@@ -37,7 +37,10 @@ STATES: Final = (
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """One attempt that needs somebody: its state, all its ids, and what to do about it in words."""
+    """One attempt that needs somebody: its state, all its ids, and what to do about it in words.
+
+    ``key``: the attempt's own name.
+    """
 
     state: str
     outcome: str
@@ -55,6 +58,7 @@ class Finding:
     currency: str | None
     problem: str | None
     remedy: str
+    key: str
 
     def to_json(self) -> dict[str, JsonValue]:
         """The finding as JSON members, camelCase; amounts are texts of digits."""
@@ -74,6 +78,7 @@ class Finding:
             "currency": self.currency,
             "problem": self.problem,
             "remedy": self.remedy,
+            "attemptId": self.key,
         }
 
 
@@ -155,6 +160,7 @@ def finding(one: Attempt) -> Finding:
         currency=one.currency,
         problem=one.problem,
         remedy=_remedy(one),
+        key=one.key,
     )
 
 
