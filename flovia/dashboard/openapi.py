@@ -40,7 +40,9 @@ def openapi(root: str) -> Json:
     )
     ident: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     paths["/api/attempts/{id}"] = _path(
-        "attempt", "The joined events of an attempt, a challenge, a payment or a request, and their raw events.", [ident]
+        "attempt",
+        "The joined events of an attempt, a challenge, a payment or a request, and their raw events.",
+        [ident],
     )
     return {
         "openapi": "3.1.0",
@@ -95,7 +97,10 @@ def _member(name: str, about: str) -> Json:
 
 def _path(ident: str, about: str, members: list[JsonValue], kind: str = "application/json") -> JsonValue:
     problem: Json = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    good: Json = {"description": about, "content": {kind: {"schema": {"type": "string" if kind == "text/csv" else "object"}}}}
+    good: Json = {
+        "description": about,
+        "content": {kind: {"schema": {"type": "string" if kind == "text/csv" else "object"}}},
+    }
     answers: Json = {
         "200": good,
         "400": {"description": "A member of the query cannot be meant.", "content": problem},

@@ -54,7 +54,12 @@ class Site:
     async def overview(self, request: "Request") -> "Response":
         """``GET /``"""
         return await self._page(
-            request, "/", "overview.html", lambda filters: self._desks.books.overview(filters), overview_page, "overview"
+            request,
+            "/",
+            "overview.html",
+            lambda filters: self._desks.books.overview(filters),
+            overview_page,
+            "overview",
         )
 
     async def endpoints(self, request: "Request") -> "Response":
@@ -68,15 +73,21 @@ class Site:
 
     async def revenue(self, request: "Request") -> "Response":
         """``GET /revenue``"""
-        return await self._report(request, "/revenue", "revenue", lambda one, link: revenue_page(one, link, _at(request)))
+        return await self._report(
+            request, "/revenue", "revenue", lambda one, link: revenue_page(one, link, _at(request))
+        )
 
     async def pricing(self, request: "Request") -> "Response":
         """``GET /pricing``"""
-        return await self._report(request, "/pricing", "pricing", lambda one, link: pricing_page(one, link, _at(request)))
+        return await self._report(
+            request, "/pricing", "pricing", lambda one, link: pricing_page(one, link, _at(request))
+        )
 
     async def latency(self, request: "Request") -> "Response":
         """``GET /latency``"""
-        return await self._report(request, "/latency", "latency", lambda one, link: latency_page(one, link, _at(request)))
+        return await self._report(
+            request, "/latency", "latency", lambda one, link: latency_page(one, link, _at(request))
+        )
 
     async def retention(self, request: "Request") -> "Response":
         """``GET /retention``"""
@@ -170,7 +181,15 @@ class Site:
         link = Linker(root=str(request.scope.get("root_path", "")), filters=Filters())
         nav = [] if status == 403 else PAGES
         return self._pages.render(
-            request, "message.html", status, title=title, detail=detail, nav=nav, active="", link=link, filters=Filters()
+            request,
+            "message.html",
+            status,
+            title=title,
+            detail=detail,
+            nav=nav,
+            active="",
+            link=link,
+            filters=Filters(),
         )
 
     # --- how a page is made ----------------------------------------------------------------------------------
@@ -181,7 +200,12 @@ class Site:
         params = {one: value for one, value in request.query_params.items() if one in ("by", "least", "limit")}
         options: Options = options_of(name, params)
         return await self._page(
-            request, path, f"{path[1:]}.html", lambda filters: self._desks.books.report(name, filters, options), view, name
+            request,
+            path,
+            f"{path[1:]}.html",
+            lambda filters: self._desks.books.report(name, filters, options),
+            view,
+            name,
         )
 
     async def _page(

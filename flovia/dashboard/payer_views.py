@@ -53,7 +53,10 @@ def retention_page(answer: Answer, link: Linker, page: int, by: str) -> Context:
         "partial": any(cell.text.endswith("*") for row in rows for cell in row),
         "silent": Table(
             caption="Payers that may have gone",
-            heads=[*heads("payer", "paid sessions", "average pause", numbers_from=1), *heads("last came", numbers_from=9)],
+            heads=[
+                *heads("payer", "paid sessions", "average pause", numbers_from=1),
+                *heads("last came", numbers_from=9),
+            ],
             rows=silent,
             total=len(silent),
         ),
@@ -68,7 +71,11 @@ def _after(second: Row) -> str:
 
 def _cohort(row: Row, last: int, link: Linker, by: str) -> list[Cell]:
     name, weeks = text_of(row, "cohort"), cast("dict[str, Row]", row["weeks"])
-    href = link.events(endpoint=name, step="paid") if by == "endpoint" else link.events(since=name, until=_week(name), step="paid")
+    href = (
+        link.events(endpoint=name, step="paid")
+        if by == "endpoint"
+        else link.events(since=name, until=_week(name), step="paid")
+    )
     cells = [text(name + ("*" if row["partial"] else ""), href), number(row["payers"])]
     for place in range(last):
         week = weeks.get(f"W{place}")
@@ -245,10 +252,7 @@ def integrity_page(answer: Answer, link: Linker) -> Context:
     payload = cast("Row", answer.payload)
     states = cast("dict[str, int]", payload["states"])
     queue = [_finding(cast("Row", dict(row)), link) for row in answer.rows]
-    rows = [
-        [text(name.replace("_", " "), _of_state(name, link)), number(count)]
-        for name, count in states.items()
-    ]
+    rows = [[text(name.replace("_", " "), _of_state(name, link)), number(count)] for name, count in states.items()]
     return {
         "answer": answer,
         "queue": queue,

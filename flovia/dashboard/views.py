@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 from flovia.core.encoding import JsonValue
-from flovia.core.money import exponent
 from flovia.core.errors import WiringError
+from flovia.core.money import exponent
 from flovia.dashboard.linking import Linker
 from flovia.dashboard.overview import Overview
 from flovia.dashboard.tables import ROWS, Cell, Chart, Table, heads, number, page_of, part, text
@@ -199,7 +199,9 @@ def revenue_page(answer: Answer, link: Linker, page: int) -> Context:
             mine[name] += int(str(row[name]))
     rows = [
         [
-            text(text_of(row, "endpoint") or "(no request)", link.route({"endpoint": row["endpoint"]}, **_paid_in(row))),
+            text(
+                text_of(row, "endpoint") or "(no request)", link.route({"endpoint": row["endpoint"]}, **_paid_in(row))
+            ),
             *_sums(row, text_of(row, "currency")),
         ]
         for row in sorted(found, key=lambda row: (text_of(row, "currency"), -int(str(row["net"]))))
@@ -284,7 +286,9 @@ def _priced(row: Row, link: Linker, place: int) -> Context:
         about_chart = (
             f"What one attempt brought at each of {len(prices)} prices, with 95 % intervals, of {_seen(row)} attempts."
         )
-        chart = Chart(ident=f"prices-{place}", title="Per attempt, by price", kind="prices", about=about_chart, data=data)
+        chart = Chart(
+            ident=f"prices-{place}", title="Per attempt, by price", kind="prices", about=about_chart, data=data
+        )
     to = "" if row["to"] is None or row["advice"] == "leave" else money(int(str(row["to"])), currency)
     return {
         "endpoint": text_of(row, "endpoint") or "(no request)",
@@ -334,7 +338,11 @@ def latency_page(answer: Answer, link: Linker, page: int) -> Context:
         for name in PHASES:
             phase = cast("Row", row[name])
             below = f"of {phase['count']}"
-            cells += [number(ms(phase["p50Ms"]), below=below), number(ms(phase["p95Ms"])), part(share_of(phase["errors"]))]
+            cells += [
+                number(ms(phase["p50Ms"]), below=below),
+                number(ms(phase["p95Ms"])),
+                part(share_of(phase["errors"])),
+            ]
         rows.append(cells)
     names = [f"{name}{more}" for name in PHASES for more in (", p50", ", p95", ", errors")]
     table = Table(

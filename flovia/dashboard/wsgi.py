@@ -41,7 +41,9 @@ class WsgiFace:
         """Answer one request."""
         environ = dict(environ)
         # Servers hand on bytes that are no ASCII; an address has none.
-        environ["QUERY_STRING"] = quote(str(environ.get("QUERY_STRING", "")), safe="%&=+;:@/?!$'()*,~-._", encoding="latin-1")
+        environ["QUERY_STRING"] = quote(
+            str(environ.get("QUERY_STRING", "")), safe="%&=+;:@/?!$'()*,~-._", encoding="latin-1"
+        )
         try:
             for name in ("SCRIPT_NAME", "PATH_INFO"):
                 str(environ.get(name, "")).encode("latin-1").decode("utf-8")
