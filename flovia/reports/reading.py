@@ -47,7 +47,9 @@ def read(
     lines: bool,
     daily: bool = False,
 ) -> Reading:
-    """What counts of the attempts. ``by``: what its rows are told apart by, members of a route. ``times``: the durations
+    """What counts of the attempts.
+
+    ``by``: what its rows are told apart by, members of a route. ``times``: the durations
     that it needs. ``lines``: whether how many saw a price is wanted by day, or by so many days that a line has about
     twenty bars; ``daily``: by single days.
     """

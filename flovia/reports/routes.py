@@ -170,8 +170,8 @@ def pricing(found: Reading, least: int) -> Answer:
 def _side_by_side(both: int, of: int) -> str:
     """What to think of before believing the advice."""
     return (
-        f"more than one price was shown on {both} of {counted(of, 'day')}: they compare if chance decided who saw which,"
-        " and do not if the price depends on what is asked for"
+        f"more than one price was shown on {both} of {counted(of, 'day')}: they compare if chance decided who saw"
+        " which, and do not if the price depends on what is asked for"
     )
 
 
