@@ -1,6 +1,6 @@
 """A FastAPI endpoint that costs one Singapore dollar, taken by HitPay. The line that makes it so is below its path.
 
-    HITPAY_API_KEY=test_… uvicorn --app-dir examples hitpay_fastapi:app --port 8402
+HITPAY_API_KEY=test_… uvicorn --app-dir examples hitpay_fastapi:app --port 8402
 """
 
 from fastapi import FastAPI

@@ -1,6 +1,6 @@
 """A Flask view that costs one Singapore dollar, taken by HitPay. The line that makes it so is the second decorator.
 
-    HITPAY_API_KEY=test_… flask --app examples/hitpay_flask.py run --port 8402
+HITPAY_API_KEY=test_… flask --app examples/hitpay_flask.py run --port 8402
 """
 
 import flask

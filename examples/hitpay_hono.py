@@ -1,6 +1,6 @@
 """A route that costs one Singapore dollar, taken by HitPay. The line that makes it so stands before the handler.
 
-    HITPAY_API_KEY=test_… uvicorn --app-dir examples hitpay_hono:app --port 8402
+HITPAY_API_KEY=test_… uvicorn --app-dir examples hitpay_hono:app --port 8402
 """
 
 import flovia

@@ -1,6 +1,6 @@
 """A WSGI app that costs one Singapore dollar a call, taken by HitPay. The line that makes it so is the last one.
 
-    HITPAY_API_KEY=test_… waitress-serve --listen=127.0.0.1:8402 examples.hitpay_wsgi:app
+HITPAY_API_KEY=test_… waitress-serve --listen=127.0.0.1:8402 examples.hitpay_wsgi:app
 """
 
 from collections.abc import Iterable

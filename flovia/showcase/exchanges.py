@@ -54,6 +54,11 @@ class Exchange:
         return self.status is None and self.failed is None
 
     @property
+    def target(self) -> str:
+        """The path and query of the URL."""
+        return httpx.URL(self.url).raw_path.decode("ascii")
+
+    @property
     def problem(self) -> Mapping[str, object]:
         """The members of a refusal's body; none if it is something else."""
         try:
@@ -114,9 +119,7 @@ class Log:
     ) -> None:
         """Note its answer, or why there is none. One that says what the last one said is counted with it."""
         every = list(self.exchanges)
-        done = attrs.evolve(
-            every[number], status=status, got=masked(got), body=body[:MAX_BODY], failed=failed, ms=ms
-        )
+        done = attrs.evolve(every[number], status=status, got=masked(got), body=body[:MAX_BODY], failed=failed, ms=ms)
         every[number] = done
         before = every[number - 1] if number == len(every) - 1 and number > 0 else None
         if done.who == "wallet" and before is not None and _alike(before, done):
