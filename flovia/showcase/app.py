@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from starlette.routing import Mount, Route
 
 from flovia.dashboard import Dashboard
+from flovia.showcase import simulated
 from flovia.showcase.joining import Deciding
 from flovia.showcase.pages import live_members, page_members, showcase_members
 from flovia.showcase.runs import Run, Runs
@@ -48,6 +49,7 @@ class Showcase:
             Route("/", self._start_page),
             Route("/showcase", self._cards),
             Route(PAGE, self._page),
+            *simulated.routes(),
             Route(f"{PAGE}/runs", self._start, methods=["POST"]),
             Route(f"{PAGE}/runs/{{run}}", self._run_page),
             Route(f"{PAGE}/runs/{{run}}/state", self._state),
@@ -87,7 +89,10 @@ class Showcase:
 
     def _shown(self, request: Request, run: Run | None, status: int = 200) -> Response:
         members = page_members(self._shop, self._deciding, run)
-        return self._pages.render(request, "hitpay_mpp.html", status, missing=status == 404, **members)
+        story, step = simulated.simulation(), simulated.chosen_step(request)
+        return self._pages.render(
+            request, "hitpay_mpp.html", status, missing=status == 404, simulation=story, step=step, **members
+        )
 
     # --- runs ------------------------------------------------------------------------------------------------
 

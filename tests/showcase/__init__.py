@@ -1,1 +1,1 @@
-"""The showcase, over HTTP: its pages and the live flow on a real server with a real sandbox."""
+"""The showcase: what its pages are made from, and what they answer."""
