@@ -25,6 +25,7 @@ from flovia.core.events import Event
 from flovia.insights.join import CONVERTED, JoinedEvent, join
 from flovia.ledger.base import Ledger
 from flovia.readable import readable_challenge, readable_credential, readable_receipt
+from flovia.showcase.joining import make_ready
 
 _JOINED_WITHIN_S: Final = 30.0
 
@@ -57,6 +58,7 @@ def _demo(stack: ExitStack, port: int | None, ledger: str | None, browser: bool)
     ledger = ledger or f"sqlite:///{folder / 'demo.db'}"
     flovia = Flovia(secret=secrets.token_urlsafe(32), realm="flovia demo", public_origin=url, ledger=ledger)
     stack.callback(flovia.close)
+    make_ready(flovia.ledger)
     lines = lines_to_try(url, ledger)
     showcase = open_showcase(stack, flovia.ledger, url, folder, lines)
     stack.enter_context(serving(site(mock_route(flovia), showcase), listener))
