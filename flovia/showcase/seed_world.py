@@ -6,10 +6,10 @@ gate; what comes of it is the gate's business.
 
 import random
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from hashlib import sha256
 from itertools import count
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import attrs
 
@@ -46,11 +46,19 @@ WEEKS: Final = 6
 BAD_DAY: Final = 17
 """So many days after the beginning transcripts fail."""
 Life = Generator[int]
+T = TypeVar("T")
 
 
 def dice(name: str) -> random.Random:
     """Chance that is the same each time, for one who is named so."""
     return random.Random(name)  # noqa: S311 - a world is made up here, and no secret
+
+
+def dealt(counts: Sequence[tuple[T, int]], rng: random.Random) -> Iterator[T]:
+    """Things in random order, each as often as it is meant to come: none is missing by chance."""
+    deck = [one for one, times in counts for _ in range(times)]
+    while True:
+        yield from rng.sample(deck, len(deck))
 
 
 class Clock:
@@ -120,11 +128,11 @@ class Product:
 
 
 PRODUCTS: Final = (
-    Product(endpoint="/v1/search", currency="usd", prices=(2,), half=9, handler_ms=40),
-    Product(endpoint="/v1/documents/{id}", currency="usd", prices=(5,), half=14, handler_ms=70),
-    Product(endpoint="/v1/summaries", currency="usd", prices=(20, 35, 50), half=38, handler_ms=900, http_method="POST"),
-    Product(endpoint="/v1/images", currency="sgd", prices=(80, 150), half=120, handler_ms=2100, http_method="POST"),
-    Product(endpoint="/v1/forecasts/{city}", currency="eur", prices=(25, 40), half=45, handler_ms=180),
+    Product(endpoint="/v1/search", currency="usd", prices=(2,), half=4, handler_ms=40),
+    Product(endpoint="/v1/documents/{id}", currency="usd", prices=(5,), half=9, handler_ms=70),
+    Product(endpoint="/v1/summaries", currency="usd", prices=(20, 35, 50), half=31, handler_ms=900, http_method="POST"),
+    Product(endpoint="/v1/images", currency="sgd", prices=(80, 150), half=95, handler_ms=2100, http_method="POST"),
+    Product(endpoint="/v1/forecasts/{city}", currency="eur", prices=(25, 40), half=32, handler_ms=180),
     Product(
         endpoint="/v1/transcripts",
         currency="sgd",
@@ -136,15 +144,26 @@ PRODUCTS: Final = (
     ),
 )
 SEARCH, DOCUMENT, SUMMARY, IMAGE, FORECAST, TRANSCRIPT = range(len(PRODUCTS))
-JOBS: Final[tuple[tuple[str | None, tuple[int, ...], float], ...]] = (
-    ("nightly-brief", (SEARCH, DOCUMENT, DOCUMENT, SUMMARY), 0.04),
-    ("price-watch", (SEARCH, SEARCH, DOCUMENT), 0.09),
-    ("storyboard", (SUMMARY, IMAGE, IMAGE), 0.2),
-    ("trip-planner", (FORECAST, SEARCH, DOCUMENT), 0.13),
-    ("meeting-notes", (TRANSCRIPT, SUMMARY), 0.1),
-    (None, (SEARCH, DOCUMENT), 0.25),
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """What agents do: the workflow they declare, its routes in order, and what part of them leaves each week."""
+
+    workflow: str | None
+    steps: tuple[int, ...]
+    leaves: float
+
+
+JOBS: Final = (
+    (Job(workflow="nightly-brief", steps=(SEARCH, DOCUMENT, DOCUMENT, SUMMARY), leaves=0.04), 6),
+    (Job(workflow="price-watch", steps=(SEARCH, SEARCH, DOCUMENT), leaves=0.09), 4),
+    (Job(workflow="storyboard", steps=(SUMMARY, IMAGE, IMAGE), leaves=0.2), 2),
+    (Job(workflow="trip-planner", steps=(FORECAST, SEARCH, DOCUMENT), leaves=0.13), 3),
+    (Job(workflow="meeting-notes", steps=(TRANSCRIPT, SUMMARY), leaves=0.1), 2),
+    (Job(workflow=None, steps=(SEARCH, DOCUMENT), leaves=0.25), 3),
 )
-"""What agents do: the workflow they declare, its routes in order, and how many of them leave each week."""
+"""Each with how many of twenty agents do it."""
 NAMES: Final = (
     "atlas",
     "borealis",
@@ -194,6 +213,7 @@ class Shop:
     def __init__(self, ledger: "Ledger", clock: Clock, seed: str, *, secret: bytes, realm: str, origin: str) -> None:
         self.ledger, self.clock, self.start = ledger, clock, clock.ms
         self.rng = dice(f"{seed} shop")
+        self.ways = dealt([*WAYS.items()], dice(f"{seed} ways"))
         self.attempts = 0
         self.realm = realm
         self.provider = DemoProvider(clock=clock, rng=dice(f"{seed} bank"))
@@ -308,7 +328,7 @@ class Buyer:
         """See the price and go on in one of :data:`WAYS`."""
         challenge = self.look(product)
         yield self._wait(1, 25)
-        (way,) = self.rng.choices(list(WAYS), list(WAYS.values()))
+        way = next(self.shop.ways)
         if product == TRANSCRIPT and self.shop.broken and self.rng.random() < 0.6:
             way = "handler fails once"
         yield from self._go(product, challenge, way)

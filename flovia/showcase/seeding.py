@@ -29,6 +29,7 @@ from flovia.showcase.seed_world import (
     Clock,
     Life,
     Shop,
+    dealt,
     dice,
 )
 
@@ -197,6 +198,7 @@ class Town:
     def __init__(self, shop: Shop, agenda: Agenda, number: int, end_ms: int) -> None:
         self._shop, self._agenda, self._number, self._end_ms = shop, agenda, number, end_ms
         self._rng = dice(f"{number} town")
+        self._jobs = dealt(JOBS, dice(f"{number} jobs"))
 
     def settle(self, attempts: int) -> None:
         """Agents, shoppers and crawlers for about so many attempts."""
@@ -226,13 +228,12 @@ class Town:
 
     def _agent(self, number: int) -> float:
         """Somebody with a job, who comes for weeks; about how many attempts that makes."""
-        rng = self._rng
-        workflow, steps, leaves = rng.choices(JOBS, (6, 4, 2, 3, 2, 3))[0]
-        buyer = self._buyer(NAMES[number % len(NAMES)], number, workflow)
-        visits = self._visits(leaves)
+        job = next(self._jobs)
+        buyer = self._buyer(NAMES[number % len(NAMES)], number, job.workflow)
+        visits = self._visits(job.leaves)
         for at in visits:
-            self._agenda.live(self._work(buyer, steps), at)
-        return len(visits) * len(steps) * 0.93
+            self._agenda.live(self._work(buyer, job.steps), at)
+        return len(visits) * len(job.steps) * 0.93
 
     def _visits(self, leaves: float) -> list[int]:
         """When an agent comes: some days of each week at about the same hour, from some week on, until it leaves."""
