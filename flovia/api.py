@@ -219,6 +219,11 @@ class Flovia(BackOffice):
                 _log.warning("payments are kept in memory: for one process, and only until it ends (FLOVIA_LEDGER)")
         return self._ledger
 
+    @property
+    def ledger_url(self) -> str | None:
+        """Where the ledger is; None if it was given as an object. May hold a password: never show it."""
+        return self.settings.ledger if self._ledger_given is None else None
+
     def _check_workers(self, why: str) -> None:
         if self.settings.workers > 1:
             raise WiringError(

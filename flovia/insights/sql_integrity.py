@@ -21,7 +21,7 @@ def queue_sql(database: Database, asked: Asked, limit: int | None = None) -> lis
     """
     rows = (
         select(*(ATTEMPTS.c[name] for name in COLUMNS))
-        .where(IS_DUE, *_asked(asked))
+        .where(IS_DUE, *asked_for(asked))
         .order_by(ATTEMPTS.c.at, ATTEMPTS.c.key)
     )
     return [finding(read_attempt(row)) for row in database.query(rows.limit(limit), {})]
@@ -29,7 +29,7 @@ def queue_sql(database: Database, asked: Asked, limit: int | None = None) -> lis
 
 def count_due_sql(database: Database, asked: Asked) -> int:
     """How long the whole queue is."""
-    return _count(database, IS_DUE, *_asked(asked))
+    return _count(database, IS_DUE, *asked_for(asked))
 
 
 def exhausted_sql(database: Database, asked: Asked) -> dict[str | None, tuple[int, int]]:
@@ -37,7 +37,7 @@ def exhausted_sql(database: Database, asked: Asked) -> dict[str | None, tuple[in
     key = (ATTEMPTS.c.currency, ATTEMPTS.c.amount)
     counted = (
         select(*key, func.count())
-        .where(IS_DUE, ATTEMPTS.c.outcome == EXHAUSTED, ATTEMPTS.c.amount.is_not(None), *_asked(asked))
+        .where(IS_DUE, ATTEMPTS.c.outcome == EXHAUSTED, ATTEMPTS.c.amount.is_not(None), *asked_for(asked))
         .group_by(*key)
     )
     found: dict[str | None, tuple[int, int]] = {}
@@ -51,7 +51,7 @@ def exhausted_sql(database: Database, asked: Asked) -> dict[str | None, tuple[in
 def count_pending_sql(database: Database, asked: Asked, now: float, pending_s: float = PENDING_S) -> int:
     """See :func:`flovia.insights.integrity.count_pending`."""
     young = (ATTEMPTS.c.at >= now - pending_s, ATTEMPTS.c.state == UNPAID, ATTEMPTS.c.kind != "probe")
-    return _count(database, *young, *_asked(asked))
+    return _count(database, *young, *asked_for(asked))
 
 
 def _count(database: Database, *where: ColumnElement[bool]) -> int:
@@ -59,7 +59,8 @@ def _count(database: Database, *where: ColumnElement[bool]) -> int:
     return int(database.query(cast("Select[*tuple[object, ...]]", counted), {})[0][0] or 0)
 
 
-def _asked(asked: Asked) -> Sequence[ColumnElement[bool]]:
+def asked_for(asked: Asked) -> Sequence[ColumnElement[bool]]:
+    """The attempts that are asked about: see :func:`flovia.insights.integrity.is_asked`."""
     found: list[ColumnElement[bool]] = []
     if asked.since is not None:
         found.append(ATTEMPTS.c.at >= asked.since)

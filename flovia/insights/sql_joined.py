@@ -16,7 +16,8 @@ from flovia.insights.store import COLUMNS, Database, Row, read_attempt
 
 PAGE: Final = 500
 """Attempts that one statement reads."""
-_KEPT: Final = select(*(ATTEMPTS.c[name] for name in COLUMNS), ATTEMPTS.c.session, ATTEMPTS.c.last_position)
+KEPT: Final = select(*(ATTEMPTS.c[name] for name in COLUMNS), ATTEMPTS.c.session, ATTEMPTS.c.last_position)
+"""What is read of each."""
 
 
 def began(
@@ -49,9 +50,9 @@ def began(
         None if position is None else of.last_position <= position,
     ]
     where = [one for one in bounds if one is not None]
-    order = _KEPT.order_by(of.at, by_code(of.key)).limit(page)
+    order = KEPT.order_by(of.at, by_code(of.key)).limit(page)
     after: list[ColumnElement[bool]] = []
-    while found := _read(database, order.where(*where, *after)):
+    while found := read_kept(database, order.where(*where, *after)):
         yield found
         last = found[-1].attempt
         after = [of.at >= last.at, or_(of.at > last.at, by_code(of.key) > last.key)]
@@ -75,9 +76,9 @@ def changed(
     """
     of = ATTEMPTS.c
     where = [of.last_position <= until, *([] if endpoint is None else [of.endpoint == endpoint])]
-    order = _KEPT.order_by(of.last_position, by_code(of.key)).limit(page)
+    order = KEPT.order_by(of.last_position, by_code(of.key)).limit(page)
     start: ColumnElement[bool] = of.last_position > after
-    while found := _read(database, order.where(*where, start)):
+    while found := read_kept(database, order.where(*where, start)):
         yield found
         last = found[-1]
         # Two attempts may share their newest event: a request that was refused one challenge and given another.
@@ -85,7 +86,8 @@ def changed(
         start = and_(of.last_position >= last.position, or_(of.last_position > last.position, same))
 
 
-def _read(database: Database, statement: Select[*tuple[object, ...]]) -> Sequence[Kept]:
+def read_kept(database: Database, statement: Select[*tuple[object, ...]]) -> Sequence[Kept]:
+    """The attempts of rows as :data:`KEPT` reads them."""
     rows: Sequence[Row] = database.query(statement, {})
     return [
         Kept(

@@ -126,14 +126,19 @@ def catch_up(ledger: "SqlLedger", begin: Callable[[int], None] | None = None) ->
     Returns what was left out so far, and the time before which attempts were pruned, None if none were. ``begin``: as
     :func:`fold_new`.
     """
-    from flovia.insights.asking import LeftOut
     from flovia.insights.rollup import roll_up
+
+    fold_new(ledger, begin=begin)
+    roll_up(ledger.database)
+    return known_of(ledger)
+
+
+def known_of(ledger: "SqlLedger") -> "tuple[LeftOut, float | None]":
+    """What was left out so far, and the time before which attempts were pruned, None if none were."""
+    from flovia.insights.asking import LeftOut
     from flovia.insights.store import read_state
 
-    database = ledger.database
-    fold_new(ledger, begin=begin)
-    roll_up(database)
-    state = read_state(database)
+    state = read_state(ledger.database)
     known = LeftOut(
         unknown_events=int(state.get("unknown", "0")),
         crowded_events=int(state.get("crowded", "0")),

@@ -3,18 +3,15 @@
 import json
 import re
 from collections.abc import Generator
-from pathlib import Path
 
 import httpx
 import jsonschema
 import pytest
 
-import flovia
 from flovia.core.effects import HttpCall
 from flovia.insights.joined import schema
 from flovia.showcase import simulated, simulated_run
-from flovia.showcase.app import site
-from flovia.testing.servers import serve_asgi
+from tests.showcase.site import served
 
 PAGE = "/showcase/hitpay-mpp"
 SEED = {
@@ -33,16 +30,8 @@ SEED = {
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """A served showcase."""
-    folder: Path = tmp_path_factory.mktemp("simulated")
-    flo = flovia.Flovia(
-        secret="test-secret-of-32-characters-000",
-        realm="test",
-        public_origin="http://127.0.0.1:1",
-        ledger=f"sqlite:///{folder}/ledger.db",
-    )
-    with serve_asgi(site(flo)) as found:
+    with served(tmp_path_factory.mktemp("simulated")) as found:
         yield found
-    flo.close()
 
 
 def test_the_preview_is_the_joined_event_and_says_what_the_original_page_says() -> None:

@@ -1,14 +1,11 @@
 """The simulated flow in a browser: forward, back, play, by keyboard, and without JavaScript."""
 
 from collections.abc import Generator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-import flovia
-from flovia.showcase.app import site
-from flovia.testing.servers import serve_asgi
+from tests.showcase.site import served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -19,16 +16,8 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """The page of a served showcase."""
-    folder: Path = tmp_path_factory.mktemp("simulated")
-    flo = flovia.Flovia(
-        secret="test-secret-of-32-characters-000",
-        realm="test",
-        public_origin="http://127.0.0.1:1",
-        ledger=f"sqlite:///{folder}/ledger.db",
-    )
-    with serve_asgi(site(flo)) as found:
+    with served(tmp_path_factory.mktemp("simulated")) as found:
         yield f"{found}/showcase/hitpay-mpp"
-    flo.close()
 
 
 def now(page: "Page") -> str:

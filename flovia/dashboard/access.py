@@ -1,0 +1,106 @@
+"""Who may look: the app's own answer, and without one this machine alone."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+import anyio.to_thread
+import attrs
+
+from flovia.core.errors import WiringError
+from flovia.core.origin import host_without_port, is_loopback
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+    from flovia.api import Flovia
+
+_PROXY_FIELDS: Final = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"})
+WSGI: Final = "wsgi_environ"
+"""Where a request that came by WSGI has its environ."""
+
+
+@attrs.frozen(kw_only=True)
+class Visitor:
+    """Who asks for a page, as the app's ``authorize`` sees it.
+
+    ``headers``: names in lower case, as they came. ``scope``: what servers and middleware around the dashboard know,
+    such as ``session`` and ``user`` of Starlette; under WSGI its ``wsgi_environ`` is the environ.
+    """
+
+    http_method: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+    client: str | None
+    scope: Mapping[str, object] = attrs.field(repr=False)
+
+    def header(self, name: str) -> str | None:
+        """The value of a header that came once; None if it did not come, or came twice."""
+        found = [value for one, value in self.headers if one == name.lower()]
+        return found[0] if len(found) == 1 else None
+
+
+Authorize = Callable[[Visitor], str | None | Awaitable[str | None]]
+"""Returns the name of who is there, or None for nobody who may look. Blocking functions run in a thread."""
+
+
+def check_mounting(flovia: "Flovia", authorize: Authorize | None, is_open: bool) -> None:
+    """Refuse what would show the books to anybody.
+
+    Raises:
+        WiringError: neither authorize nor open=True on a public origin, or both.
+    """
+    if authorize is not None and is_open:
+        raise WiringError("give Dashboard either authorize=… or open=True, not both")
+    origin = flovia.settings.origin
+    if authorize is None and not is_open and origin is not None and not is_loopback(host_without_port(origin.host)):
+        raise WiringError(
+            f"the dashboard would be open to everybody who reaches {origin.host}: give Dashboard(flo, authorize=…), a"
+            " function that returns the name of who is there, or None; or open=True, if something in front of it"
+            " asks who is there"
+        )
+
+
+def visitor_of(scope: "Scope") -> Visitor:
+    """The visitor of an ASGI scope."""
+    headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])
+    return Visitor(
+        http_method=str(scope["method"]),
+        path=str(scope["path"]),
+        headers=headers,
+        client=_peer(scope),
+        scope=scope,
+    )
+
+
+async def name_of(visitor: Visitor, authorize: Authorize) -> str | None:
+    """The name of who is there, as the app says."""
+    if inspect.iscoroutinefunction(authorize):
+        found = authorize(visitor)
+    else:
+        found = await anyio.to_thread.run_sync(authorize, visitor)
+    name = await found if inspect.isawaitable(found) else found
+    return name or None
+
+
+def is_from_here(visitor: Visitor) -> bool:
+    """Whether a request came from this machine, under a name of this machine, with no proxy in between.
+
+    A page of somebody else's in a browser here can make requests, too, under a name of its own that leads to this
+    machine. So the Host counts as well as the peer.
+    """
+    host = visitor.header("host")
+    if host is None or not is_loopback(host_without_port(host)):
+        return False
+    if visitor.client and not is_loopback(visitor.client):
+        return False
+    return not any(name in _PROXY_FIELDS for name, _ in visitor.headers)
+
+
+def _peer(scope: "Scope") -> str | None:
+    environ: object = scope.get(WSGI)
+    if isinstance(environ, Mapping):
+        found: object = environ.get("REMOTE_ADDR")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - anybody's mapping
+        return str(found) if found else None  # pyright: ignore[reportUnknownArgumentType] - the same
+    client: object = scope.get("client")
+    return str(client[0]) if isinstance(client, tuple | list) and client else None  # pyright: ignore[reportUnknownArgumentType] - the same

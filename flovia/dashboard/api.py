@@ -1,0 +1,144 @@
+"""The same numbers for programs: JSON, CSV, and what has just come."""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import attrs
+from starlette.responses import Response, StreamingResponse
+
+from flovia.core.encoding import JsonValue
+from flovia.dashboard.access import WSGI
+from flovia.dashboard.answers import Found
+from flovia.dashboard.filters import number_of, read_filters, text_of
+from flovia.dashboard.http import before_of, chosen_of, in_thread, options_of, problem
+from flovia.dashboard.joined_rows import matches
+from flovia.dashboard.linking import Linker
+from flovia.dashboard.live import Wanted, news, stream
+from flovia.dashboard.openapi import openapi
+from flovia.dashboard.questions import REPORTS
+from flovia.reports.as_csv import csv_of
+from flovia.web.site import HEADERS
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from flovia.dashboard.desk import Desks
+
+T = TypeVar("T")
+MOST: int = 500
+"""Joined events of one answer."""
+
+
+class Api:
+    """The JSON of a dashboard. Every answer is about the ledger as it is now.
+
+    Args:
+        desks: the answers.
+        own: payers that are the merchant's own.
+    """
+
+    def __init__(self, desks: "Desks", own: tuple[str, ...]) -> None:
+        self._desks = desks
+        self._own = own
+
+    async def report(self, request: "Request") -> Response:
+        """``GET /api/{name}`` and ``/api/{name}.csv``"""
+        name, _, kind = str(request.path_params["name"]).partition(".")
+        if (
+            (name not in REPORTS and name != "overview")
+            or kind not in ("", "csv")
+            or (name, kind) == ("overview", "csv")
+        ):
+            return problem(404, "No such answer", f"There is: overview, events, {', '.join(REPORTS)}, openapi.json")
+        desk, books = self._desks.here(), self._desks.books
+        filters = read_filters(request.query_params, await in_thread(books.now))
+        if name == "overview":
+            seen = await desk.answer(books.overview(filters), None, now=True)
+            assert seen is not None  # noqa: S101 - it was waited for
+            return await in_thread(lambda: _json(seen.value.to_json(), seen))
+        question = books.report(name, filters, options_of(name, request.query_params))
+        found = await desk.answer(question, None, now=True)
+        assert found is not None  # noqa: S101 - it was waited for
+        if kind == "csv":
+            return await in_thread(lambda: _csv(csv_of(found.value.rows), name, found))
+        return await in_thread(lambda: _json(found.value.payload, found))
+
+    async def events(self, request: "Request") -> Response:
+        """``GET /api/events``"""
+        params = request.query_params
+        desk, books = self._desks.here(), self._desks.books
+        filters = read_filters(params, await in_thread(books.now))
+        limit = number_of(params, "limit", 100, MOST)
+        question = books.events(filters, chosen_of(params), limit + 1, before_of(params))
+        found = await desk.answer(question, None, now=True)
+        assert found is not None  # noqa: S101 - it was waited for
+        rows, more = found.value[:limit], found.value[limit:]
+        last = rows[-1].attempt if more else None
+        following = None if last is None else f"{last.at!r},{last.key}"
+        return await in_thread(lambda: _json({"events": [one.to_json() for one in rows], "next": following}, found))
+
+    async def attempt(self, request: "Request") -> Response:
+        """``GET /api/attempts/{id}``"""
+        ident = text_of(request.path_params, "ident")
+        found = await self._desks.here().answer(self._desks.books.story(ident), None, now=True)
+        assert found is not None  # noqa: S101 - it was waited for
+        story = found.value
+        if not story.attempts:
+            return problem(404, "No such attempt", "no attempt, challenge, payment or request has this name")
+        events: list[JsonValue] = [{**attrs.asdict(one), "id": one.id} for one in story.events]
+        return _json({"attempts": [one.to_json() for one in story.attempts], "events": events}, found)
+
+    async def describe(self, request: "Request") -> Response:
+        """``GET /api/openapi.json``"""
+        root = str(request.scope.get("root_path", ""))
+        return Response(json.dumps(openapi(root)), headers=dict(HEADERS), media_type="application/json")
+
+    async def news(self, request: "Request") -> Response:
+        """``GET /events/new?after=N``: what has come, for pages that cannot be told."""
+        keeper = self._desks.here().keeper
+        keeper.look()
+        wanted, link = self._wanted(request), _linker(request)
+        return await in_thread(lambda: _json(news(keeper, _after(request), wanted, link.attempt)))
+
+    async def stream(self, request: "Request") -> Response:
+        """``GET /events/stream?after=N``: what comes, as server-sent events."""
+        if WSGI in request.scope:
+            return problem(404, "No streams here", "mounted under WSGI the page asks again: /events/new")
+        keeper = self._desks.here().keeper
+        keeper.look()
+        number = _after(request)
+        told = request.headers.get("last-event-id", "")
+        number = int(told) if told.isascii() and told.isdecimal() and len(told) < 16 else number
+        found = stream(keeper, number, self._wanted(request), _linker(request).attempt)
+        headers = {**HEADERS, "x-accel-buffering": "no"}
+        return StreamingResponse(found, headers=headers, media_type="text/event-stream")
+
+    def _wanted(self, request: "Request") -> Wanted:
+        filters, chosen = read_filters(request.query_params, self._desks.books.now()), chosen_of(request.query_params)
+        return lambda seen: matches(seen.kept, filters, chosen, self._own)
+
+
+def _after(request: "Request") -> int:
+    value = request.query_params.get("after", "0")
+    return int(value) if value.isascii() and value.isdecimal() and len(value) < 16 else 0
+
+
+def _linker(request: "Request") -> Linker:
+    filters = read_filters({}, 0.0)
+    return Linker(root=str(request.scope.get("root_path", "")), filters=filters)
+
+
+def _headers(found: Found[T] | None) -> dict[str, str]:
+    if found is None:
+        return dict(HEADERS)
+    return {**HEADERS, "flovia-as-of": f"{found.made:.3f}", "flovia-position": str(found.position)}
+
+
+def _json(members: Mapping[str, JsonValue], found: Found[T] | None = None) -> Response:
+    return Response(json.dumps(members), headers=_headers(found), media_type="application/json")
+
+
+def _csv(text: str, name: str, found: Found[T]) -> Response:
+    headers = {**_headers(found), "content-disposition": f'attachment; filename="flovia-{name}.csv"'}
+    return Response(text, headers=headers, media_type="text/csv")

@@ -1,0 +1,126 @@
+"""What one process has of a dashboard: a reader, answers, and the way to wait for them."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+import anyio
+import attrs
+
+from flovia.core.errors import WiringError
+from flovia.dashboard.answers import Answers, Found, Question
+from flovia.dashboard.keeper import Keeper
+from flovia.dashboard.questions import Books
+from flovia.ledger.opening import open_ledger
+
+if TYPE_CHECKING:
+    from flovia.api import Flovia
+    from flovia.ledger.sql import SqlLedger
+
+T = TypeVar("T")
+PATIENCE_S: Final = 30.0
+"""How long one statement may wait: nobody's paid request depends on it."""
+_POLL_S: Final = 0.005
+
+
+@attrs.frozen(kw_only=True)
+class Desk:
+    """A dashboard in one process."""
+
+    pid: int
+    keeper: Keeper
+    answers: Answers
+
+    async def answer(self, question: Question[T], wait_s: float | None, *, now: bool = False) -> Found[T] | None:
+        """The answer, or None if there is none yet after ``wait_s`` seconds; None waits as long as it takes.
+
+        An old answer is better than none. ``now``: the ledger is read to its end first, and no old one is given.
+
+        Raises:
+            CallerError: the question cannot be meant.
+            LedgerError: the ledger does not answer.
+        """
+        self.keeper.look()
+        kept = None if now else self.answers.kept(question)
+        if kept is not None and self.answers.is_fresh(kept):
+            return kept
+        coming = self.answers.make(question, now=now)
+        with anyio.move_on_after(wait_s):
+            while not coming.done():
+                await anyio.sleep(_POLL_S)
+        if coming.done():
+            return coming.result()
+        return kept
+
+    def close(self) -> None:
+        """End its threads."""
+        self.keeper.close()
+        self.answers.close()
+
+
+class Desks:
+    """One desk in each process: threads do not cross a fork, so a child has its own.
+
+    Args:
+        flovia: whose ledger it is.
+        clock: Unix seconds; None for the ledger's own.
+
+    Raises:
+        WiringError: the ledger lives in memory, or cannot be opened.
+    """
+
+    def __init__(self, flovia: "Flovia", clock: Callable[[], float] | None) -> None:
+        self._settings = flovia.settings
+        self._clock = clock
+        self._ledger, self._own = _for_reports(flovia)
+        self._lock = threading.Lock()
+        self._desk: Desk | None = None
+
+    @property
+    def books(self) -> Books:
+        """The questions."""
+        settings = self._settings
+        return Books(self._ledger, own=settings.own_payers, hiding_keys=settings.hiding_keys, clock=self._clock)
+
+    def here(self) -> Desk:
+        """The desk of this process, made on first use."""
+        desk = self._desk
+        if desk is not None and desk.pid == os.getpid():
+            return desk
+        if desk is not None:
+            self._lock = threading.Lock()  # somebody in the parent may have held it at the fork
+        with self._lock:
+            if self._desk is None or self._desk.pid != os.getpid():
+                keeper = Keeper(self._ledger)
+                answers = Answers(keeper, clock=self._clock or time.time)
+                self._desk = Desk(pid=os.getpid(), keeper=keeper, answers=answers)
+            return self._desk
+
+    def close(self) -> None:
+        """End the threads of this process, and let go of the ledger."""
+        desk, self._desk = self._desk, None
+        if desk is not None and desk.pid == os.getpid():
+            desk.close()
+        if self._own:
+            self._ledger.close()
+
+
+def _for_reports(flovia: "Flovia") -> "tuple[SqlLedger, bool]":
+    """The ledger, opened so that a report may take its time and keeps no paid request waiting for a connection; whether
+    it is one of our own.
+    """
+    given = flovia.ledger
+    if not hasattr(given, "database"):
+        raise WiringError(
+            "the dashboard needs a ledger in a database, this one lives in memory: FLOVIA_LEDGER=sqlite:///flovia.db"
+        )
+    ledger = cast("SqlLedger", given)
+    url = flovia.ledger_url
+    path: object = getattr(ledger.database, "path", None)
+    if path is not None:
+        url = f"sqlite:///{path}"  # the working directory may be another one by now
+    if url is None:
+        return ledger, False
+    return cast("SqlLedger", open_ledger(url, create=False, patience_s=PATIENCE_S)), True

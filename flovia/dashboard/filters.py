@@ -1,0 +1,108 @@
+"""What a page is about, as its address says: a time, an endpoint, a workflow, whether test money counts."""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlencode
+
+import attrs
+
+from flovia.core.errors import CallerError
+from flovia.reports.moments import moment_of
+
+LONGEST: Final = 4096
+"""Characters of one filter."""
+PRESETS: Final = (("", "All"), ("1d", "24 hours"), ("7d", "7 days"), ("30d", "30 days"), ("90d", "90 days"))
+"""Times that a page offers, and their names."""
+_TRUE: Final = frozenset({"1", "on", "true", "yes"})
+
+
+@attrs.frozen(kw_only=True)
+class Filters:
+    """What is asked about. Times are as people write them, ``2026-01-31`` or ``30d``; "" is no filter."""
+
+    since: str = ""
+    until: str = ""
+    endpoint: str = ""
+    workflow: str = ""
+    test: bool = False
+
+    def span(self, now: float) -> tuple[float | None, float | None]:
+        """Unix seconds: from when on, and before when.
+
+        Raises:
+            CallerError: one of them is no time, or no time is between them.
+        """
+        since, until = moment_of(self.since or None, now), moment_of(self.until or None, now)
+        if since is not None and until is not None and until <= since:
+            raise CallerError(f"{self.until} is not after {self.since}: no time is between them")
+        return since, until
+
+    def query(self, **others: object) -> str:
+        """``?since=7d&test=1``, with other members after it; "" and None leave one out. "" if there is nothing."""
+        found: dict[str, object] = {
+            "since": self.since,
+            "until": self.until,
+            "endpoint": self.endpoint,
+            "workflow": self.workflow,
+            "test": "1" if self.test else "",
+        }
+        given = {name: value for name, value in (found | others).items() if value not in ("", None, False)}
+        return f"?{urlencode(given, errors='surrogatepass')}" if given else ""
+
+
+def read_filters(params: Mapping[str, str], now: float) -> Filters:
+    """The filters of a query string; members that are none are left alone.
+
+    Raises:
+        CallerError: one of them cannot be meant.
+    """
+    found = Filters(
+        since=text_of(params, "since"),
+        until=text_of(params, "until"),
+        endpoint=text_of(params, "endpoint"),
+        workflow=text_of(params, "workflow"),
+        test=flag_of(params, "test"),
+    )
+    found.span(now)
+    return found
+
+
+def text_of(params: Mapping[str, str], name: str) -> str:
+    """One member of a query string, "" if it is not there.
+
+    Raises:
+        CallerError: it is too long, or holds what no database takes.
+    """
+    value = params.get(name, "").strip()
+    if len(value) > LONGEST:
+        raise CallerError(f"{name} has {len(value)} characters; {LONGEST} are the most")
+    if "\0" in value or not _encodes(value):
+        raise CallerError(f"{name} holds characters that nothing is named with")
+    return value
+
+
+def flag_of(params: Mapping[str, str], name: str) -> bool:
+    """Whether a member of a query string says yes."""
+    return params.get(name, "").strip().lower() in _TRUE
+
+
+def number_of(params: Mapping[str, str], name: str, default: int, most: int) -> int:
+    """A whole number from 1 to ``most``.
+
+    Raises:
+        CallerError: it is none.
+    """
+    text = params.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= most):
+        raise CallerError(f"{name} is a whole number from 1 to {most}")
+    return int(text)
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,68 @@
+"""Joined events as rows of the live page: the same for its table, for its script, and for who polls."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from flovia.core.encoding import JsonValue
+from flovia.dashboard.filters import Filters
+from flovia.dashboard.tables import cut
+from flovia.insights.asking import TEST_PROVIDERS, Asked
+from flovia.insights.integrity import is_asked
+from flovia.reports.tables import milliseconds
+from flovia.words import moment, money, safe
+
+if TYPE_CHECKING:
+    from flovia.insights.joined import Kept
+    from flovia.insights.sql_choosing import Chosen
+
+TAGS: Final = {
+    "paid_and_delivered": "good",
+    "refunded": "",
+    "unpaid": "",
+    "request_without_payment": "",
+    "pending": "wait",
+}
+"""Kinds of tags by state; what is not here needs somebody."""
+
+
+def row_of(kept: "Kept", address: Callable[[str], str]) -> dict[str, JsonValue]:
+    """An attempt as a row: texts that are safe to show, and where its page is."""
+    one = kept.attempt
+    asked = "" if one.price is None else money(one.price, one.price_currency)
+    came = money(one.amount, one.currency) if one.verified_at is not None or one.kind == "money" else ""
+    return {
+        "id": safe(one.key),
+        "href": address(one.key),
+        "when": moment(one.at),
+        "what": safe(cut(f"{one.http_method} {one.endpoint}" if one.http_method else "(no request)")),
+        "asked": safe(asked),
+        "paid": safe(came),
+        "payer": safe(cut(one.payer or "")),
+        "workflow": safe(cut(one.workflow or "")),
+        "status": str(one.response_status or ""),
+        "latency": milliseconds(one.latency_ms),
+        "insight": one.insight,
+        "tag": TAGS.get(one.state, "warn"),
+        "test": one.provider in TEST_PROVIDERS,
+    }
+
+
+def matches(kept: "Kept", filters: Filters, chosen: "Chosen", own: tuple[str, ...]) -> bool:
+    """Whether an attempt that has just changed is one of those that a page shows: by what can be told from it alone."""
+    one = kept.attempt
+    asked = Asked(endpoint=filters.endpoint or None, own=own, test=filters.test)
+    wanted = {
+        "workflow": chosen.workflow,
+        "payer": chosen.payer,
+        "rail": chosen.rail,
+        "price_currency": chosen.price_currency,
+        "currency": chosen.currency,
+        "state": chosen.state,
+        "problem": chosen.problem,
+    }
+    price = chosen.price in ("", str(one.price))
+    return (
+        is_asked(one, asked)
+        and price
+        and all(not value or getattr(one, name) == value for name, value in wanted.items())
+    )

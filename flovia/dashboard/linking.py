@@ -1,0 +1,50 @@
+"""Addresses of a mounted dashboard, with the filters of the page they are on."""
+
+from typing import Final
+from urllib.parse import quote
+
+import attrs
+
+from flovia.core.encoding import JsonValue
+from flovia.dashboard.filters import Filters
+
+PAGES: Final = (
+    ("/", "Overview"),
+    ("/endpoints", "Endpoints"),
+    ("/revenue", "Revenue"),
+    ("/pricing", "Pricing"),
+    ("/latency", "Latency"),
+    ("/retention", "Retention"),
+    ("/workflows", "Workflows"),
+    ("/integrity", "Integrity"),
+    ("/events", "Live"),
+)
+"""The pages of the navigation, in its order."""
+
+
+@attrs.frozen(kw_only=True)
+class Linker:
+    """Makes addresses. ``root``: where the dashboard is mounted, without a slash at the end."""
+
+    root: str
+    filters: Filters
+
+    def to(self, path: str, /, **others: object) -> str:
+        """Another page, or the same one, with the same filters and others."""
+        return f"{self.root}{path}{self.filters.query(**others)}"
+
+    def attempt(self, ident: str) -> str:
+        """The page of one attempt."""
+        return f"{self.root}/attempts/{quote(ident, safe='', errors='surrogatepass')}"
+
+    def events(self, **chosen: object) -> str:
+        """The joined events behind a number."""
+        return self.to("/events", **chosen)
+
+    def route(self, row: "dict[str, JsonValue]", **chosen: object) -> str:
+        """The joined events behind a row of a report, which is told apart by what is in it."""
+        names = {"endpoint": "endpoint", "rail": "rail", "price": "price"}
+        found = {names[name]: row[name] for name in names if row.get(name)}
+        if row.get("price") is not None:
+            found["price_currency"] = row.get("priceCurrency") or row.get("currency")
+        return self.to("/events", **(found | chosen))

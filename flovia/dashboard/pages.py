@@ -1,0 +1,320 @@
+"""The pages: each asks its question, and shows what is known by then."""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from flovia.core.errors import CallerError, LedgerError
+from flovia.dashboard.answers import Found, Question
+from flovia.dashboard.filters import PRESETS, Filters, number_of, read_filters, text_of
+from flovia.dashboard.http import before_of, chosen_of, in_thread, options_of
+from flovia.dashboard.joined_rows import row_of
+from flovia.dashboard.linking import PAGES, Linker
+from flovia.dashboard.payer_views import integrity_page, retention_page, workflows_page
+from flovia.dashboard.questions import Options
+from flovia.dashboard.views import Context, endpoints_page, latency_page, overview_page, pricing_page, revenue_page
+from flovia.insights.intervals import Share
+from flovia.reports.tables import milliseconds
+from flovia.words import moment
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from flovia.dashboard.desk import Desks
+    from flovia.reports.answer import Answer
+    from flovia.web.site import Pages
+
+T = TypeVar("T")
+PAINT_S: Final = 0.1
+"""How long a page waits for its answer; then it shows an older one, or says that it is being made."""
+EVENTS: Final = 50
+SUGGESTED: Final = 200
+"""Endpoints that the filter suggests; of more than so many none, one types a name or follows a link."""
+NUMBERS: Final = 1_000_000
+_KEPT: Final = ("by", "least", "limit", "sort")
+"""How a page is shown, besides what it is about; kept while one turns the pages of its table."""
+View = Callable[["Answer", Linker, "Request"], Context]
+
+
+class Site:
+    """The pages of a dashboard.
+
+    Args:
+        desks: the answers.
+        pages: templates and static files.
+    """
+
+    def __init__(self, desks: "Desks", pages: "Pages") -> None:
+        self._desks = desks
+        self._pages = pages
+
+    async def overview(self, request: "Request") -> "Response":
+        """``GET /``"""
+        return await self._page(
+            request,
+            "/",
+            "overview.html",
+            lambda filters: self._desks.books.overview(filters),
+            overview_page,
+            "overview",
+        )
+
+    async def endpoints(self, request: "Request") -> "Response":
+        """``GET /endpoints``"""
+
+        def view(answer: "Answer", link: Linker) -> Context:
+            page = number_of(request.query_params, "page", 1, NUMBERS)
+            return endpoints_page(answer, link, page, text_of(request.query_params, "sort") or "attempts")
+
+        return await self._report(request, "/endpoints", "funnel", view)
+
+    async def revenue(self, request: "Request") -> "Response":
+        """``GET /revenue``"""
+        return await self._report(
+            request, "/revenue", "revenue", lambda one, link: revenue_page(one, link, _at(request))
+        )
+
+    async def pricing(self, request: "Request") -> "Response":
+        """``GET /pricing``"""
+        return await self._report(
+            request, "/pricing", "pricing", lambda one, link: pricing_page(one, link, _at(request))
+        )
+
+    async def latency(self, request: "Request") -> "Response":
+        """``GET /latency``"""
+        return await self._report(
+            request, "/latency", "latency", lambda one, link: latency_page(one, link, _at(request))
+        )
+
+    async def retention(self, request: "Request") -> "Response":
+        """``GET /retention``"""
+        by = "endpoint" if request.query_params.get("by") == "endpoint" else "week"
+        return await self._report(
+            request, "/retention", "retention", lambda one, link: retention_page(one, link, _at(request), by)
+        )
+
+    async def workflows(self, request: "Request") -> "Response":
+        """``GET /workflows``"""
+        return await self._report(request, "/workflows", "workflows", workflows_page)
+
+    async def integrity(self, request: "Request") -> "Response":
+        """``GET /integrity``"""
+        return await self._report(request, "/integrity", "integrity", integrity_page)
+
+    async def events(self, request: "Request") -> "Response":
+        """``GET /events``"""
+        chosen, before = chosen_of(request.query_params), before_of(request.query_params)
+        keeper = self._desks.here().keeper
+        # What is seen while the page is made comes by the stream as well: better twice than never.
+        after = keeper.newest
+
+        def ask(filters: Filters) -> "Question[object]":
+            return cast("Question[object]", self._desks.books.events(filters, chosen, EVENTS + 1, before))
+
+        def view(found: object, link: Linker) -> Context:
+            from flovia.insights.joined import Kept
+
+            kept = cast("list[Kept]", found)
+            rows = [row_of(one, link.attempt) for one in kept[:EVENTS]]
+            narrowed = {name: value for name, value in _members(chosen) if value and name != "workflow"}
+            last = kept[EVENTS - 1].attempt if len(kept) > EVENTS else None
+            older = "" if last is None else link.events(**narrowed, before=f"{last.at!r},{last.key}")
+            query = link.filters.query(**narrowed)
+            live = before is None and not link.filters.until
+            return {
+                "rows": rows,
+                "chosen": narrowed,
+                "older": older,
+                "newest": link.events(**narrowed) if before is not None else "",
+                "live": live,
+                "after": after,
+                "stream": "" if _is_wsgi(request) else link.root + "/events/stream" + query,
+                "poll": link.root + "/events/new" + query,
+                "json_href": link.root + "/api/events" + query,
+            }
+
+        return await self._page(request, "/events", "events.html", ask, view, "", ahead=True)
+
+    async def attempt(self, request: "Request") -> "Response":
+        """``GET /attempts/{id}``"""
+        ident = str(request.path_params["ident"])
+        if len(ident) > 4096 or "\0" in ident:
+            return self.message(request, 404, "There is no such attempt", "Its address is no name of one.")
+        desk = self._desks.here()
+        found = await desk.answer(self._desks.books.story(ident), 10, now=True)
+        if found is None:
+            return await self._waiting(request, "/events", Filters(), "Attempt")
+        story = found.value
+        if not story.attempts:
+            return self.message(
+                request, 404, "There is no such attempt", "No attempt, challenge, payment or request has this name."
+            )
+        first, *others = story.attempts
+        filters = read_filters(request.query_params, self._desks.books.now())
+        link = Linker(root=str(request.scope.get("root_path", "")), filters=filters)
+
+        def make() -> "Response":
+            return self._render(
+                request,
+                "attempt.html",
+                "/events",
+                link,
+                found,
+                {
+                    "one": first.attempt,
+                    "row": row_of(first, link.attempt),
+                    "joined": json.dumps(first.to_json(), indent=2, ensure_ascii=True),
+                    "events": story.events,
+                    "others": [row_of(one, link.attempt) for one in others],
+                    "ident": first.attempt.key,
+                    "json_href": f"{link.root}/api/attempts/{link.attempt(ident).rpartition('/')[2]}",
+                },
+            )
+
+        return await in_thread(make)
+
+    def message(self, request: "Request", status: int, title: str, detail: str) -> "Response":
+        """A page that says one thing."""
+        link = Linker(root=str(request.scope.get("root_path", "")), filters=Filters())
+        nav = [] if status == 403 else PAGES
+        return self._pages.render(
+            request,
+            "message.html",
+            status,
+            title=title,
+            detail=detail,
+            nav=nav,
+            active="",
+            link=link,
+            filters=Filters(),
+        )
+
+    # --- how a page is made ----------------------------------------------------------------------------------
+
+    async def _report(
+        self, request: "Request", path: str, name: str, view: "Callable[[Answer, Linker], Context]"
+    ) -> "Response":
+        params = {one: value for one, value in request.query_params.items() if one in ("by", "least", "limit")}
+        options: Options = options_of(name, params)
+        return await self._page(
+            request,
+            path,
+            f"{path[1:]}.html",
+            lambda filters: self._desks.books.report(name, filters, options),
+            view,
+            name,
+        )
+
+    async def _page(
+        self,
+        request: "Request",
+        path: str,
+        template: str,
+        ask: "Callable[[Filters], Question[T]]",
+        view: Callable[[T, Linker], Context],
+        api: str,
+        *,
+        ahead: bool = False,
+    ) -> "Response":
+        desk, books = self._desks.here(), self._desks.books
+        filters = read_filters(request.query_params, await in_thread(books.now))
+        question = ask(filters)
+        found = await desk.answer(question, PAINT_S, now=ahead and desk.keeper.known is not None)
+        if found is None and ahead:
+            found = desk.answers.kept(question)
+        title = dict(PAGES)[path]
+        if found is None:
+            return await self._waiting(request, path, filters, title)
+        ready = found
+        link = Linker(root=str(request.scope.get("root_path", "")), filters=filters)
+        suggested = desk.answers.kept(books.endpoints(SUGGESTED))
+        if suggested is None or not desk.answers.is_fresh(suggested):
+            desk.answers.make(books.endpoints(SUGGESTED))
+
+        def make() -> "Response":
+            more = view(ready.value, link)
+            names = [] if suggested is None or len(suggested.value) > SUGGESTED else suggested.value
+            options = {one: value for one, value in request.query_params.items() if one in ("by", "least", "limit")}
+            exports = {
+                "csv_href": link.to(f"/api/{api}.csv", workflow="", **options) if api not in ("", "overview") else "",
+                "json_href": link.to(f"/api/{api}", workflow="", **options) if api else "",
+            }
+            return self._render(request, template, path, link, ready, {"names": names, **exports, **more})
+
+        return await in_thread(make)
+
+    async def _waiting(self, request: "Request", path: str, filters: Filters, title: str) -> "Response":
+        link = Linker(root=str(request.scope.get("root_path", "")), filters=filters)
+        known = self._desks.here().keeper.known
+
+        def make() -> "Response":
+            answer = self._pages.render(
+                request,
+                "waiting.html",
+                title=title,
+                nav=PAGES,
+                active=path,
+                link=link,
+                filters=filters,
+                presets=PRESETS,
+                read=None if known is None else known.position,
+            )
+            answer.headers["flovia-waiting"] = "1"
+            return answer
+
+        return await in_thread(make)
+
+    def _render(
+        self, request: "Request", template: str, path: str, link: Linker, found: "Found[T]", more: Context
+    ) -> "Response":
+        keeper = self._desks.here().keeper
+        known = keeper.known
+        members: Context = {
+            "nav": PAGES,
+            "active": path,
+            "link": link,
+            "filters": link.filters,
+            "presets": PRESETS,
+            "names": [],
+            "csv_href": "",
+            "json_href": "",
+            "as_of": moment(found.made),
+            "position": found.position,
+            "behind": known is not None and known.behind,
+            "newer": not self._desks.here().answers.is_fresh(found),
+            "again": f"{link.root}{path}" + (f"?{request.url.query}" if request.url.query else ""),
+            "who": request.scope.get("flovia.who", ""),
+            "kept": {one: request.query_params[one] for one in _KEPT if one in request.query_params},
+        }
+        return self._pages.render(request, template, **(_WORDS | members | more))
+
+
+def _percent(one: Share) -> str:
+    return "–" if one.value is None else f"{one.value * 100:.1f} %"
+
+
+def _band(one: Share) -> str:
+    return "" if one.low is None or one.high is None else f"({one.low * 100:.1f}–{one.high * 100:.1f})"
+
+
+_WORDS: Final[Context] = {"percent_of": _percent, "band": _band, "milliseconds": milliseconds}
+
+
+def _at(request: "Request") -> int:
+    return number_of(request.query_params, "page", 1, NUMBERS)
+
+
+def _is_wsgi(request: "Request") -> bool:
+    from flovia.dashboard.access import WSGI
+
+    return WSGI in request.scope
+
+
+def _members(chosen: object) -> list[tuple[str, str]]:
+    import attrs
+
+    return list(attrs.asdict(chosen).items())  # type: ignore[call-overload, arg-type] # pyright: ignore[reportArgumentType] - a Chosen
+
+
+__all__ = ["CallerError", "LedgerError", "Site"]

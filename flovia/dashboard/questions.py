@@ -1,0 +1,222 @@
+"""What the pages ask of the ledger: each report as the command line gives it, and what only a page shows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import attrs
+
+from flovia.core.events import Event
+from flovia.dashboard.answers import Question
+from flovia.dashboard.filters import Filters
+from flovia.dashboard.overview import Overview, overview
+from flovia.insights.asking import BY, members_by
+from flovia.insights.funnel import PHASES
+from flovia.insights.integrity import PENDING_S
+from flovia.insights.joined import Kept
+from flovia.insights.keeping_sessions import keep_sessions
+from flovia.insights.pricing import LEAST_SAMPLE, PRICING_BY
+from flovia.insights.sql_choosing import Chosen, endpoints, find, newest
+from flovia.ledger.related import RelatedEvents
+from flovia.reports import payers, routes
+from flovia.reports.answer import Answer
+from flovia.reports.reading import Reading, ask, read, rest
+
+if TYPE_CHECKING:
+    from flovia.dashboard.keeper import Known
+    from flovia.insights.asking import Asked, LeftOut
+    from flovia.ledger.sql import SqlLedger
+
+T = TypeVar("T")
+FUNNEL_BY: Final = ("endpoint", "rail", "price")
+LIMIT_DUE: Final = 50
+MANY_EVENTS: Final = 1000
+"""Raw events of one attempt that are shown at most."""
+REPORTS: Final = ("funnel", "latency", "revenue", "pricing", "retention", "workflows", "integrity")
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """How a report is to be given: what its command takes, with what that takes if nothing is said."""
+
+    by: tuple[str, ...] = ()
+    least: int = 0
+    limit: int = 0
+    pending_s: float = PENDING_S
+
+
+@attrs.frozen(kw_only=True)
+class Story:
+    """One attempt, the others of the same name, and the events they were made from."""
+
+    attempts: tuple[Kept, ...]
+    events: tuple[Event, ...]
+
+
+@attrs.frozen(kw_only=True)
+class _Ask:
+    """A question to a ledger that was read so far."""
+
+    ledger: "SqlLedger"
+    asked: "Asked"
+    known: "LeftOut"
+    now: float
+
+    def read(self, by: Sequence[str], times: Sequence[str] = (), *, lines: bool = False) -> Reading:
+        return read(self.ledger, self.asked, self.known, self.now, by=by, times=times, lines=lines)
+
+
+class Books:
+    """The questions of a dashboard.
+
+    Args:
+        ledger: opened for reports.
+        own: payers that are the merchant's own.
+        hiding_keys: under which payers may be hashed there.
+        clock: Unix seconds; None for the ledger's own.
+    """
+
+    def __init__(
+        self,
+        ledger: "SqlLedger",
+        *,
+        own: Sequence[str] = (),
+        hiding_keys: Sequence[str] = (),
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._own = tuple(own)
+        self._keys = tuple(hiding_keys)
+        self.now: Callable[[], float] = ledger.now if clock is None else clock
+
+    def report(self, name: str, filters: Filters, options: Options) -> Question[Answer]:
+        """One of :data:`REPORTS`, the same as its command gives."""
+        make, filters = _REPORTS[name], attrs.evolve(filters, workflow="")
+        question = self._question((name, options), filters, lambda asking: make(asking, options))
+        return attrs.evolve(question, heavy=name in ("retention", "workflows"))
+
+    def overview(self, filters: Filters) -> Question[Overview]:
+        """What the first page says."""
+
+        def make(asking: _Ask) -> Overview:
+            by_day = asking.read((*members_by(("day",)), "currency"), ("pay", "latency"))
+            by_route = asking.read((*members_by(FUNNEL_BY), "currency"))
+            return overview(asking.ledger, by_day, by_route)
+
+        return self._question(("overview",), attrs.evolve(filters, workflow=""), make)
+
+    def events(
+        self, filters: Filters, chosen: Chosen, limit: int, before: tuple[float, str] | None
+    ) -> Question[Sequence[Kept]]:
+        """Joined events, the newest first."""
+
+        def make(asking: _Ask) -> Sequence[Kept]:
+            return newest(asking.ledger.database, asking.asked, chosen, limit, before)
+
+        return self._question(("events", chosen, limit, before), filters, make)
+
+    def endpoints(self, limit: int) -> Question[list[str]]:
+        """Names of endpoints, one more than ``limit`` if there are more."""
+        return Question(("endpoints", limit), lambda _: endpoints(self._ledger.database, limit + 1))
+
+    def story(self, ident: str) -> Question[Story]:
+        """One attempt, by its key, challenge, payment, or one of its requests."""
+        return Question(("story", ident), lambda _: _story(self._ledger, ident))
+
+    def _question(self, key: tuple[object, ...], filters: Filters, make: Callable[[_Ask], T]) -> Question[T]:
+        def answer(known: "Known") -> T:
+            now = self.now()
+            since, until = filters.span(now)
+            asked, left_out = ask(
+                self._ledger,
+                known.left_out,
+                known.floor,
+                since=since,
+                until=until,
+                endpoint=filters.endpoint or None,
+                own=self._own,
+                hiding_keys=self._keys,
+                test=filters.test,
+            )
+            return make(_Ask(ledger=self._ledger, asked=asked, known=left_out, now=now))
+
+        return Question((*key, filters), answer)
+
+
+def _funnel(asking: _Ask, options: Options) -> Answer:
+    by = options.by or FUNNEL_BY
+    return routes.funnel(asking.read(members_by(by), ("pay",), lines=True), by)
+
+
+def _latency(asking: _Ask, options: Options) -> Answer:
+    by = options.by or ("endpoint",)
+    return routes.latency(asking.read(members_by(by), ("latency", *PHASES)), by)
+
+
+def _revenue(asking: _Ask, options: Options) -> Answer:
+    by = options.by or ("endpoint",)
+    return routes.revenue(asking.read((*members_by(by), "currency")), by)
+
+
+def _pricing(asking: _Ask, options: Options) -> Answer:
+    return routes.pricing(asking.read(PRICING_BY), options.least or LEAST_SAMPLE)
+
+
+def _retention(asking: _Ask, options: Options) -> Answer:
+    keep_sessions(asking.ledger.database, None, between=rest)
+    by = "endpoint" if options.by == ("endpoint",) else "week"
+    return payers.retention_answer(asking.ledger, asking.asked, asking.known, asking.now, by)
+
+
+def _workflows(asking: _Ask, options: Options) -> Answer:
+    keep_sessions(asking.ledger.database, None, between=rest)
+    limit, least = options.limit or payers.LIMIT, options.least or payers.LEAST
+    return payers.workflows_answer(
+        asking.ledger, asking.asked, asking.known, asking.now, by="path", limit=limit, least=least
+    )
+
+
+def _integrity(asking: _Ask, options: Options) -> Answer:
+    return routes.integrity(asking.read(()), options.limit or LIMIT_DUE, options.pending_s)
+
+
+_REPORTS: Final[Mapping[str, Callable[[_Ask, Options], Answer]]] = {
+    "funnel": _funnel,
+    "latency": _latency,
+    "revenue": _revenue,
+    "pricing": _pricing,
+    "retention": _retention,
+    "workflows": _workflows,
+    "integrity": _integrity,
+}
+WITH_BY: Final[Mapping[str, Sequence[str]]] = {
+    "funnel": BY,
+    "latency": BY,
+    "revenue": BY,
+    "retention": ("week", "endpoint"),
+}
+"""Reports whose rows can be told apart by what is wanted, and by what."""
+
+
+def _story(ledger: "SqlLedger", ident: str) -> Story:
+    events = RelatedEvents(ledger)
+    nowhere = range(0)
+    found = find(ledger.database, ident)
+    if not found:
+        of_request = events.of_requests([ident], MANY_EVENTS, nowhere)
+        challenges = dict.fromkeys(event.challenge_id for _, event in of_request if event.challenge_id)
+        found = [one for challenge in challenges for one in find(ledger.database, challenge)]
+        found = found or [one for key in _request_keys(ident) for one in find(ledger.database, key)]
+    if not found:
+        return Story(attempts=(), events=())
+    first = found[0].attempt
+    told = dict(events.of_requests(first.request_ids[:MANY_EVENTS], MANY_EVENTS, nowhere))
+    if first.challenge_id is not None:
+        told |= dict(events.of_challenges([first.challenge_id], MANY_EVENTS, nowhere))
+    ordered = sorted(told.items(), key=lambda one: (one[1].at, one[0]))[:MANY_EVENTS]
+    return Story(attempts=tuple(found), events=tuple(event for _, event in ordered))
+
+
+def _request_keys(ident: str) -> list[str]:
+    from flovia.insights.grouping import request_key
+
+    return [request_key(ident)]

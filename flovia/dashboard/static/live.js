@@ -1,0 +1,118 @@
+/* The live page: new joined events at the top, by a stream where there is one, else by asking again. */
+"use strict";
+(() => {
+  const table = document.getElementById("events");
+  const body = table.tBodies[0];
+  const state = document.getElementById("live-state");
+  const pause = document.getElementById("live-pause");
+  const none = document.getElementById("events-none");
+  const MOST = 200;
+  const EVERY_MS = 2000;
+  let after = Number(table.dataset.after);
+  let paused = false;
+  let waiting = [];
+  let source = null;
+  let timer = 0;
+  let came = 0;
+
+  function cell(row, tag, look, name, text) {
+    const found = document.createElement(tag);
+    if (look) found.className = look;
+    if (name) found.dataset.name = name;
+    if (text !== undefined) found.textContent = text;
+    row.append(found);
+    return found;
+  }
+  function named(row, name, text) {
+    const span = document.createElement("span");
+    span.className = "name";
+    span.textContent = text;
+    cell(row, "td", "t", name).append(span);
+  }
+  function rowOf(one) {
+    const row = document.createElement("tr");
+    row.dataset.id = one.id;
+    row.className = "new";
+    const head = cell(row, "th");
+    head.scope = "row";
+    const link = document.createElement("a");
+    link.href = one.href;
+    link.textContent = one.when || "unknown";
+    head.append(link);
+    named(row, "what", one.what);
+    cell(row, "td", "n", "asked", one.asked);
+    cell(row, "td", "n", "paid", one.paid);
+    named(row, "payer", one.payer);
+    named(row, "workflow", one.workflow);
+    cell(row, "td", "n", "status", one.status);
+    cell(row, "td", "n", "latency", one.latency);
+    const last = cell(row, "td", "t", "what became of it");
+    for (const [text, look] of [[one.insight, "tag " + one.tag], ...(one.test ? [["test money", "tag"]] : [])]) {
+      const span = document.createElement("span");
+      span.className = look.trim();
+      span.textContent = text;
+      last.append(span, " ");
+    }
+    return row;
+  }
+  function show(rows) {
+    for (const old of body.querySelectorAll("tr.new")) old.classList.remove("new");
+    const focused = document.activeElement;
+    for (const one of rows) {
+      for (const old of body.rows) if (old.dataset.id === one.id) { old.remove(); break; }
+      body.prepend(rowOf(one));
+    }
+    while (body.rows.length > MOST) body.lastElementChild.remove();
+    if (focused && focused !== document.activeElement && !focused.isConnected) pause.focus();
+    if (rows.length) none.hidden = true;
+    came += rows.length;
+  }
+  function say(text) { if (state.textContent !== text) state.textContent = text; }
+  function told() { say(came ? `Live: ${came} since this page was opened.` : "Live: waiting for what comes."); }
+  function take(found) {
+    after = found.after;
+    if (paused) { waiting = waiting.concat(found.rows).slice(-MOST); say(`Paused: ${waiting.length} are waiting.`); return; }
+    show(found.rows);
+    told();
+  }
+  function address(base) {
+    const url = new URL(base, location.href);
+    url.searchParams.set("after", String(after));
+    return url;
+  }
+  async function poll() {
+    try {
+      const answer = await fetch(address(table.dataset.poll), { credentials: "same-origin" });
+      if (!answer.ok) throw new Error(String(answer.status));
+      take(await answer.json());
+      if (!paused) told();
+    } catch {
+      say("The dashboard does not answer; it is tried again.");
+    }
+    timer = setTimeout(poll, EVERY_MS);
+  }
+  function listen() {
+    source = new EventSource(address(table.dataset.stream));
+    source.onopen = () => { if (!paused) told(); };
+    source.onmessage = (event) => take(JSON.parse(event.data));
+    source.onerror = () => {
+      say("The connection was lost; it is tried again.");
+      if (source.readyState === EventSource.CLOSED) { source = null; poll(); }
+    };
+  }
+  function begin() { if (table.dataset.stream && window.EventSource) listen(); else poll(); }
+  function end() { if (source) source.close(); source = null; clearTimeout(timer); }
+
+  pause.hidden = false;
+  document.getElementById("live-reload").hidden = true;
+  pause.addEventListener("click", () => {
+    paused = !paused;
+    pause.textContent = paused ? "Go on" : "Pause";
+    pause.setAttribute("aria-pressed", String(paused));
+    if (!paused) { show(waiting); waiting = []; told(); } else say("Paused.");
+  });
+  addEventListener("pagehide", end);
+  addEventListener("pageshow", (event) => { if (event.persisted) begin(); });
+  told();
+  begin();
+})();

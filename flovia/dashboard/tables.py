@@ -1,0 +1,105 @@
+"""What pages show, as plain data: tables whose cells may lead somewhere, and charts whose numbers are in a table."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from flovia.core.encoding import JsonValue
+from flovia.insights.intervals import Share
+from flovia.reports.parts import Line
+
+ROWS: Final = 50
+"""Rows of one page of a table."""
+LONGEST: Final = 96
+"""Characters of a text in a cell; the whole of it is one link away."""
+
+
+@attrs.frozen(kw_only=True)
+class Cell:
+    """One cell. ``share``: drawn as a bar with its interval. ``shade``: 0 to 10, a background. ``tag``: a kind of tag."""
+
+    text: str = ""
+    href: str = ""
+    number: bool = False
+    share: Share | None = None
+    shade: int | None = None
+    tag: str = ""
+    line: Line | None = None
+    below: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Head:
+    """The name of a column."""
+
+    text: str
+    number: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Table:
+    """A table, or one page of it: ``first`` is the number of its first row, of ``total``."""
+
+    caption: str
+    heads: Sequence[Head]
+    rows: Sequence[Sequence[Cell]]
+    total: int
+    first: int = 1
+    page: int = 1
+    pages: int = 1
+    note: str = ""
+    wide: bool = False
+    """Whether it stays a table on a phone, to scroll sideways in."""
+
+
+@attrs.frozen(kw_only=True)
+class Chart:
+    """A picture that a script draws. ``kind``: ``days`` or ``prices``; ``about``: what it shows, in a sentence."""
+
+    ident: str
+    title: str
+    kind: str
+    about: str
+    data: dict[str, JsonValue]
+
+
+def text(value: str, href: str = "", **more: str) -> Cell:
+    """A cell with text; long text is cut, and says so."""
+    return Cell(text=cut(value), href=href, **more)
+
+
+def number(value: object, href: str = "", below: str = "") -> Cell:
+    """A cell with a number, "" for None."""
+    return Cell(text="" if value is None else str(value), href=href, number=True, below=below)
+
+
+def part(value: Share, href: str = "") -> Cell:
+    """A cell with a share and its interval, drawn and written."""
+    from flovia.reports.tables import percent
+
+    return Cell(text=percent(value), href=href, number=True, share=value if value.value is not None else None)
+
+
+def cut(value: str) -> str:
+    """The text, or its beginning with its length."""
+    return value if len(value) <= LONGEST else f"{value[: LONGEST - 16]}… ({len(value)} characters)"
+
+
+def heads(*names: str, numbers_from: int) -> list[Head]:
+    """Names of columns, those from one on of numbers."""
+    return [Head(text=name, number=place >= numbers_from) for place, name in enumerate(names)]
+
+
+def page_of(rows: Sequence[Sequence[Cell]], page: int, *, size: int = ROWS) -> dict[str, object]:
+    """The members of a table that has one page of rows."""
+    pages = max(1, -(-len(rows) // size))
+    page = min(page, pages)
+    start = (page - 1) * size
+    return {
+        "rows": rows[start : start + size],
+        "total": len(rows),
+        "first": start + 1,
+        "page": page,
+        "pages": pages,
+    }

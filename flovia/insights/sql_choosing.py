@@ -1,0 +1,108 @@
+"""Some attempts as a database keeps them, the newest first, and one by whatever names it."""
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+import attrs
+from sqlalchemy import ColumnElement, Select, and_, or_, select
+
+from flovia.insights.asking import Asked
+from flovia.insights.attempt import ATTEMPT
+from flovia.insights.joined import Kept
+from flovia.insights.measures import NO_MONEY
+from flovia.insights.schema import ATTEMPTS
+from flovia.insights.sessions_schema import SESSIONS
+from flovia.insights.sql_integrity import asked_for
+from flovia.insights.sql_joined import KEPT, read_kept
+from flovia.insights.sql_text import by_code
+from flovia.insights.store import Database
+
+_OF: Final = ATTEMPTS.c
+_SHOWN: Final = _OF.kind == ATTEMPT
+STEPS: Final[dict[str, tuple[ColumnElement[bool], ...]]] = {
+    "shown": (_SHOWN,),
+    "presented": (_SHOWN, _OF.presented_at.is_not(None)),
+    "abandoned": (_SHOWN, _OF.presented_at.is_(None)),
+    "paid": (_SHOWN, _OF.verified_at.is_not(None)),
+    "delivered": (_SHOWN, _OF.delivered_at.is_not(None)),
+    "failed": (_SHOWN, _OF.verified_at.is_not(None), _OF.delivered_at.is_(None)),
+    "undelivered": (_SHOWN, _OF.delivered_at.is_(None)),
+    "money": (_OF.outcome.not_in(sorted(NO_MONEY)), _OF.amount.is_not(None)),
+    "due": (_OF.due == 1,),
+}
+"""How far attempts came, as the funnel counts it; with ``money`` all that brought some; ``due``: needs somebody."""
+
+
+@attrs.frozen(kw_only=True)
+class Chosen:
+    """Which attempts, besides what is asked about; "" for all.
+
+    ``price``: base units of ``price_currency``; ``currency``: of what was paid. ``path``: the signature of their
+    session, as JSON. ``step``: one of :data:`STEPS`.
+    """
+
+    workflow: str = ""
+    payer: str = ""
+    rail: str = ""
+    price: str = ""
+    price_currency: str = ""
+    currency: str = ""
+    state: str = ""
+    problem: str = ""
+    path: str = ""
+    step: str = ""
+
+    def where(self) -> list[ColumnElement[bool]]:
+        """The condition."""
+        found = list(STEPS.get(self.step, ()))
+        for name in ("workflow", "payer", "rail", "price", "price_currency", "currency", "state", "problem"):
+            value: str = getattr(self, name)
+            if value:
+                found.append(_OF[name] == value)
+        if self.path:
+            found.append(_OF.session.in_(select(SESSIONS.c.key).where(SESSIONS.c.signature == self.path)))
+        return found
+
+
+def newest(
+    database: Database, asked: Asked, chosen: Chosen, limit: int, before: tuple[float, str] | None = None
+) -> Sequence[Kept]:
+    """Attempts that began last, the newest first.
+
+    Args:
+        database: where they are.
+        asked: the time, the endpoint, whose.
+        chosen: which of them.
+        limit: how many at most.
+        before: the time (Unix seconds) and key of the last one that was read, to go on behind it.
+
+    Raises:
+        LedgerError: the database does not answer.
+    """
+    where = [*asked_for(asked), *chosen.where()]
+    if before is not None:
+        at, key = before
+        where += [_OF.at <= at, or_(_OF.at < at, and_(_OF.at == at, by_code(_OF.key) < key))]
+    return read_kept(database, KEPT.where(*where).order_by(_OF.at.desc(), by_code(_OF.key).desc()).limit(limit))
+
+
+def find(database: Database, ident: str, limit: int = 20) -> Sequence[Kept]:
+    """The attempts of this key, challenge or payment, the oldest first.
+
+    Raises:
+        LedgerError: the database does not answer.
+    """
+    named = or_(_OF.key == ident, _OF.challenge_id == ident, _OF.payment_id == ident)
+    return read_kept(database, KEPT.where(named).order_by(_OF.at, by_code(_OF.key)).limit(limit))
+
+
+def endpoints(database: Database, limit: int) -> list[str]:
+    """Names of endpoints, in order, of which there may be more.
+
+    Raises:
+        LedgerError: the database does not answer.
+    """
+    from flovia.insights.schema import DAYS
+
+    names = select(DAYS.c.endpoint).where(DAYS.c.endpoint != "").distinct().order_by(DAYS.c.endpoint).limit(limit)
+    return [str(row[0]) for row in database.query(cast("Select[*tuple[object, ...]]", names), {})]
