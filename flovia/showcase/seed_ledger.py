@@ -23,6 +23,10 @@ T = TypeVar("T")
 Value = str | int | float | None
 
 
+class _RolledBackError(Exception):
+    """Ends a transaction without its commit; seen by nobody."""
+
+
 class Batched(Database):
     """A SQLite file whose transactions are kept open until :meth:`commit`.
 
@@ -60,7 +64,7 @@ class Batched(Database):
         with self._turn:
             batch, self._open, self._connection = self._open, None, None
             if batch is not None:
-                error = InterruptedError("rolled back")
+                error = _RolledBackError()
                 batch.__exit__(type(error), error, None)
 
     # --- as the ledger sees it ---------------------------------------------------------------------------------
