@@ -45,7 +45,11 @@ class Api:
     async def report(self, request: "Request") -> Response:
         """``GET /api/{name}`` and ``/api/{name}.csv``"""
         name, _, kind = str(request.path_params["name"]).partition(".")
-        if (name not in REPORTS and name != "overview") or kind not in ("", "csv") or (name, kind) == ("overview", "csv"):
+        if (
+            (name not in REPORTS and name != "overview")
+            or kind not in ("", "csv")
+            or (name, kind) == ("overview", "csv")
+        ):
             return problem(404, "No such answer", f"There is: overview, events, {', '.join(REPORTS)}, openapi.json")
         desk, books = self._desks.here(), self._desks.books
         filters = read_filters(request.query_params, await in_thread(books.now))
@@ -72,9 +76,7 @@ class Api:
         rows, more = found.value[:limit], found.value[limit:]
         last = rows[-1].attempt if more else None
         following = None if last is None else f"{last.at!r},{last.key}"
-        return await in_thread(
-            lambda: _json({"events": [one.to_json() for one in rows], "next": following}, found)
-        )
+        return await in_thread(lambda: _json({"events": [one.to_json() for one in rows], "next": following}, found))
 
     async def attempt(self, request: "Request") -> Response:
         """``GET /api/attempts/{id}``"""

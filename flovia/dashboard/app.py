@@ -47,7 +47,7 @@ class Dashboard:
         flovia: "Flovia",
         *,
         authorize: Authorize | None = None,
-        open: bool = False,  # noqa: A002 - what it says
+        open: bool = False,
         clock: Callable[[], float] | None = None,
     ) -> None:
         check_mounting(flovia, authorize, open)
@@ -114,7 +114,9 @@ class Dashboard:
             if self._authorize is not None:
                 name = await name_of(visitor, self._authorize)
                 if name is None:
-                    return refuse(request, 403, "You may not look at this", "The app does not know you, or not well enough.")
+                    return refuse(
+                        request, 403, "You may not look at this", "The app does not know you, or not well enough."
+                    )
                 request.scope["flovia.who"] = name
             elif not self._open and not is_from_here(visitor):
                 return refuse(

@@ -48,7 +48,7 @@ class Desk:
             return kept
         coming = self.answers.make(question, now=now)
         with anyio.move_on_after(wait_s):
-            while not coming.done():
+            while not coming.done():  # noqa: ASYNC110 - a thread makes it, and knows no loop
                 await anyio.sleep(_POLL_S)
         if coming.done():
             return coming.result()

@@ -61,4 +61,8 @@ def matches(kept: "Kept", filters: Filters, chosen: "Chosen", own: tuple[str, ..
         "problem": chosen.problem,
     }
     price = chosen.price in ("", str(one.price))
-    return is_asked(one, asked) and price and all(not value or getattr(one, name) == value for name, value in wanted.items())
+    return (
+        is_asked(one, asked)
+        and price
+        and all(not value or getattr(one, name) == value for name, value in wanted.items())
+    )

@@ -28,19 +28,21 @@ def openapi(root: str) -> Json:
         more = [*_filters(), *_of_report(name)]
         paths[f"/api/{name}"] = _path(name, f"{_ABOUT[name]} The same as flovia report {name} --json.", more)
         paths[f"/api/{name}.csv"] = _path(f"{name}Csv", f"The rows of {name} as CSV.", more, kind="text/csv")
-    chosen = [
+    chosen: list[JsonValue] = [
         _member(name, f"Only attempts with this {name.replace('_', ' ')}.")
         for name in ("workflow", "payer", "rail", "price", "price_currency", "currency", "state", "problem", "path")
     ]
-    step = {**_member("step", "How far they came."), "schema": {"type": "string", "enum": [*STEPS]}}
-    limit = {**_member("limit", "How many at most."), "schema": {"type": "integer", "minimum": 1, "maximum": 500}}
+    step: Json = {**_member("step", "How far they came."), "schema": {"type": "string", "enum": [*STEPS]}}
+    limit: Json = {**_member("limit", "How many at most."), "schema": {"type": "integer", "minimum": 1, "maximum": 500}}
     before = _member("before", "Go on behind the last page: its member next.")
     paths["/api/events"] = _path(
         "events", "Joined events, the newest first.", [*_filters(), *chosen, step, limit, before]
     )
     ident: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     paths["/api/attempts/{id}"] = _path(
-        "attempt", "The joined events of an attempt, a challenge, a payment or a request, and their raw events.", [ident]
+        "attempt",
+        "The joined events of an attempt, a challenge, a payment or a request, and their raw events.",
+        [ident],
     )
     return {
         "openapi": "3.1.0",
@@ -95,7 +97,10 @@ def _member(name: str, about: str) -> Json:
 
 def _path(ident: str, about: str, members: list[JsonValue], kind: str = "application/json") -> JsonValue:
     problem: Json = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    good: Json = {"description": about, "content": {kind: {"schema": {"type": "string" if kind == "text/csv" else "object"}}}}
+    good: Json = {
+        "description": about,
+        "content": {kind: {"schema": {"type": "string" if kind == "text/csv" else "object"}}},
+    }
     answers: Json = {
         "200": good,
         "400": {"description": "A member of the query cannot be meant.", "content": problem},

@@ -1,10 +1,12 @@
 """The pages: each asks its question, and shows what is known by then."""
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from flovia.core.errors import CallerError, LedgerError
+import attrs
+
+from flovia.dashboard.access import WSGI
 from flovia.dashboard.answers import Found, Question
 from flovia.dashboard.filters import PRESETS, Filters, number_of, read_filters, text_of
 from flovia.dashboard.http import before_of, chosen_of, in_thread, options_of
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from flovia.dashboard.desk import Desks
+    from flovia.insights.joined import Kept
+    from flovia.insights.sql_choosing import Chosen
     from flovia.reports.answer import Answer
     from flovia.web.site import Pages
 
@@ -52,7 +56,12 @@ class Site:
     async def overview(self, request: "Request") -> "Response":
         """``GET /``"""
         return await self._page(
-            request, "/", "overview.html", lambda filters: self._desks.books.overview(filters), overview_page, "overview"
+            request,
+            "/",
+            "overview.html",
+            lambda filters: self._desks.books.overview(filters),
+            overview_page,
+            "overview",
         )
 
     async def endpoints(self, request: "Request") -> "Response":
@@ -66,15 +75,21 @@ class Site:
 
     async def revenue(self, request: "Request") -> "Response":
         """``GET /revenue``"""
-        return await self._report(request, "/revenue", "revenue", lambda one, link: revenue_page(one, link, _at(request)))
+        return await self._report(
+            request, "/revenue", "revenue", lambda one, link: revenue_page(one, link, _at(request))
+        )
 
     async def pricing(self, request: "Request") -> "Response":
         """``GET /pricing``"""
-        return await self._report(request, "/pricing", "pricing", lambda one, link: pricing_page(one, link, _at(request)))
+        return await self._report(
+            request, "/pricing", "pricing", lambda one, link: pricing_page(one, link, _at(request))
+        )
 
     async def latency(self, request: "Request") -> "Response":
         """``GET /latency``"""
-        return await self._report(request, "/latency", "latency", lambda one, link: latency_page(one, link, _at(request)))
+        return await self._report(
+            request, "/latency", "latency", lambda one, link: latency_page(one, link, _at(request))
+        )
 
     async def retention(self, request: "Request") -> "Response":
         """``GET /retention``"""
@@ -98,13 +113,10 @@ class Site:
         # What is seen while the page is made comes by the stream as well: better twice than never.
         after = keeper.newest
 
-        def ask(filters: Filters) -> "Question[object]":
-            return cast("Question[object]", self._desks.books.events(filters, chosen, EVENTS + 1, before))
+        def ask(filters: Filters) -> "Question[Sequence[Kept]]":
+            return self._desks.books.events(filters, chosen, EVENTS + 1, before)
 
-        def view(found: object, link: Linker) -> Context:
-            from flovia.insights.joined import Kept
-
-            kept = cast("list[Kept]", found)
+        def view(kept: "Sequence[Kept]", link: Linker) -> Context:
             rows = [row_of(one, link.attempt) for one in kept[:EVENTS]]
             narrowed = {name: value for name, value in _members(chosen) if value and name != "workflow"}
             last = kept[EVENTS - 1].attempt if len(kept) > EVENTS else None
@@ -166,9 +178,17 @@ class Site:
     def message(self, request: "Request", status: int, title: str, detail: str) -> "Response":
         """A page that says one thing."""
         link = Linker(root=str(request.scope.get("root_path", "")), filters=Filters())
-        nav = [] if status == 403 else PAGES
+        nav = () if status == 403 else PAGES
         return self._pages.render(
-            request, "message.html", status, title=title, detail=detail, nav=nav, active="", link=link, filters=Filters()
+            request,
+            "message.html",
+            status,
+            title=title,
+            detail=detail,
+            nav=nav,
+            active="",
+            link=link,
+            filters=Filters(),
         )
 
     # --- how a page is made ----------------------------------------------------------------------------------
@@ -179,7 +199,12 @@ class Site:
         params = {one: value for one, value in request.query_params.items() if one in ("by", "least", "limit")}
         options: Options = options_of(name, params)
         return await self._page(
-            request, path, f"{path[1:]}.html", lambda filters: self._desks.books.report(name, filters, options), view, name
+            request,
+            path,
+            f"{path[1:]}.html",
+            lambda filters: self._desks.books.report(name, filters, options),
+            view,
+            name,
         )
 
     async def _page(
@@ -263,7 +288,7 @@ class Site:
             "who": request.scope.get("flovia.who", ""),
             "kept": {one: request.query_params[one] for one in _KEPT if one in request.query_params},
         }
-        return self._pages.render(request, template, **(_WORDS | members | more))
+        return self._pages.render(request, template, 200, **(_WORDS | members | more))
 
 
 def _percent(one: Share) -> str:
@@ -282,15 +307,8 @@ def _at(request: "Request") -> int:
 
 
 def _is_wsgi(request: "Request") -> bool:
-    from flovia.dashboard.access import WSGI
-
     return WSGI in request.scope
 
 
-def _members(chosen: object) -> list[tuple[str, str]]:
-    import attrs
-
-    return list(attrs.asdict(chosen).items())  # type: ignore[call-overload, arg-type] # pyright: ignore[reportArgumentType] - a Chosen
-
-
-__all__ = ["CallerError", "LedgerError", "Site"]
+def _members(chosen: "Chosen") -> list[tuple[str, str]]:
+    return list(attrs.asdict(chosen).items())

@@ -6,7 +6,7 @@ from typing import Final, cast
 
 from flovia.core.encoding import JsonValue
 from flovia.dashboard.linking import Linker
-from flovia.dashboard.tables import Cell, Table, cut, heads, number, page_of, part, text
+from flovia.dashboard.tables import Cell, Table, cut, heads, number, paged, part, text
 from flovia.dashboard.views import Context, Row, count_of, share_of, text_of
 from flovia.insights.sessions import signature_text
 from flovia.reports.answer import Answer
@@ -21,14 +21,15 @@ MANY: Final = 50
 def retention_page(answer: Answer, link: Linker, page: int, by: str) -> Context:
     """Cohorts as a grid, who may have gone, and how much of the revenue hangs on few."""
     payload = cast("Row", answer.payload)
-    found = [cast("Row", dict(row)) for row in answer.rows]
+    found = [dict(row) for row in answer.rows]
     last = max((len(cast("Row", row["weeks"])) for row in found), default=0)
     rows = [_cohort(row, last, link, by) for row in (reversed(found) if by == "week" else found)]
-    grid = Table(
-        caption=f"Who came back, so many weeks after the first paid session: {len(rows)} cohorts",
-        heads=heads(f"first {by}", "payers", *(f"W{number}" for number in range(last)), numbers_from=1),
+    grid = paged(
+        f"Who came back, so many weeks after the first paid session: {len(rows)} cohorts",
+        heads(f"first {by}", "payers", *(f"W{number}" for number in range(last)), numbers_from=1),
+        rows,
+        page,
         wide=True,
-        **page_of(rows, page),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the members of a table
     )
     second, risk = cast("Row", payload["secondSession"]), cast("Row", payload["churnRisk"])
     shares = [
@@ -53,7 +54,10 @@ def retention_page(answer: Answer, link: Linker, page: int, by: str) -> Context:
         "partial": any(cell.text.endswith("*") for row in rows for cell in row),
         "silent": Table(
             caption="Payers that may have gone",
-            heads=[*heads("payer", "paid sessions", "average pause", numbers_from=1), *heads("last came", numbers_from=9)],
+            heads=[
+                *heads("payer", "paid sessions", "average pause", numbers_from=1),
+                *heads("last came", numbers_from=9),
+            ],
             rows=silent,
             total=len(silent),
         ),
@@ -68,7 +72,11 @@ def _after(second: Row) -> str:
 
 def _cohort(row: Row, last: int, link: Linker, by: str) -> list[Cell]:
     name, weeks = text_of(row, "cohort"), cast("dict[str, Row]", row["weeks"])
-    href = link.events(endpoint=name, step="paid") if by == "endpoint" else link.events(since=name, until=_week(name), step="paid")
+    href = (
+        link.events(endpoint=name, step="paid")
+        if by == "endpoint"
+        else link.events(since=name, until=_week(name), step="paid")
+    )
     cells = [text(name + ("*" if row["partial"] else ""), href), number(row["payers"])]
     for place in range(last):
         week = weeks.get(f"W{place}")
@@ -209,7 +217,7 @@ def _moves(payload: Row, kinds: dict[str, int], link: Linker) -> Table:
 
 
 def _drops(payload: Row, name: str, title: str, one_name: str, link: Linker) -> Table:
-    rows = []
+    rows: list[list[Cell]] = []
     for one in _rows(payload, name):
         dropped = share_of(one["dropped"])
         href = link.events(endpoint=one["name"], step="undelivered") if name == "endpoints" else ""
@@ -244,11 +252,8 @@ def integrity_page(answer: Answer, link: Linker) -> Context:
     """How payments and requests agree, and what needs somebody, the oldest first."""
     payload = cast("Row", answer.payload)
     states = cast("dict[str, int]", payload["states"])
-    queue = [_finding(cast("Row", dict(row)), link) for row in answer.rows]
-    rows = [
-        [text(name.replace("_", " "), _of_state(name, link)), number(count)]
-        for name, count in states.items()
-    ]
+    queue = [_finding(dict(row), link) for row in answer.rows]
+    rows = [[text(name.replace("_", " "), _of_state(name, link)), number(count)] for name, count in states.items()]
     return {
         "answer": answer,
         "queue": queue,

@@ -1,7 +1,7 @@
 """What the pages ask of the ledger: each report as the command line gives it, and what only a page shows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import attrs
 
@@ -99,7 +99,7 @@ class Books:
 
         def make(asking: _Ask) -> Overview:
             by_day = asking.read((*members_by(("day",)), "currency"), ("pay", "latency"))
-            by_route = asking.read((*members_by(FUNNEL_BY), "currency"))
+            by_route = asking.read((*members_by(FUNNEL_BY), "currency"), ("pay",))
             return overview(asking.ledger, by_day, by_route)
 
         return self._question(("overview",), attrs.evolve(filters, workflow=""), make)
@@ -163,7 +163,7 @@ def _pricing(asking: _Ask, options: Options) -> Answer:
 
 def _retention(asking: _Ask, options: Options) -> Answer:
     keep_sessions(asking.ledger.database, None, between=rest)
-    by = "endpoint" if options.by == ("endpoint",) else "week"
+    by: Literal["week", "endpoint"] = "endpoint" if options.by == ("endpoint",) else "week"
     return payers.retention_answer(asking.ledger, asking.asked, asking.known, asking.now, by)
 
 

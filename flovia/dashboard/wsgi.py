@@ -41,14 +41,16 @@ class WsgiFace:
         """Answer one request."""
         environ = dict(environ)
         # Servers hand on bytes that are no ASCII; an address has none.
-        environ["QUERY_STRING"] = quote(str(environ.get("QUERY_STRING", "")), safe="%&=+;:@/?!$'()*,~-._", encoding="latin-1")
+        environ["QUERY_STRING"] = quote(
+            str(environ.get("QUERY_STRING", "")), safe="%&=+;:@/?!$'()*,~-._", encoding="latin-1"
+        )
         try:
             for name in ("SCRIPT_NAME", "PATH_INFO"):
                 str(environ.get(name, "")).encode("latin-1").decode("utf-8")
         except UnicodeError:
             start_response("400 Bad Request", [("Content-Type", "text/plain; charset=utf-8")])
             return [b"the path is no UTF-8"]
-        return cast("Iterable[bytes]", self._face()(cast("Any", environ), cast("Any", start_response)))
+        return self._face()(cast("Any", environ), cast("Any", start_response))
 
     def close(self) -> None:
         """End the loop of this process."""
