@@ -96,6 +96,9 @@ class Desks:
                 keeper = Keeper(self._ledger)
                 answers = Answers(keeper, clock=self._clock or time.time)
                 self._desk = Desk(pid=os.getpid(), keeper=keeper, answers=answers)
+                # Whoever opens one page will open others.
+                for question in self.books.first():
+                    answers.make(question)
             return self._desk
 
     def close(self) -> None:
