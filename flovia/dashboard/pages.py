@@ -14,6 +14,7 @@ from flovia.dashboard.joined_rows import row_of
 from flovia.dashboard.linking import PAGES, Linker
 from flovia.dashboard.payer_views import integrity_page, retention_page, workflows_page
 from flovia.dashboard.questions import Options
+from flovia.dashboard.tables import LONGEST
 from flovia.dashboard.views import Context, endpoints_page, latency_page, overview_page, pricing_page, revenue_page
 from flovia.insights.intervals import Share
 from flovia.reports.tables import milliseconds
@@ -236,6 +237,7 @@ class Site:
         def make() -> "Response":
             more = view(ready.value, link)
             names = [] if suggested is None or len(suggested.value) > SUGGESTED else suggested.value
+            names = [name for name in names if name.isprintable() and len(name) <= LONGEST]
             options = {one: value for one, value in request.query_params.items() if one in ("by", "least", "limit")}
             exports = {
                 "csv_href": link.to(f"/api/{api}.csv", workflow="", **options) if api not in ("", "overview") else "",

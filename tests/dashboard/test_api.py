@@ -65,9 +65,7 @@ def test_options(
     assert json.loads(capsys.readouterr().out) == client.get(f"/api/{name}?{query}").json()
 
 
-def test_own_payers_are_left_out(
-    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_own_payers_are_left_out(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """As the settings of the app name them."""
     monkeypatch.setenv("FLOVIA_OWN_PAYERS", "own:*")
     run(["report", "funnel", "--json", "--ledger", url])
@@ -75,14 +73,18 @@ def test_own_payers_are_left_out(
     assert expected["leftOut"]["own"] > 0
     with served(url) as client:
         assert expected == client.get("/api/funnel").json()
-        assert not any(str(one["payer"]).startswith("own:") for one in client.get("/api/events?limit=500").json()["events"])
+        assert not any(
+            str(one["payer"]).startswith("own:") for one in client.get("/api/events?limit=500").json()["events"]
+        )
 
 
 def test_overview_adds_up(client: httpx.Client) -> None:
     """The first page's numbers are those of the reports, and of its days."""
     overview = client.get("/api/overview").json()
     rows = client.get("/api/funnel").json()["rows"]
-    assert sum(row["attempts"] for row in rows) == overview["attempts"] == sum(one["attempts"] for one in overview["days"])
+    assert (
+        sum(row["attempts"] for row in rows) == overview["attempts"] == sum(one["attempts"] for one in overview["days"])
+    )
     assert sum(row["delivered"] for row in rows) == overview["conversion"]["count"]
     gross: dict[str, int] = {}
     for row in client.get("/api/revenue").json()["rows"]:
@@ -148,7 +150,8 @@ def test_joined_events(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "member"), [("shown", "attempts"), ("presented", "presented"), ("paid", "verified"), ("delivered", "delivered")]
+    ("step", "member"),
+    [("shown", "attempts"), ("presented", "presented"), ("paid", "verified"), ("delivered", "delivered")],
 )
 def test_the_events_behind_a_number(client: httpx.Client, step: str, member: str) -> None:
     """A row of the funnel leads to as many events as it counts."""
@@ -166,7 +169,9 @@ def test_the_events_behind_other_numbers(client: httpx.Client) -> None:
     events = client.get("/api/events", params={"path": signature, "limit": "500"}).json()["events"]
     assert path["sessions"] == len({one["session"] for one in events})
     declared = workflows["workflows"][0]["name"]
-    assert {declared} == {one["workflow"] for one in client.get("/api/events", params={"workflow": declared}).json()["events"]}
+    assert {declared} == {
+        one["workflow"] for one in client.get("/api/events", params={"workflow": declared}).json()["events"]
+    }
     payer = client.get("/api/retention").json()["concentration"][0]["top"][0]["payer"]
     assert {payer} == {one["payer"] for one in client.get("/api/events", params={"payer": payer}).json()["events"]}
     waiting = client.get("/api/integrity").json()["waiting"]

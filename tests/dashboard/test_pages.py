@@ -1,13 +1,18 @@
 """The pages, as a server sends them: what they say, where they lead, and that nobody's text can do anything."""
 
 import re
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 
+import attrs
 import httpx
 import pytest
 
-from tests.dashboard.shop import dashboard, fresh, page, populate_oddly, served, story, write
+from flovia.ledger.opening import open_ledger
+from flovia.testing.servers import serve_asgi
+from tests.dashboard.shop import NOW, dashboard, fresh, page, populate_oddly, served, story, write
+from tests.patience import eventually
 
 PAGES = ("/", "/endpoints", "/revenue", "/pricing", "/latency", "/retention", "/workflows", "/integrity", "/events")
 MOST_BYTES = 150_000
@@ -41,6 +46,11 @@ class Parts(HTMLParser):
         if tag == "link":
             self.loads.append(found.get("href") or "")
         self.tables += tag == "table"
+
+
+def shown(text: str) -> str:
+    """A page without what is in its form: there a name stays what it is, or it would find nothing."""
+    return re.sub(r' value="[^"]*"', "", text)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -130,16 +140,18 @@ def test_names_that_mean_harm(tmp_path: Path, path: str) -> None:
     with served(url) as client:
         text = page(client, path)
         assert "<script>alert" not in text
-        assert "\u202e" not in text
+        assert "\u202e" not in shown(text)
         assert len(text) < MOST_BYTES
         if path in ("/endpoints", "/events", "/integrity"):
             assert "&lt;script&gt;alert(1)" in text
             assert r"\u202e" in text
             assert "characters)" in text
         for link in Parts(text).links:
-            if "/attempts/" in link or "/events?" in link:
-                assert 200 == client.get(link).status_code, link
-        assert "<script>alert" not in page(client, Parts(page(client, "/integrity")).links[-8]), "one link further"
+            if ("/attempts/" in link or "/events?" in link) and "/api/" not in link:
+                further = client.get(link)
+                assert 200 == further.status_code, link
+                assert "<script>alert" not in further.text
+                assert "\u202e" not in shown(further.text)
 
 
 def test_data_for_scripts_is_no_markup(tmp_path: Path) -> None:
@@ -147,7 +159,7 @@ def test_data_for_scripts_is_no_markup(tmp_path: Path) -> None:
     url = fresh(tmp_path)
     for number, price in enumerate((100, 200)):
         stories = [story(10 * number + one, "settle", "deliver") for one in range(1, 4)]
-        write(url, *stories, at=1_750_000_000.0 + 86400 * number, endpoint="/</script><b>", amount=price)
+        write(url, *stories, at=NOW + 86400 * number, endpoint="/</script><b>", amount=price)
     with served(url) as client:
         for path in ("/", "/pricing", "/events"):
             assert "</script><b>" not in page(client, path)
@@ -156,23 +168,16 @@ def test_data_for_scripts_is_no_markup(tmp_path: Path) -> None:
 def test_ten_thousand_endpoints(tmp_path: Path) -> None:
     """A page shows some, says how many there are, and leads on."""
     url = fresh(tmp_path)
-    from contextlib import closing
-
-    import attrs
-
-    from flovia.ledger.opening import open_ledger
-
     with closing(open_ledger(url)) as ledger:
-        rows = [
-            attrs.evolve(one, endpoint=f"/e{number}", provider=one.provider and "hitpay", at=one.at + 1_750_000_000.0)
-            for number in range(10_000)
-            for one in story(number)
-        ]
-        for start in range(0, len(rows), 3000):
-            ledger.append([one.to_row() for one in rows[start : start + 3000]])
+        for number in range(10_000):
+            changed = [attrs.evolve(one, endpoint=f"/e{number}", at=one.at + NOW) for one in story(number)]
+            ledger.append([attrs.evolve(one, provider=one.provider and "hitpay").to_row() for one in changed])
+            if number % 300 == 0:
+                ledger.flush()  # an outbox that is full drops what comes
     with served(url) as client:
         assert 10_000 == client.get("/api/overview").json()["endpoints"]
-        text = page(client, "/endpoints")
+        # The first answers were made while the ledger was being read.
+        text = eventually(lambda: page(client, "/endpoints"), lambda text: "of 10,000" in text)
         assert "1–50 of 10,000" in text
         assert len(text) < MOST_BYTES
         assert "9951–10000 of 10,000" in page(client, "/endpoints?page=200")
@@ -209,18 +214,14 @@ def test_files_are_kept_by_their_content(client: httpx.Client) -> None:
 
 
 def test_the_time_of_an_answer_is_by_the_clock_given(tmp_path: Path) -> None:
-    """"7 days" begins where the clock says."""
+    """Seven days ago is where the clock says."""
     url = fresh(tmp_path)
-    write(url, story(1, "settle", "deliver"), at=1_750_000_000.0)
-    from flovia.testing.servers import serve_asgi
-
+    write(url, story(1, "settle", "deliver"), at=NOW)
     with (
-        dashboard(url, clock=lambda: 1_750_000_000.0 + 8 * 86400) as app,
+        dashboard(url, clock=lambda: NOW + 8 * 86400) as app,
         serve_asgi(app) as base,
         httpx.Client(base_url=base, timeout=120) as client,
     ):
         assert 0 == client.get("/api/overview?since=7d").json()["attempts"]
         assert 1 == client.get("/api/overview?since=9d").json()["attempts"]
         assert "As of 2025-06-23" in page(client, "/")
-
-
