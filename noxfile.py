@@ -35,6 +35,7 @@ UNIT = [
 # What the unit part is measured on.
 MEASURED = ["core", "insights", "ledger", "providers", "signed"]
 NODE_PEERS = ["mppx@0.11.0", "viem@2.54.0"]
+ACCESSIBILITY = "axe-core@4.14.1"
 # pyright's wheel brings the checker itself; this keeps it from asking for the newest version's number.
 PYRIGHT = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
 
@@ -116,15 +117,20 @@ def gate(session: nox.Session, include: str) -> None:
     session.run("python", "-m", "tests.tools.coverage_gate", "coverage.json")
 
 
+def npm(session: nox.Session, *packages: str) -> None:
+    """Install npm packages for the tests, which find them by FLOVIA_NODE_MODULES."""
+    folder = Path(session.create_tmp()).resolve() / "npm"
+    folder.mkdir(exist_ok=True)
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
+    session.run(*command, "--prefix", str(folder), *packages, external=True)
+    session.env["FLOVIA_NODE_MODULES"] = str(folder / "node_modules")
+
+
 @nox.session(python="3.11")
 def interop(session: nox.Session) -> None:
     """Other people's clients and servers, on Python and on Node, unmodified."""
     stage_tests(session, "vectors", "node")
-    peers = Path(session.create_tmp()).resolve() / "peers"
-    peers.mkdir(exist_ok=True)
-    npm = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
-    session.run(*npm, "--prefix", str(peers), *NODE_PEERS, external=True)
-    session.env["FLOVIA_NODE_MODULES"] = str(peers / "node_modules")
+    npm(session, *NODE_PEERS)
     # What needs no Node is in the whole suite.
     pytest(session, "-m", "node", "tests/interop", "tests/e2e/hitpay/rows")
 
@@ -134,6 +140,7 @@ def browser(session: nox.Session) -> None:
     """A person pays in headless Chromium; the browser is the machine's own (FLOVIA_CHROMIUM, or on PATH)."""
     stage_tests(session, "browser")
     session.install("playwright>=1.50")
+    npm(session, ACCESSIBILITY)
     pytest(session, "-n0", "-m", "browser", "tests/e2e/browser")
 
 

@@ -17,26 +17,28 @@ from rich.text import Text
 from flovia.api import Flovia
 from flovia.cli.console import console, members
 from flovia.cli.demo_agent import Exchange, pay_once
-from flovia.cli.demo_site import HOST, PRICE, listen, serving, site
+from flovia.cli.demo_showcase import open_showcase
+from flovia.cli.demo_site import HOST, PRICE, listen, mock_route, serving, site
 from flovia.cli.ending import Ending
-from flovia.cli.readable import readable_challenge, readable_credential, readable_receipt
 from flovia.core.errors import LedgerError
 from flovia.core.events import Event
 from flovia.insights.join import CONVERTED, JoinedEvent, join
 from flovia.ledger.base import Ledger
+from flovia.readable import readable_challenge, readable_credential, readable_receipt
 
 _JOINED_WITHIN_S: Final = 30.0
 
 
 def demo(*, port: int | None = None, ledger: str | None = None, browser: bool = True) -> int:
-    """Run a paid route on this machine, pay it once, show what happened, and stay up to try.
+    """Run paid routes on this machine, pay one once, show what happened, and stay up to try.
 
-    It needs no account, key or network, and moves no money. Ctrl-C ends it.
+    It needs no account, key or network, and moves no money: a HitPay for this machine comes along. With HITPAY_API_KEY
+    the page takes its payments through HitPay's own sandbox. Ctrl-C ends it.
 
     Args:
         port: where to listen on 127.0.0.1; if left out 8402, or another one if that is taken.
         ledger: where to keep payments and events, such as sqlite:///demo.db; if left out, a temporary file.
-        browser: open the page that tells what to try.
+        browser: open the page.
     """
     ending = Ending()  # leaves the ledger closed and no file behind
     try:
@@ -56,7 +58,9 @@ def _demo(stack: ExitStack, port: int | None, ledger: str | None, browser: bool)
     flovia = Flovia(secret=secrets.token_urlsafe(32), realm="flovia demo", public_origin=url, ledger=ledger)
     stack.callback(flovia.close)
     lines = lines_to_try(url, ledger)
-    stack.enter_context(serving(site(flovia, lines), listener))
+    showcase = open_showcase(stack, flovia.ledger, url, folder, lines)
+    stack.enter_context(serving(site(mock_route(flovia), showcase), listener))
+    stack.callback(showcase.close)
     before = _last_position(flovia.ledger)
     exchange = pay_once(f"{url}/paid", budget=PRICE, pending=folder / "pending")
     joined = joined_event(flovia.ledger, before, exchange.challenge.id)
@@ -137,6 +141,8 @@ def _print(url: str, exchange: Exchange, joined: JoinedEvent, lines: list[str]) 
     out.print()
     out.print(Text("4  flovia joins the payment with the call", style="bold"))
     out.print(json.dumps(joined.to_json(), indent=2))
+    out.print()
+    out.print(Text(f"The page: {url}/showcase/hitpay-mpp", style="bold"))
     out.print()
     out.print(Text("Try it (Ctrl-C ends the demo):", style="bold"))
     for line in lines:

@@ -1,4 +1,4 @@
-"""The site of the demo: one paid route, a page that says how to call it, and a server on loopback."""
+"""The site of the demo: a paid route of the mock provider beside the showcase, and a server on loopback."""
 
 import errno
 import socket
@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from html import escape
 from typing import Final
 
 from flovia.api import Flovia
+from flovia.asgi import AsgiReceive, AsgiScope, AsgiSend
 from flovia.core.errors import WiringError
 
 AsgiApplication = Callable[..., Awaitable[None]]
@@ -20,33 +20,29 @@ PORT: Final = 8402
 HOST: Final = "127.0.0.1"
 PRICE: Final = "1.00 USD"
 _STARTED_WITHIN_S: Final = 30.0
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>flovia demo</title>
-<h1>flovia demo</h1>
-<p>One route of this server is paid: <code>GET /paid</code> costs {price}, taken by the mock provider, which moves
-no money. In a terminal:</p>
-<pre>{lines}</pre>
-"""
+_ENDED_WITHIN_S: Final = 5
+"""How long a request that is on its way may take once the demo is to end."""
 
 
-def site(flovia: Flovia, lines: list[str]) -> AsgiApplication:
-    """The demo's app. ``lines``: what the page at ``/`` tells its reader to type."""
+def mock_route(flovia: Flovia) -> AsgiApplication:
+    """An app with one route, ``GET /paid``, taken by the mock provider."""
     from flovia_hono import Context, Hono
 
     app = Hono()
-    page = _PAGE.format(price=PRICE, lines=escape("\n".join(lines)))
-
-    def start(c: Context) -> object:
-        fields = {"content-type": "text/html; charset=utf-8", "content-security-policy": "default-src 'self'"}
-        return c.body(page.encode(), 200, fields)
 
     def handler(c: Context) -> object:
         return c.json({"foo": "bar"})
 
-    app.get("/", start)
     app.get("/paid", flovia.paid_api(provider="mock", rail="mpp", price=PRICE), handler)
+    return app
+
+
+def site(mock: AsgiApplication, showcase: AsgiApplication) -> AsgiApplication:
+    """The demo's app: ``/paid`` of the mock provider, and everything else from the showcase."""
+
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        await (mock if scope.get("path") == "/paid" else showcase)(scope, receive, send)
+
     return app
 
 
@@ -75,7 +71,15 @@ def serving(app: AsgiApplication, listener: socket.socket) -> Generator[None]:
     """
     import uvicorn
 
-    config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", loop="asyncio", log_level="warning")
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_level="warning",
+        timeout_graceful_shutdown=_ENDED_WITHIN_S,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), name="flovia-demo", daemon=True)
     thread.start()

@@ -13,12 +13,12 @@ from cyclopts import Parameter
 from flovia import entropy
 from flovia.cli.console import complain, console, members
 from flovia.cli.hitpay_form import from_body, from_header
-from flovia.cli.readable import readable_challenge, readable_credential, readable_receipt, readable_signed
 from flovia.core.challenge import Challenge, read_challenges
 from flovia.core.credential import Credential, format_credential, parse_credential
 from flovia.core.encoding import JsonValue, b64url_decode, loads_object
 from flovia.core.errors import ParseError
 from flovia.core.receipt import parse_receipt
+from flovia.readable import readable_challenge, readable_credential, readable_receipt, readable_signed
 
 MAX_INPUT: Final = 1 << 20
 """Most characters that are read from standard input."""

@@ -208,7 +208,8 @@ class MockWallet:
 
     ``proof`` begins the proof: the mock provider takes those that start with ``ok`` and scripts other
     verdicts by other beginnings (``pending``, ``declined``, ``unknown`` …); random text follows, so that
-    every payment is another one. ``payload`` adds members to it. ``outcome`` scripts the wallet itself.
+    every payment is another one. ``payload`` adds members to it. ``outcome`` scripts the wallet itself. ``source`` is
+    who pays: two wallets with other sources are two payers.
     ``payments`` counts how often it was asked to pay.
     """
 
@@ -219,11 +220,13 @@ class MockWallet:
         outcome: Outcome = "paid",
         method_ids: tuple[str, ...] = MOCK_METHODS,
         payload: JsonObject | None = None,
+        source: str = "mock:agent",
     ) -> None:
         self.proof = proof
         self.outcome: Outcome = outcome
         self.method_ids = method_ids
         self.payload: JsonObject = payload or {}
+        self.source = source
         self.payments = 0
 
     @property
@@ -243,4 +246,4 @@ class MockWallet:
             return Declined(reason="the mock wallet was told to decline")
         if self.outcome == "uncertain":
             return Uncertain()
-        return Payment(payload=proof, source="mock:agent")
+        return Payment(payload=proof, source=self.source)

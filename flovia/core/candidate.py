@@ -126,7 +126,9 @@ class Checker:
         if extra is None:
             return "invalid-challenge"
         if len(plans) > 1:
-            plan = next((p for p in plans if p.price is not None and p.price.currency == asked.currency), plan)
+            # One whose price is computed may be in any currency.
+            computed = next((p for p in plans if p.price is None), plan)
+            plan = next((p for p in plans if p.price is not None and p.price.currency == asked.currency), computed)
         return Candidate(
             credential,
             plan,

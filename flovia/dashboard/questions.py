@@ -163,7 +163,7 @@ def _revenue(asking: _Ask, options: Options) -> Answer:
 
 
 def _pricing(asking: _Ask, options: Options) -> Answer:
-    return routes.pricing(asking.read(PRICING_BY), options.least or LEAST_SAMPLE)
+    return routes.pricing(asking.read(PRICING_BY, lines=True), options.least or LEAST_SAMPLE)
 
 
 def _retention(asking: _Ask, options: Options) -> Answer:

@@ -15,7 +15,7 @@ from flovia.insights.mean_money import digits_of, mean_money
 from flovia.reports.answer import Answer
 from flovia.reports.parts import Grid, Line
 from flovia.reports.tables import milliseconds
-from flovia.words import money, safe
+from flovia.words import counted, money, safe
 
 Row = dict[str, JsonValue]
 Context = dict[str, object]
@@ -258,7 +258,24 @@ def pricing_page(answer: Answer, link: Linker, page: int) -> Context:
     page = min(page, pages)
     start = (page - 1) * CURVES
     shown = [_priced(row, link, start + place) for place, row in enumerate(routes[start : start + CURVES])]
+    beside = {_route_of(one): one for one in cast("Sequence[Row]", answer.payload["sideBySide"])}
+    for row, one in zip(routes[start:], shown, strict=False):
+        found = beside.get(_route_of(row))
+        one["beside"] = "" if found is None else _beside(found)
     return {"answer": answer, "routes": shown, "total": len(routes), "page": page, "pages": pages, "first": start + 1}
+
+
+def _route_of(row: Row) -> tuple[str, str, str]:
+    return text_of(row, "endpoint"), text_of(row, "rail"), text_of(row, "currency")
+
+
+def _beside(found: Row) -> str:
+    count, width = count_of(found, "periods"), count_of(found, "periodDays")
+    when = counted(count, "day") if width == 1 else f"{counted(count, 'period')} of {width} days"
+    return (
+        f"Prices were shown side by side on {when}: a comparison if chance decided who saw which, and none if the price"
+        " depends on what is asked for."
+    )
 
 
 def _seen(row: Row) -> int:

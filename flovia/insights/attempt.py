@@ -166,6 +166,11 @@ class Attempt(JoinedEvent):
         return self.state in OPEN
 
     @property
+    def shown_at(self) -> float:
+        """When its price was shown, Unix seconds; where no 402 is on record, when it began."""
+        return self.at if self.challenged_at is None else self.challenged_at
+
+    @property
     def pay_ms(self) -> float | None:
         """Milliseconds from the 402 to the verified payment; None if either is missing, or the clock had gone back."""
         return elapsed_ms(self.challenged_at, self.verified_at)

@@ -76,7 +76,7 @@ class Sums:
     presentations: int
     failures: int
     backwards: int
-    last_at: float
+    shown_at: float
 
 
 @attrs.define
@@ -94,8 +94,8 @@ class Cell:
     that a clock going back made negative.
 
     ``states``: reconciliation states; ``problems``: what kept attempts, and those turned away, from being delivered;
-    the others: durations in buckets (:mod:`flovia.insights.buckets`). ``last_at``: the newest event, Unix seconds, also
-    of attempts that were taken away.
+    the others: durations in buckets (:mod:`flovia.insights.buckets`). ``shown_at``: when a price was last
+    shown, Unix seconds, also to those that were taken away.
     """
 
     attempts: int = 0
@@ -125,7 +125,7 @@ class Cell:
     challenge: dict[int, int] = attrs.field(factory=dict[int, int])
     verify: dict[int, int] = attrs.field(factory=dict[int, int])
     handler: dict[int, int] = attrs.field(factory=dict[int, int])
-    last_at: float = 0.0
+    shown_at: float = 0.0
 
     @property
     def empty(self) -> bool:
@@ -148,7 +148,7 @@ class Cell:
         self.requests += sums.requests
         self.challenges += sums.challenges
         self.backwards += sums.backwards
-        self.last_at = max(self.last_at, sums.last_at)
+        self.shown_at = max(self.shown_at, sums.shown_at)
         self._count_money(pattern, rows)
         if pattern.kind == PROBE:
             self.probes += rows
@@ -193,7 +193,7 @@ class Cell:
         return found
 
     def add(self, other: "Cell", times: int = 1) -> None:
-        """Add another cell; with ``times=-1`` take it away again (but for ``last_at``, which stays)."""
+        """Add another cell; with ``times=-1`` take it away again (but for ``shown_at``, which stays)."""
         for name in NUMBERS:
             setattr(self, name, getattr(self, name) + times * getattr(other, name))
         for name in MAPS:
@@ -201,7 +201,7 @@ class Cell:
             theirs: dict[str | int, int] = getattr(other, name)
             for what, count in theirs.items():
                 _more(mine, what, times * count)
-        self.last_at = max(self.last_at, other.last_at) if times > 0 else self.last_at
+        self.shown_at = max(self.shown_at, other.shown_at) if times > 0 else self.shown_at
 
 
 NUMBERS: Final = tuple(field.name for field in attrs.fields(Cell) if field.type is int)
@@ -247,13 +247,13 @@ def pattern_of(one: Attempt) -> Pattern:
 
 def sums_of(one: Attempt) -> Sums:
     """The sums of one attempt alone."""
-    return Sums(1, one.requests, one.challenges, one.presentations, one.failures, one.backwards, one.last_at)
+    return Sums(1, one.requests, one.challenges, one.presentations, one.failures, one.backwards, one.shown_at)
 
 
 def merge(into: Cells, more: Mapping[Route, Cell], times: int = 1) -> Cells:
     """Add cells to others, or take them away. Returns ``into``.
 
-    A cell of which all was taken away stays: its ``last_at`` says when its price was last shown, whatever days are
+    A cell of which all was taken away stays: its ``shown_at`` says when its price was last shown, whatever days are
     added up to one cell.
     """
     for route, cell in more.items():

@@ -24,7 +24,7 @@ class PriceRow:
     """One price of a route. ``paid``: those who paid it, of those who saw it.
 
     ``per_attempt``: base units that one more attempt at this price brings, ``low`` and ``high`` its interval; None
-    without a sample. ``last_at``: when it was last shown or paid, Unix seconds, by the merchant's own payers too.
+    without a sample. ``shown_at``: when it was last shown, Unix seconds, to the merchant's own payers too.
     """
 
     price: int
@@ -33,7 +33,7 @@ class PriceRow:
     per_attempt: float | None
     low: float | None
     high: float | None
-    last_at: float
+    shown_at: float
 
     def to_json(self) -> dict[str, JsonValue]:
         """The price as JSON members, camelCase."""
@@ -44,7 +44,7 @@ class PriceRow:
             "revenuePerAttempt": self.per_attempt,
             "low": self.low,
             "high": self.high,
-            "lastAt": self.last_at,
+            "shownAt": self.shown_at,
         }
 
 
@@ -109,6 +109,25 @@ def pricing(cells: Cells, least: int = LEAST_SAMPLE) -> list[PricingRow]:
     return [_row(route, prices, least) for route, prices in routes.items()]
 
 
+def side_by_side(shown: Cells) -> dict[tuple[str, str | None, str | None], int]:
+    """On how many days, or periods, more than one price of a route was shown, where that are two or more.
+
+    On the day on which a price changes both are shown. Where it goes on, a test is running, or the price depends on the
+    request; then those who saw one price asked for something else than those who saw the other, and to compare them
+    says nothing about the price.
+
+    Args:
+        shown: how many saw a price, by day or by so many days.
+    """
+    prices: dict[tuple[str, str | None, str | None], dict[int, set[int]]] = {}
+    for route, cell in shown.items():
+        if route.price is not None and cell.attempts:
+            mine = prices.setdefault((route.endpoint, route.rail, route.price_currency), {})
+            mine.setdefault(route.day, set()).add(route.price)
+    counts = {route: sum(len(found) > 1 for found in days.values()) for route, days in prices.items()}
+    return {route: count for route, count in counts.items() if count > 1}
+
+
 def _of(route: Route) -> tuple[object, ...]:
     return tuple(getattr(route, name) for name in PRICING_BY)
 
@@ -122,7 +141,7 @@ def _price(price: int, cell: Cell) -> PriceRow:
         per_attempt=_times(price, paid.value),
         low=_times(price, paid.low),
         high=_times(price, paid.high),
-        last_at=cell.last_at,
+        shown_at=cell.shown_at,
     )
 
 
@@ -132,7 +151,7 @@ def _times(price: int, part: float | None) -> float | None:
 
 def _row(route: tuple[object, ...], prices: list[PriceRow], least: int) -> PricingRow:
     endpoint, rail, currency = (None if value is None else str(value) for value in route)
-    current = max(prices, key=lambda one: (one.last_at, one.price))
+    current = max(prices, key=lambda one: (one.shown_at, one.price))
     advice, best, gain, reason = _advise(prices, current, least, currency or "")
     return PricingRow(
         endpoint=endpoint or "",

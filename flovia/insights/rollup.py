@@ -89,7 +89,7 @@ def measure_days(
     if end <= first:
         return edge(since, until)
     everything = _Columns(by, COUNTS, (*MONEY, *(name for name in MAPS if name not in TIMES or name in times)))
-    columns = _Columns(by, ("attempts",), (), last_at=False) if shown_only else everything
+    columns = _Columns(by, ("attempts",), (), shown_at=False) if shown_only else everything
     cells = _kept(database, range(first, end), width, columns)
     if first > 0 and since < first * DAY_S:
         merge(cells, edge(since, float(first * DAY_S)))
@@ -128,7 +128,7 @@ def _values(route: Route, cell: Cell) -> dict[str, object]:
     values |= {name: getattr(cell, name) for name in COUNTS}
     values |= {name: str(getattr(cell, name)) for name in MONEY}
     values |= {name: json.dumps(getattr(cell, name), separators=(",", ":")) for name in MAPS}
-    return values | {"last_at": cell.last_at}
+    return values | {"shown_at": cell.shown_at}
 
 
 @attrs.frozen
@@ -138,7 +138,7 @@ class _Columns:
     by: Collection[str]
     counts: Sequence[str]
     texts: Sequence[str]
-    last_at: bool = True
+    shown_at: bool = True
 
 
 def _kept(database: Database, days: range, width: int, columns: _Columns) -> Cells:
@@ -152,7 +152,7 @@ def _kept(database: Database, days: range, width: int, columns: _Columns) -> Cel
     by: list[ColumnElement[object]] = [start, *(DAYS.c[name] for name in ROUTE if name in columns.by)]
     summed = select(
         *by,
-        func.max(DAYS.c.last_at),
+        func.max(DAYS.c.shown_at),
         *(func.sum(DAYS.c[name]) for name in columns.counts),
         *(func.aggregate_strings(DAYS.c[name], ",") for name in columns.texts),
     ).group_by(*by)
@@ -175,8 +175,8 @@ def _read(row: Row, columns: _Columns) -> tuple[Route, Cell]:
     )
     whole = None if price is None else int(price)
     route = Route(int(day or 0), endpoint or "", provider, rail, whole, price_currency, currency)
-    last_at = float(next(values) or 0)
-    cell = Cell(last_at=last_at if columns.last_at else 0.0)
+    shown_at = float(next(values) or 0)
+    cell = Cell(shown_at=shown_at if columns.shown_at else 0.0)
     for name in columns.counts:
         setattr(cell, name, int(next(values) or 0))
     for name in columns.texts:

@@ -182,7 +182,7 @@ DAYS: Final = Table(
     *(Column(name, BigInteger, nullable=False) for name in COUNTS),
     *(Column(name, Text, nullable=False) for name in MONEY),
     *(Column(name, Text, nullable=False) for name in MAPS),  # JSON: what is counted, and how often
-    Column("last_at", Double, nullable=False),
+    Column("last_at", Double, nullable=False, key="shown_at"),  # its name from when it was the newest event
 )
 
 STALE_DAYS: Final = Table(

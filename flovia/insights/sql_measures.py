@@ -32,7 +32,7 @@ _PATTERN: Final = (
 _SUMS: Final = (
     func.count(),
     *(func.sum(ATTEMPTS.c[name]) for name in ("requests", "challenges", "presentations", "failures", "backwards")),
-    func.max(ATTEMPTS.c.last_at),
+    func.max(func.coalesce(ATTEMPTS.c.challenged_at, ATTEMPTS.c.at)),
 )
 
 

@@ -102,11 +102,11 @@ def look_up(database: "Database", ident: str, *also: str) -> History:
     requests = {str(row[0]) for row in database.query(of_requests.distinct().limit(MOST_ROWS), {})} | set(idents)
     # Two questions: asked at once, a database may prefer to read all events in their order.
     columns = select(EVENTS.c.position, *(EVENTS.c[name] for name in FIELDS)).limit(MOST_EVENTS)
-    events = {
-        int(row[0] or 0): read_event(row[1:])
+    events = dict(
+        read_event(row)
         for found in (EVENTS.c.challenge_id.in_(challenges), EVENTS.c.request_id.in_(requests))
         for row in database.query(columns.where(found), {})
-    }
+    )
     proofs: dict[object, Row] = {}
     for found in (challenge_part(PROOFS.c.key).in_(challenges), reference_part(PROOFS.c.proof).in_(idents)):
         rows = _rows(database, select(*(PROOFS.c[name] for name in PROOF_FIELDS)).where(found))

@@ -70,5 +70,5 @@ class RelatedEvents:
             if len(found) > at_most:
                 break
             statement = _COLUMNS.where(column.in_(wanted[start : start + MANY]), new).limit(at_most + 1 - len(found))
-            found += [(int(row[0] or 0), read_event(row[1:])) for row in self._ledger.database.query(statement, {})]
+            found += [read_event(row) for row in self._ledger.database.query(statement, {})]
         return found

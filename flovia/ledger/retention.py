@@ -121,7 +121,7 @@ def events_of(database: "Database", doomed: Doomed) -> list[tuple[int, Event]]:
     """The events of a batch, with their positions, in order."""
     columns = select(EVENTS.c.position, *(EVENTS.c[name] for name in FIELDS))
     rows = database.query(columns.where(EVENTS.c.position.in_(doomed.positions)).order_by(EVENTS.c.position), {})
-    return [(int(row[0] or 0), read_event(row[1:])) for row in rows]
+    return [read_event(row) for row in rows]
 
 
 def remove(database: "Database", connection: "Connection", doomed: Doomed) -> int:

@@ -381,7 +381,7 @@ class SqlLedger(OwedVerbs, DeliveryVerbs, KeepingVerbs, SqlSinkVerbs):
         if up_to <= after:
             return []
         rows = self._database.query(_READ_EVENTS, {"after": after, "up_to": up_to, "at_most": limit})
-        return [(int(row[0] or 0), read_event(row[1:])) for row in rows]
+        return [read_event(row) for row in rows]
 
     @retried
     def _write_events(self, rows: Sequence[EventRow]) -> None:

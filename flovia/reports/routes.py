@@ -12,7 +12,7 @@ from flovia.insights.funnel import funnel as ask_funnel
 from flovia.insights.funnel import latency as ask_latency
 from flovia.insights.intervals import CONFIDENCE
 from flovia.insights.mean_money import digits_of, mean_money
-from flovia.insights.pricing import PriceRow, PricingRow
+from flovia.insights.pricing import PriceRow, PricingRow, side_by_side
 from flovia.insights.pricing import pricing as ask_pricing
 from flovia.insights.revenue import revenue as ask_revenue
 from flovia.reports.answer import Answer, Row, Rows
@@ -137,6 +137,7 @@ def _undecided(failed: Mapping[str | None, tuple[int, int]]) -> str:
 def pricing(found: Reading, least: int) -> Answer:
     """What each price brought."""
     rows = ask_pricing(found.cells, least)
+    together = side_by_side(found.shown)
 
     def show() -> list[Part]:
         parts: list[Part] = []
@@ -149,13 +150,29 @@ def pricing(found: Reading, least: int) -> Answer:
             names = ("price", "attempts", "paid", "per attempt")
             parts.append(Grid(caption=caption, titled=True, names=names, rows=table, left=1, deciding=(3,)))
             to = "" if row.to is None or row.advice == "leave" else f" {money(row.to, row.currency)}"
-            parts += [Words(lead=f"{row.advice or 'no advice'}{to}: ", text=row.reason), GAP]
+            parts.append(Words(lead=f"{row.advice or 'no advice'}{to}: ", text=row.reason))
+            if days := together.get((row.endpoint, row.rail, row.currency)):
+                parts.append(Words(text=_side_by_side(days, found.width), style="dim"))
+            parts.append(GAP)
         return parts
 
     about = "What each price brought for each attempt that saw it, before refunds, and what to ask next."
     prices: Rows = [by_price for row in rows for by_price in row.by_price()]
-    answer = _answer("pricing", about, found, rows, show, lacking="price that was shown")
+    beside: list[JsonValue] = [
+        {"endpoint": endpoint, "rail": rail, "currency": currency, "periods": count, "periodDays": found.width}
+        for (endpoint, rail, currency), count in together.items()
+    ]
+    answer = _answer("pricing", about, found, rows, show, lacking="price that was shown", sideBySide=beside)
     return attrs.evolve(answer, rows=prices)
+
+
+def _side_by_side(count: int, width: int) -> str:
+    """What to think of before believing the advice."""
+    when = counted(count, "day") if width == 1 else f"{counted(count, 'period')} of {width} days"
+    return (
+        f"prices were shown side by side on {when}: a comparison of prices if chance decided who saw which, and none if"
+        " the price depends on what is asked for"
+    )
 
 
 def _price(one: PriceRow, row: PricingRow) -> str:

@@ -1,34 +1,163 @@
 """The showcase's site: its pages, the paid route that they call, and the dashboard over the same ledger."""
 
-from typing import TYPE_CHECKING
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
 from flovia.dashboard import Dashboard
-from flovia.web.site import Pages
+from flovia.showcase import simulated
+from flovia.showcase.joining import Deciding
+from flovia.showcase.pages import live_members, page_members, showcase_members
+from flovia.showcase.runs import Run, Runs
+from flovia.showcase.shop import HOOKS, PATH, Shop, paid_route, webhooks
+from flovia.web.site import HEADERS, Pages
 
 if TYPE_CHECKING:
-    from flovia.api import Flovia
+    from starlette.types import Receive, Scope, Send
+
+PAGE: Final = "/showcase/hitpay-mpp"
+STREAM_S: Final = 1500.0
+"""How long one stream of updates lasts; the browser asks for the next one by itself."""
+MOST_STREAMS: Final = 60
+"""Streams at once; who comes then polls."""
+LOOK_S: Final = 1.0
+"""Between two looks at the ledger, for what no run tells of."""
 
 
-def site(flovia: "Flovia") -> Starlette:
-    """The whole site over one ``Flovia``."""
-    pages = Pages("flovia.showcase")
+class Showcase:
+    """The site over one shop: an ASGI application.
 
-    def start(request: Request) -> Response:
-        return RedirectResponse("/showcase/hitpay-mpp")
+    Args:
+        shop: what is for sale, and who takes the money.
+    """
 
-    def hitpay(request: Request) -> Response:
-        return pages.render(request, "hitpay_mpp.html")
-
-    return Starlette(
-        routes=[
-            Route("/", start),
-            Route("/showcase/hitpay-mpp", hitpay),
-            Route("/static/{version}/{name}", pages.file),
-            Mount("/dashboard", Dashboard(flovia)),
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._pages = Pages("flovia.showcase")
+        self._runs = Runs(shop)
+        self._deciding = Deciding(lambda: shop.flovia.ledger)
+        self._streams = 0
+        routes = [
+            Route("/", lambda request: RedirectResponse(PAGE)),
+            Route("/showcase", self._cards),
+            Route(PAGE, self._page),
+            *simulated.routes(),
+            Route(f"{PAGE}/runs", self._start, methods=["POST"]),
+            Route(f"{PAGE}/runs/{{run}}", self._run_page),
+            Route(f"{PAGE}/runs/{{run}}/state", self._state),
+            Route(f"{PAGE}/runs/{{run}}/events", self._events),
+            Route(f"{PAGE}/runs/{{run}}/{{verb}}", self._act, methods=["POST"]),
+            Route(PATH, endpoint=paid_route(shop)),
+            Route("/static/{version}/{name}", self._pages.file),
+            Mount("/dashboard", Dashboard(shop.flovia)),
         ]
-    )
+        if shop.configured:
+            routes.insert(0, Route(HOOKS, endpoint=webhooks(shop)))
+        self._app = Starlette(routes=routes)
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer one request."""
+        await self._app(scope, receive, send)
+
+    def close(self) -> None:
+        """End streams, and wait for what reads the ledger; may be called from any thread."""
+        self._runs.close()
+        self._deciding.close()
+
+    # --- pages -----------------------------------------------------------------------------------------------
+
+    def _cards(self, request: Request) -> Response:
+        return self._pages.render(request, "showcase.html", **showcase_members(self._shop))
+
+    def _page(self, request: Request) -> Response:
+        return self._shown(request, None)
+
+    async def _run_page(self, request: Request) -> Response:
+        run = self._runs.find(request.path_params["run"])
+        return await run_in_threadpool(self._shown, request, run, 404 if run is None else 200)
+
+    def _shown(self, request: Request, run: Run | None, status: int = 200) -> Response:
+        members = page_members(self._shop, self._deciding, run)
+        story, step = simulated.simulation(), simulated.chosen_step(request)
+        return self._pages.render(
+            request, "hitpay_mpp.html", status, missing=status == 404, simulation=story, step=step, **members
+        )
+
+    # --- runs ------------------------------------------------------------------------------------------------
+
+    async def _start(self, request: Request) -> Response:
+        if (refused := _from_elsewhere(request)) is not None:
+            return refused
+        return self._at(request, self._runs.start())
+
+    async def _act(self, request: Request) -> Response:
+        if (refused := _from_elsewhere(request)) is not None:
+            return refused
+        run, verb = self._runs.find(request.path_params["run"]), request.path_params["verb"]
+        if run is None or verb not in ("again", "stop"):
+            return await self._run_page(request)
+        if verb == "again":
+            self._runs.again(run)
+        else:
+            run.stop()
+        return self._at(request, run)
+
+    def _at(self, request: Request, run: Run) -> Response:
+        # Two tabs and a reload are one run: it is in the address.
+        return RedirectResponse(f"{request.scope.get('root_path', '')}{PAGE}/runs/{run.id}#live", 303)
+
+    async def _state(self, request: Request) -> Response:
+        run = self._runs.find(request.path_params["run"])
+        if run is None:
+            return JSONResponse({"gone": True}, 404, headers=dict(HEADERS))
+        return JSONResponse(await self._live(request, run), headers=dict(HEADERS))
+
+    async def _live(self, request: Request, run: Run) -> Mapping[str, object]:
+        """What of the page follows a run, as HTML, and a mark that differs whenever it does."""
+
+        def render() -> Mapping[str, object]:
+            members = live_members(self._shop, self._deciding, run)
+            html = bytes(self._pages.render(request, "live_parts.html", **members).body).decode()
+            mark = sha256(repr(members["mark"]).encode()).hexdigest()[:16]
+            return {"mark": mark, "over": members["over"], "html": html}
+
+        return await run_in_threadpool(render)
+
+    async def _events(self, request: Request) -> Response:
+        run = self._runs.find(request.path_params["run"])
+        if run is None or self._streams >= MOST_STREAMS:
+            return Response("no stream", 404 if run is None else 503, media_type="text/plain", headers=dict(HEADERS))
+        return StreamingResponse(self._stream(request, run), media_type="text/event-stream", headers=dict(HEADERS))
+
+    async def _stream(self, request: Request, run: Run) -> AsyncGenerator[str]:
+        self._streams += 1
+        try:
+            last, loop = "", asyncio.get_running_loop()
+            until = loop.time() + STREAM_S
+            while not self._runs.closed and loop.time() < until:
+                found = await self._live(request, run)
+                if found["mark"] != last:
+                    last = str(found["mark"])
+                    yield f"data: {json.dumps(found)}\n\n"
+                else:
+                    yield ": still here\n\n"
+                await run.change(LOOK_S)
+        finally:
+            self._streams -= 1
+
+
+def _from_elsewhere(request: Request) -> Response | None:
+    """A refusal for a form on somebody else's page: each run makes a charge at HitPay."""
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    own = f"{request.url.scheme}://{request.headers.get('host', '')}"
+    if (origin is not None and origin != own) or site not in (None, "same-origin", "none"):
+        return Response("call it from its own page", 403, media_type="text/plain", headers=dict(HEADERS))
+    return None

@@ -54,6 +54,8 @@ class Pages:
         self._static: dict[str, bytes] = {}
         for name in reversed(packages):
             folder = files(name) / "static"
+            if not folder.is_dir():
+                continue
             self._static |= {one.name: one.read_bytes() for one in folder.iterdir() if one.is_file()}
         self._versions = {name: sha256(content).hexdigest()[:12] for name, content in self._static.items()}
         for name in self._env.list_templates(extensions=["html"]):

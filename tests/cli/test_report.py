@@ -14,6 +14,7 @@ import attrs
 import pytest
 
 from flovia.cli.app import run
+from flovia.core import events as ev
 from flovia.core.events import Event
 from flovia.core.hiding import hider
 from flovia.ledger.opening import open_ledger
@@ -160,6 +161,36 @@ def test_pricing(capsys: pytest.CaptureFixture[str]) -> None:
     assert few[4] == "no advice: too few have seen 3.00 USD: 20 of 100"
 
 
+def test_prices_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where more than one price is shown day after day it is said that the price may depend on the request."""
+    for day in range(3):
+        write(story(day, "settle", "deliver"), at=NOW + 86400 * day)
+        write(story(10 + day, "settle", "deliver"), amount=300, at=NOW + 86400 * day)
+    lines, _ = report(capsys, "pricing")
+    assert lines[5].startswith("prices were shown side by side on 3 days: ")
+    beside = {"endpoint": "/reports/{id}", "rail": "mpp", "currency": "usd", "periods": 3, "periodDays": 1}
+    assert [beside] == answer(capsys, "pricing")["sideBySide"]
+
+
+def test_a_price_that_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    """On the day on which the price changes both are shown, and nothing has to be said about it."""
+    for day in range(3):
+        write(story(day, "settle", "deliver"), at=NOW + 86400 * day)
+        write(story(10 + day, "settle", "deliver"), amount=300, at=NOW + 86400 * (day + 2))
+    report_, _ = report(capsys, "pricing")
+    assert not any("side by side" in line for line in report_)
+    assert [] == answer(capsys, "pricing")["sideBySide"]
+
+
+def test_a_late_refund_shows_no_price(capsys: pytest.CaptureFixture[str]) -> None:
+    """The price of now is the one that was shown last, whatever happens to older payments."""
+    write(story(1, "settle", "deliver"))
+    write(story(2, "settle", "deliver"), amount=300, at=NOW + 86400)
+    assert "300" == answer(capsys, "pricing")["rows"][0]["current"]
+    write([one for one in story(1, "settle", "deliver", "refund") if one.type == ev.PAYMENT_REFUNDED], at=NOW + 172800)
+    assert "300" == answer(capsys, "pricing")["rows"][0]["current"]
+
+
 def test_pricing_as_csv(capsys: pytest.CaptureFixture[str]) -> None:
     """One row for each price that was shown, with the numbers that JSON has."""
     write(*(story(number, "settle", "deliver") for number in range(3)), unpaid("u", 1.0, "u"))
@@ -169,7 +200,7 @@ def test_pricing_as_csv(capsys: pytest.CaptureFixture[str]) -> None:
     rows = list(csv.DictReader(StringIO("\n".join(lines))))
     assert [("100", "4"), ("300", "1")] == [(row["price"], row["attempts"]) for row in rows]
     for row, price in zip(rows, route["prices"], strict=True):
-        for name in ("price", "attempts", "revenuePerAttempt", "low", "high", "lastAt"):
+        for name in ("price", "attempts", "revenuePerAttempt", "low", "high", "shownAt"):
             assert str(price[name]) == row[name]
         for name, value in price["paid"].items():
             assert str(value) == row[f"paid.{name}"]
@@ -290,6 +321,18 @@ def test_one_event(capsys: pytest.CaptureFixture[str]) -> None:
     assert "left out: " not in report(capsys, "integrity")[1]
     _, complaint = report(capsys, "funnel", status=1)
     assert "no attempt in" in complaint
+
+
+def test_a_row_written_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    """An event that no flovia wrote is named, with what to do; no traceback."""
+    write(story(1, "settle", "deliver"))
+    with closing(sqlite3.connect("flovia.db")) as connection, connection:
+        connection.execute("UPDATE flovia_events SET amount = 'test-junk' WHERE position = 2")
+    for command in ("report funnel", "events", "events export --joined out.ndjson"):
+        assert 2 >= run(command.split()) > 0, command
+        captured = capsys.readouterr()
+        assert "event 2 cannot be read: its amount is 'test-junk'" in captured.err, command
+        assert "Traceback" not in captured.err
 
 
 @pytest.mark.parametrize("at", [inf, -inf, 1e300])

@@ -4,9 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
+import flovia
+from flovia.core.effects import Flow, now
 from flovia.core.http import Body, BodyState
-from flovia.core.provider import NotPaid, Paid
+from flovia.core.provider import Adopted, NotPaid, Paid, Quote
 from flovia.ledger.memory import MemoryLedger
+from flovia.providers.mock import MockProvider
 from tests.core.test_answers import answer
 from tests.core.test_provider_hooks import Door, Native
 from tests.core.world import Clock, Shop, problem, request
@@ -42,6 +45,38 @@ def test_a_key_is_for_one_purchase() -> None:
     assert (422, "idempotency-key-reused") == (refused.status, problem(refused))
     assert "www-authenticate" not in dict(refused.headers)
     assert sent == door.paid.enter(request(GRANT, http_method="POST", headers=KEY, body=one)).response
+
+
+@pytest.mark.parametrize(
+    ("choice", "field"),
+    [
+        (True, "payment-authorization"),
+        (lambda _: True, "payment-authorization"),
+        (False, "authorization"),
+        (lambda _: False, "authorization"),
+    ],
+)
+def test_the_field_of_the_route(choice: object, field: str) -> None:
+    """It is taken in the field in which the route has its credentials."""
+    door = Door(Native(), use_payment_authorization=choice)
+    assert door.paid.enter(request(GRANT, field=field)).grant is not None
+
+
+class Choosy(Native):
+    """It knows no token."""
+
+    def adopt(self, token: str, quote: Quote) -> Flow[Adopted | None]:
+        """Not mine."""
+        yield from now()
+        return None
+
+
+@pytest.mark.parametrize("first", [MockProvider(), Choosy(method="choosy")])
+def test_beside_an_offer_that_takes_none(first: flovia.Provider) -> None:
+    """An offer whose provider adopts nothing, or not this, does not keep the next one's from being asked."""
+    shop = Shop()
+    offers = [flovia.Offer(provider=first, price="1.00 USD"), flovia.Offer(provider=Native(), price="1.00 USD")]
+    assert shop.flovia.paid_api(offers=offers).enter(request(GRANT)).grant is not None
 
 
 def test_the_note_of_a_key_is_lost() -> None:

@@ -122,3 +122,18 @@ def test_a_provider_that_is_down_when_asked_for_terms(shop: Shop) -> None:
     gate = shop.flovia.paid_api(provider=Down(fixed_terms=False), price="1.00 USD")
     response = gate.enter(request()).response
     assert (503, "provider-unavailable", []) == (response.status, problem(response), challenges(response))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_price_that_rose_beside_a_fixed_one(shop: Shop, first: bool) -> None:
+    """The currency says which offer was paid: a computed price is refused below today's, a fixed one is not."""
+    price = {"now": "1.30 SGD"}
+    offers = [
+        flovia.Offer(provider="mock", price=lambda _: price["now"]),
+        flovia.Offer(provider="mock", price="1.00 USD"),
+    ]
+    gate = shop.flovia.paid_api(offers=offers if first else offers[::-1])
+    found = {challenge.request_json["currency"]: challenge for challenge in challenges(gate.enter(request()).response)}
+    price["now"] = "2.00 SGD"
+    assert "payment-insufficient" == problem(gate.enter(request(pay(found["sgd"], "ok-computed"))).response)
+    assert gate.enter(request(pay(found["usd"], "ok-fixed"))).grant is not None

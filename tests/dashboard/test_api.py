@@ -173,7 +173,8 @@ def test_the_events_behind_other_numbers(client: httpx.Client) -> None:
         one["workflow"] for one in client.get("/api/events", params={"workflow": declared}).json()["events"]
     }
     payer = client.get("/api/retention").json()["concentration"][0]["top"][0]["payer"]
-    assert {payer} == {one["payer"] for one in client.get("/api/events", params={"payer": payer}).json()["events"]}
+    events = client.get("/api/events", params={"payer": payer}).json()["events"]
+    assert {payer} == {one["payer"] for one in events}
     waiting = client.get("/api/integrity").json()["waiting"]
     assert waiting == len(client.get("/api/events", params={"step": "due", "limit": "500"}).json()["events"])
     rows = client.get("/api/revenue").json()["rows"]

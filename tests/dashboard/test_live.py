@@ -89,11 +89,8 @@ def test_who_lost_the_connection_goes_on(tmp_path: Path) -> None:
         write(url, story(1))
         first = Watcher(base)
         eventually(lambda: first.rows, bool)
-        ident = next(
-            line
-            for line in eventually(lambda: first.said, lambda s: any(one[:3] == "id:" for one in s))
-            if line[:3] == "id:"
-        )
+        said = eventually(lambda: first.said, lambda lines: any(line.startswith("id:") for line in lines))
+        ident = next(line for line in said if line.startswith("id:"))
         first.close()
         write(url, story(2))
         found = eventually(lambda: httpx.get(f"{base}/events/new?after=1").json(), lambda one: bool(one["rows"]))
@@ -197,7 +194,7 @@ def test_under_wsgi_the_page_asks_again(tmp_path: Path) -> None:
 
 
 def test_a_number_of_another_process(tmp_path: Path) -> None:
-    """Workers count for themselves: a number that is too large brings nothing twice, and the right one to go on with."""
+    """Workers count for themselves: a number that is too large brings nothing, and the right one to go on with."""
     url = fresh(tmp_path)
     with served(url) as client:
         client.get("/api/funnel")

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 import flovia
-from flovia.cli.demo_site import listen, serving, site
+from flovia.cli.demo_site import listen, mock_route, serving
 from flovia.client import Budget, MockWallet, PendingFiles
 from flovia.client.httpx import PayingTransport, payment_info
 from flovia.testing.servers import serve_asgi, serve_wsgi
@@ -49,7 +49,7 @@ def demo_site() -> Generator[str]:
     """The demo's site with the default ledger, as the reader's own app would have it; yields its URL."""
     own = flovia.Flovia(realm="flovia demo")
     listener = listen(None)
-    with serving(site(own, []), listener):
+    with serving(mock_route(own), listener):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     own.close()
 

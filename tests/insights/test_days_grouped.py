@@ -88,6 +88,6 @@ def test_the_present_price_may_have_been_shown_to_the_own_payers_alone() -> None
         (0.0, "did:example:a", 200, True), (DAY_S, "did:example:a", 100, True), (2 * DAY_S, "own:c", 200, True)
     )
     assert (200, [1, 1]) == (raised.current, [one.attempts for one in raised.prices])
-    assert [DAY_S, 2 * DAY_S] == [one.last_at for one in raised.prices]
+    assert [DAY_S, 2 * DAY_S] == [one.shown_at for one in raised.prices]
     tried = prices((0.0, "did:example:a", 100, True), (DAY_S, "own:c", 300, True))
     assert (100, [100]) == (tried.current, [one.price for one in tried.prices]), "nobody else has seen it"

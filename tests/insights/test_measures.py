@@ -106,7 +106,7 @@ def test_what_is_left_out(book: Book, data: st.DataObject) -> None:
 
 def without_last(cells: Cells) -> Cells:
     """The cells without what cannot be taken away."""
-    return {route: attrs.evolve(cell, last_at=0.0) for route, cell in cells.items() if not cell.empty}
+    return {route: attrs.evolve(cell, shown_at=0.0) for route, cell in cells.items() if not cell.empty}
 
 
 @CHEAP
@@ -211,7 +211,7 @@ def test_many_at_one_moment(book: Book) -> None:
 def test_columns_are_the_cells() -> None:
     """A day's columns hold all that a cell counts."""
     (cell,) = measure(attempts(unpaid())).values()
-    assert {*COUNTS, *MONEY, *MAPS, "last_at"} == {field.name for field in attrs.fields(type(cell))}
+    assert {*COUNTS, *MONEY, *MAPS, "shown_at"} == {field.name for field in attrs.fields(type(cell))}
 
 
 def test_taking_away_leaves_nothing() -> None:
@@ -219,7 +219,7 @@ def test_taking_away_leaves_nothing() -> None:
     cells = measure(attempts(gated(scenario(1, ["settle", "deliver"]))))
     ((route, cell),) = cells.items()
     left = merge(merge({}, cells), cells, -1)
-    assert {route: Cell(last_at=cell.last_at)} == left
+    assert {route: Cell(shown_at=cell.shown_at)} == left
     assert left[route].empty
 
 

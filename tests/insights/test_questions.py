@@ -153,7 +153,7 @@ def shown(*prices: tuple[int, int, int], currency: str = "usd") -> PricingRow:
     cells: Cells = {}
     for number, (price, seen, paid) in enumerate(prices):
         cells[Route(number, "/r", "hitpay", "mpp", price, currency, currency)] = Cell(
-            attempts=seen, verified=paid, last_at=float(number)
+            attempts=seen, verified=paid, shown_at=float(number)
         )
     (row,) = pricing(cells)
     return row

@@ -30,6 +30,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "e24b1dcff4e0": "Months count from one: nobody asks for the one before January.",
     "eceac95cd89f": "A type alias.",
     # gate
+    "7fdb9793847d": "The key of a passage that admitted nobody is not looked at.",
     "86f524a26582": _DEFAULT,
     "f8d60a51368e": _DEFAULT,
     "5b86f7335d3c": _DEFAULT,

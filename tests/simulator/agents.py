@@ -219,7 +219,11 @@ class Agent:
         """When everything works again: present it until it comes to an end."""
         for tries in range(40):
             answer = yield from self.send(self.exchange(purchase))
-            if self.judge(purchase, answer) or (tries > 1 and not self.world.may_open(purchase)):
+            if self.judge(purchase, answer):
+                return
+            # Busy is no answer yet, and money of another amount is only noticed when it is looked at.
+            told = answer is None or answer.status == 402
+            if tries > 1 and told and not self.world.may_open(purchase):
                 return
             yield Wait(5_000 if tries < 4 else 20_000)
 

@@ -134,7 +134,7 @@ def _price(price: object, shown: Iterable[Story], question: Question) -> Row:
     paid = sum(story.paid_at is not None for story in seen)
     each = int(str(price))
     low, high = wilson(paid, len(seen)) if seen else (0.0, 0.0)
-    most = max(last_at(story) for story in found)
+    most = max(shown_at(story) for story in found)
     return {
         "price": str(price),
         "attempts": len(seen),
@@ -142,14 +142,14 @@ def _price(price: object, shown: Iterable[Story], question: Question) -> Row:
         "revenuePerAttempt": Near(each * paid / len(seen)) if seen else None,
         "low": Near(each * low, least=1e-6),
         "high": Near(each * high, least=1e-6),
-        "lastAt": most / 1000,
+        "shownAt": most / 1000,
         "counted at": most,
     }
 
 
-def last_at(story: Story) -> int:
-    """When the last thing happened in it."""
-    return max([story.last_at, *(ask.until for ask in story.asks)])
+def shown_at(story: Story) -> int:
+    """When its price was shown."""
+    return story.at if story.shown_at is None else story.shown_at
 
 
 def _advice(prices: Sequence[Row], current: Row) -> Row:

@@ -21,7 +21,7 @@ from flovia.providers.hitpay.broker import Broker
 from flovia.providers.hitpay.calls import NAMESPACE, HitPayDown
 from flovia.providers.hitpay.charges import shown
 from flovia.providers.hitpay.config import HitPayConfig
-from flovia.providers.hitpay.core_api import PAID, CoreApi, Money, PaymentRequest
+from flovia.providers.hitpay.core_api import PAID, CoreApi, Money, PaymentRequest, RefundView
 from flovia.providers.hitpay.signatures import check_v1, check_v2, read_form
 
 _log = logging.getLogger("flovia")
@@ -89,6 +89,11 @@ class Webhooks:
             if found.state == "open" and inner.get("status") in PAID:
                 raise HitPayDown("an event is ahead of HitPay's API, which says that nothing was paid yet")
             return (yield from self._about(found, inner))
+        payment_id = inner.get("id")
+        if isinstance(payment_id, str) and _UUID(payment_id) and _refund_ids(inner):
+            reference = yield from store.reference_of(payment_id)
+            if reference is not None:
+                return (yield from self._about_silent(reference, payment_id, inner))
         method_id = _saved_id(event, inner)
         if method_id is not None:
             return (yield from self._about_saved(method_id))
@@ -178,10 +183,8 @@ class Webhooks:
     ) -> Flow[RefundedPayment | None]:
         amount = money.amount
         if money.partly:
-            refund = None
-            for ident in _refund_ids(inner):
-                refund = refund or (yield from self._api.refund_view(ident))
-            if refund is None or refund.payment_id != money.payment_id:
+            refund = yield from self._refund_of(money.payment_id, inner)
+            if refund is None:
                 _log.warning("a part of payment %s was refunded, and HitPay does not say how much", shown(reference))
                 yield from store.note_part_back(reference)
                 return None
@@ -193,6 +196,23 @@ class Webhooks:
             currency=money.currency,
             challenge_id=challenge_id,
         )
+
+    def _about_silent(self, reference: str, payment_id: str, inner: JsonObject) -> Flow[tuple[Notice, ...] | None]:
+        """A payment of a saved wallet, which has no payment request: its refund is looked up by its own id."""
+        refund = yield from self._refund_of(payment_id, inner)
+        if refund is None:
+            return None
+        return (
+            RefundedPayment(method=self._method, payment_id=reference, amount=refund.amount, currency=refund.currency),
+        )
+
+    def _refund_of(self, payment_id: str, inner: JsonObject) -> Flow[RefundView | None]:
+        """The refund of a payment that an event names, as HitPay's API has it."""
+        for ident in _refund_ids(inner):
+            found = yield from self._api.refund_view(ident)
+            if found is not None and found.payment_id == payment_id:
+                return found
+        return None
 
     # --- saved methods ------------------------------------------------------------------------------------
 

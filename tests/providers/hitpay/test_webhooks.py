@@ -292,6 +292,24 @@ class TestCharges:
             assert self.refunded(challenge.id, ident, 40) == notice
         assert () == hear(world, {**plain, "refund_id": "ref_2"}).notices
 
+    @pytest.mark.parametrize("amount", [0.4, 1.0])
+    def test_a_saved_wallet_refunded(self, amount: float) -> None:
+        """A silent charge has no payment request to look at: the refund that the event names is looked at."""
+        world = World(saved=SAVED)
+        world.deliver(world.enter(request(world.hitpay.grant())))
+        uuid = "11111111-2222-3333-4444-555555555555"
+        record = store.PaidRecord(payment_id=uuid, request_id="")
+        drive(store.keep_paid("ch_000000", record), world.hand)
+        told = {"id": uuid, "channel": "recurrent", "status": "partially_refunded", "refunds": [{"id": "ref_1"}]}
+        assert () == hear(world, told).notices
+        refund = {"id": "ref_1", "payment_id": uuid, "amount_refunded": amount, "currency": "sgd", "status": None}
+        world.hitpay.refunds["ref_1"] = {**refund, "payment_id": "pay_of_another"}
+        assert () == hear(world, {**told, "try": 1}).notices
+        world.hitpay.refunds["ref_1"] = refund
+        notice = RefundedPayment(method="hitpay", payment_id="ch_000000", amount=round(amount * 100), currency="sgd")
+        assert (notice,) == hear(world, {**told, "try": 2}).notices
+        assert () == hear(world, {**told, "id": "99999999-2222-3333-4444-555555555555"}).notices
+
     def refunded(self, challenge_id: str, ident: str, amount: int) -> RefundedPayment:
         """The notice of a refund."""
         return RefundedPayment(

@@ -1,0 +1,32 @@
+"""How many payments of a charge failed, as HitPay's own API says: the broker has no word for it."""
+
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
+
+import httpx
+
+from flovia.providers.hitpay.core_api import request_id_of
+
+if TYPE_CHECKING:
+    from flovia.providers.hitpay import HitPayConfig
+
+_WITHIN_S = 4.0
+
+
+async def count_declines(config: "HitPayConfig", checkout_url: str) -> int | None:
+    """The failed payments of the payment request behind a checkout page; None if HitPay does not say."""
+    request_id = request_id_of(checkout_url)
+    if request_id is None or config.api_key is None:
+        return None
+    url = f"{config.api_endpoint.origin}/v1/payment-requests/{quote(request_id, safe='')}"
+    fields = {"x-business-api-key": config.api_key, "x-requested-with": "XMLHttpRequest"}
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=_WITHIN_S, follow_redirects=False) as api:
+            members: object = (await api.get(url, headers=fields)).json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    payments = cast("dict[str, object]", members).get("payments") if isinstance(members, dict) else None
+    if not isinstance(payments, list):
+        return None
+    each = [cast("dict[str, object]", one) for one in cast("list[object]", payments) if isinstance(one, dict)]
+    return sum(one.get("status") == "failed" for one in each)

@@ -1,0 +1,288 @@
+"""Calls of the paid route by an agent in this process: each one a run, kept under an id for whoever looks at it."""
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, Literal
+
+import attrs
+import httpx
+
+from flovia.client import (
+    Budget,
+    CannotResume,
+    Challenge,
+    OutcomeUnknown,
+    PaymentDeclined,
+    PaymentError,
+    PaymentInfo,
+    PaymentRefused,
+    PendingFiles,
+    Policy,
+    ReceiptRejected,
+)
+from flovia.client.hitpay import Checkout, HitPayWallet, Pins
+from flovia.client.httpx import AsyncPayingTransport, payment_info
+from flovia.core.challenge import parse_challenges
+from flovia.core.encoding import JsonValue
+from flovia.core.errors import FloviaError, ParseError
+from flovia.readable import readable_receipt, readable_signed
+from flovia.showcase.declines import count_declines
+from flovia.showcase.exchanges import Exchange, Log, Recorder, WatchedWallet
+from flovia.showcase.shop import AGENT_FIELD, PRICE, Shop
+
+MOST_RUNS: Final = 50
+"""Runs that are kept; with one more the oldest goes."""
+AT_ONCE: Final = 6
+"""Runs that may wait for a payment at the same time; with one more the oldest stops waiting."""
+LONGEST_S: Final = 1200.0
+"""After so many seconds a run ends, whatever it waits for."""
+WATCHED_S: Final = 1.5
+"""Between two looks at whether a payment was declined."""
+
+End = Literal["delivered", "answered", "declined", "refused", "unknown", "stopped", "rejected", "failed"]
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """The answer that was paid for. ``ms``: from the paid request to its last byte.
+
+    ``receipt`` and ``signed`` are decoded, with what is secret left out; ``verified``: whether the signature and the
+    contents of the receipt were held against the broker's keys and found right, None if nobody could say.
+    """
+
+    status: int
+    body: str
+    ms: float | None
+    tries: int
+    receipt: dict[str, JsonValue]
+    signed: dict[str, JsonValue] | None
+    verified: bool | None
+    problem: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Ended:
+    """How a run ended, and in which words; ``reference``: of a credential that is kept and can be presented again."""
+
+    how: End
+    words: str = ""
+    reference: str | None = None
+
+
+class Run:
+    """One call of the paid route. Written by its own task only; whoever reads sees each member whole."""
+
+    def __init__(self, ident: str, clock: Callable[[], float]) -> None:
+        self.id = ident
+        self.started_at = clock()
+        self.version = 0
+        self.log = Log(self.touch, clock)
+        self.checkout: Checkout | None = None
+        self.declines = 0
+        self.result: Result | None = None
+        self.ended: Ended | None = None
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def touch(self) -> None:
+        """Tell whoever waits that something is new."""
+        self.version += 1
+        self._changed.set()
+
+    async def change(self, within_s: float) -> None:
+        """Wait until something is new, but no longer than that."""
+        self._changed.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._changed.wait()
+
+    @property
+    def asked(self) -> Exchange | None:
+        """The agent's first request, with what came back."""
+        return next((one for one in self.log.exchanges if one.who == "agent"), None)
+
+    @property
+    def presented(self) -> Exchange | None:
+        """Its last request with a credential."""
+        return next((one for one in reversed(self.log.exchanges) if one.paid), None)
+
+    @property
+    def polled(self) -> Exchange | None:
+        """The wallet's last question about the charge that was answered."""
+        every = (one for one in reversed(self.log.exchanges) if one.who == "wallet" and "/v1/charges/" in one.url)
+        return next((one for one in every if one.status == 200), None)
+
+    @property
+    def challenge(self) -> Challenge | None:
+        """What the 402 asks for."""
+        header = self.challenge_header
+        found = [] if header is None else parse_challenges([header])
+        return found[0] if found else None
+
+    @property
+    def challenge_header(self) -> str | None:
+        """The challenge as it came."""
+        first = self.asked
+        return None if first is None else dict(first.got).get("www-authenticate")
+
+    def stop(self) -> None:
+        """Stop waiting. What was asked for can still be paid, so its credential stays."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+
+    def go(self, work: Awaitable[None]) -> None:
+        """Begin."""
+        self._task = asyncio.ensure_future(work)  # type: ignore[assignment]  # of a coroutine a task
+
+
+class Runs:
+    """The runs of one shop. Everything happens in the event loop of the server that serves the shop."""
+
+    def __init__(self, shop: Shop, *, clock: Callable[[], float] = time.time) -> None:
+        self._shop = shop
+        self._clock = clock
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self.closed = False
+        """Whether the server is about to end: then nobody waits for anything any more."""
+
+    def find(self, ident: str) -> Run | None:
+        """The run with this id, if it is still kept."""
+        return self._runs.get(ident)
+
+    def start(self) -> Run:
+        """Have an agent call the route, as a visitor's agent would."""
+        run = Run(secrets.token_urlsafe(12), self._clock)
+        self._runs[run.id] = run
+        while len(self._runs) > MOST_RUNS:
+            self._runs.popitem(last=False)[1].stop()
+        waiting = [one for one in self._runs.values() if one.ended is None]
+        for one in waiting[: max(0, len(waiting) - AT_ONCE)]:
+            one.stop()
+        run.go(self._work(run, None))
+        return run
+
+    def again(self, run: Run) -> bool:
+        """Present a kept credential again; False if there is none, or one is on its way."""
+        if run.ended is None or run.ended.reference is None:
+            return False
+        reference, run.ended = run.ended.reference, None
+        run.touch()
+        run.go(self._work(run, reference))
+        return True
+
+    def close(self) -> None:
+        """End what waits; may be called from another thread."""
+        self.closed = True
+
+    # --- one run ---------------------------------------------------------------------------------------------
+
+    async def _work(self, run: Run, reference: str | None) -> None:
+        watch = asyncio.ensure_future(self._watch_declines(run))
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                run.ended = await self._call(run, reference)
+        except TimeoutError:
+            run.ended = self._stopped(run, "nobody has paid for twenty minutes")
+        except asyncio.CancelledError:
+            run.ended = self._stopped(run, "it was asked to stop waiting")
+        finally:
+            watch.cancel()
+            run.touch()
+
+    def _stopped(self, run: Run, why: str) -> Ended:
+        kept = run.checkout.reference if run.checkout is not None else None
+        return Ended(how="stopped", words=why, reference=kept)
+
+    async def _call(self, run: Run, reference: str | None) -> Ended:
+        shop = self._shop
+        transport = self._transport(run)
+        try:
+            if reference is not None:
+                async with transport:
+                    response = await transport.resume(reference, headers={AGENT_FIELD: "agent:showcase"})
+            else:
+                async with httpx.AsyncClient(transport=transport, trust_env=False, timeout=30) as agent:
+                    fields = {AGENT_FIELD: "agent:showcase", "flovia-workflow": "showcase-visit"}
+                    response = await agent.get(shop.endpoint, headers=fields)
+        except PaymentError as error:
+            return self._refusal(run, error)
+        except (FloviaError, httpx.HTTPError) as error:
+            return Ended(how="failed", words=f"{type(error).__name__}: the call failed before anything was paid")
+        info = payment_info(response)
+        if info is None:
+            return Ended(how="answered")
+        if not response.is_success:
+            return Ended(how="answered", reference=info.reference)
+        run.result = self._result(run, response.status_code, response.text, response.headers, info)
+        return Ended(how="delivered")
+
+    def _refusal(self, run: Run, error: PaymentError) -> Ended:
+        """What became of a call that brought no answer, as the client says it."""
+        words = str(error)
+        match error:
+            case ReceiptRejected(answer=answer):
+                fields = httpx.Headers(list(answer.headers))
+                body = answer.body.decode("utf-8", "replace")
+                run.result = self._result(run, answer.status, body, fields, answer.payment)
+                return Ended(how="rejected", words=words)
+            case OutcomeUnknown():
+                return Ended(how="unknown", words=words, reference=error.reference)
+            case PaymentRefused():
+                return Ended(how="refused", words=words, reference=error.reference)
+            case PaymentDeclined():
+                return Ended(how="declined", words=words)
+            case CannotResume():
+                return Ended(how="failed", words=words)
+            case _:
+                return Ended(how="failed", words=words)
+
+    def _result(self, run: Run, status: int, body: str, fields: httpx.Headers, info: PaymentInfo) -> Result:
+        token, signed = fields.get("mpp-receipt"), None
+        if token is not None:
+            with suppress(ParseError):
+                signed = {name: value for name, value in readable_signed(token).items() if name != "verified"}
+        last = run.presented
+        return Result(
+            status=status,
+            body=body[:2000],
+            ms=None if last is None else last.ms,
+            tries=info.tries,
+            receipt={} if info.receipt is None else readable_receipt(info.receipt),
+            signed=signed,
+            verified=info.receipt_verified,
+            problem=info.receipt_problem,
+        )
+
+    def _transport(self, run: Run) -> AsyncPayingTransport:
+        shop = self._shop
+
+        def show(checkout: Checkout) -> None:
+            run.checkout = checkout
+            run.touch()
+
+        wallet = HitPayWallet(
+            pins=Pins(broker=shop.broker), show=show, timeout_s=LONGEST_S, poll_s=1.0 if shop.local else 2.0
+        )
+        return AsyncPayingTransport(
+            WatchedWallet(wallet, run.log),
+            # One call, one price, one server: there is nothing else that this agent could pay.
+            budget=Budget(PRICE),
+            policy=Policy(origins=[shop.url], max_tries=20),
+            pending=PendingFiles(shop.folder),
+            transport=Recorder(run.log, httpx.AsyncHTTPTransport(trust_env=False)),
+        )
+
+    async def _watch_declines(self, run: Run) -> None:
+        """A declined payment leaves the charge open, and the broker says nothing of it: HitPay's API does."""
+        while True:
+            await asyncio.sleep(WATCHED_S)
+            if run.checkout is None:
+                continue
+            found = await count_declines(self._shop.provider.config, run.checkout.url)
+            if found is not None and found > run.declines:
+                run.declines = found
+                run.touch()

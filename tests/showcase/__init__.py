@@ -1,0 +1,1 @@
+"""The showcase: what its pages are made from, and what they answer."""
