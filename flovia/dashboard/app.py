@@ -47,7 +47,7 @@ class Dashboard:
         flovia: "Flovia",
         *,
         authorize: Authorize | None = None,
-        open: bool = False,  # noqa: A002 - what it says
+        open: bool = False,
         clock: Callable[[], float] | None = None,
     ) -> None:
         check_mounting(flovia, authorize, open)
