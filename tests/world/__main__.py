@@ -14,6 +14,7 @@ from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from tests.world.clock import Clock
 from tests.world.comparing import compare
+from tests.world.explaining import explain_some
 from tests.world.matching import Tally
 from tests.world.reports import ByHand, BySql
 from tests.world.world import World, live
@@ -52,7 +53,9 @@ def _run(ledger: Ledger, clock: Clock, attempts: int, seed: int, *, by_hand: boo
         return 2
     started = time.monotonic()
     world = live(ledger, clock, attempts, seed)
+    explained = explain_some(ledger, world.truth)
     _tell(world)
+    print(f"{explained:,} explained by an operator")
     started = _took(f"{sum(1 for _ in world.truth.attempts()):,} attempts lived through", started)
     tallies: list[Tally] = []
     if isinstance(ledger, SqlLedger):
