@@ -11,8 +11,9 @@ import attrs
 
 from flovia.core.errors import WiringError
 from flovia.dashboard.answers import Answers, Found, Question
+from flovia.dashboard.filters import Filters
 from flovia.dashboard.keeper import Keeper
-from flovia.dashboard.questions import Books
+from flovia.dashboard.questions import REPORTS, Books, Options
 from flovia.ledger.opening import open_ledger
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ class Desks:
                 answers = Answers(keeper, clock=self._clock or time.time)
                 self._desk = Desk(pid=os.getpid(), keeper=keeper, answers=answers)
                 # Whoever opens one page will open others.
-                for question in self.books.first():
-                    answers.make(question)
+                answers.make(self.books.overview(Filters()))
+                for name in REPORTS:
+                    answers.make(self.books.report(name, Filters(), Options()))
             return self._desk
 
     def close(self) -> None:
