@@ -48,11 +48,13 @@ class Site:
     Args:
         desks: the answers.
         pages: templates and static files.
+        works: whether findings have pages on which they can be worked.
     """
 
-    def __init__(self, desks: "Desks", pages: "Pages") -> None:
+    def __init__(self, desks: "Desks", pages: "Pages", *, works: bool = False) -> None:
         self._desks = desks
         self._pages = pages
+        self._works = works
 
     async def overview(self, request: "Request") -> "Response":
         """``GET /``"""
@@ -277,6 +279,7 @@ class Site:
             "nav": PAGES,
             "active": path,
             "link": link,
+            "works": self._works,
             "filters": link.filters,
             "presets": PRESETS,
             "names": [],

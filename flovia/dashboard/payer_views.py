@@ -289,6 +289,7 @@ def _finding(row: Row, link: Linker) -> Context:
         "remedy": text_of(row, "remedy"),
         "ident": ident,
         "href": link.attempt(ident),
+        "work": link.finding(text_of(row, "attemptId")),
     }
 
 

@@ -61,8 +61,10 @@ class _Ask:
     known: "LeftOut"
     now: float
 
-    def read(self, by: Sequence[str], times: Sequence[str] = (), *, lines: bool = False) -> Reading:
-        return read(self.ledger, self.asked, self.known, self.now, by=by, times=times, lines=lines)
+    def read(
+        self, by: Sequence[str], times: Sequence[str] = (), *, lines: bool = False, daily: bool = False
+    ) -> Reading:
+        return read(self.ledger, self.asked, self.known, self.now, by=by, times=times, lines=lines, daily=daily)
 
 
 class Books:
@@ -158,7 +160,7 @@ def _revenue(asking: _Ask, options: Options) -> Answer:
 
 
 def _pricing(asking: _Ask, options: Options) -> Answer:
-    return routes.pricing(asking.read(PRICING_BY, lines=True), options.least or LEAST_SAMPLE)
+    return routes.pricing(asking.read(PRICING_BY, lines=True, daily=True), options.least or LEAST_SAMPLE)
 
 
 def _retention(asking: _Ask, options: Options) -> Answer:
