@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PATIENCE_S: Final = 30.0
 """How long one statement may wait: nobody's paid request depends on it."""
+JUST_NOW_S: Final = 3.0
+"""An answer of so long ago is not worth waiting for a better one, which is being made all the same."""
 _POLL_S: Final = 0.005
 
 
@@ -48,6 +50,8 @@ class Desk:
         if kept is not None and self.answers.is_fresh(kept):
             return kept
         coming = self.answers.make(question, now=now)
+        if kept is not None and self.answers.age(kept) < JUST_NOW_S:
+            return kept
         with anyio.move_on_after(wait_s):
             while not coming.done():  # noqa: ASYNC110 - a thread makes it, and knows no loop
                 await anyio.sleep(_POLL_S)
