@@ -18,6 +18,7 @@ from flovia.showcase.joining import Deciding
 from flovia.showcase.pages import live_members, page_members, showcase_members
 from flovia.showcase.runs import Run, Runs
 from flovia.showcase.shop import HOOKS, PATH, Shop, paid_route, webhooks
+from flovia.showcase.troubles import trouble_asked
 from flovia.web.site import HEADERS, Pages
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Showcase:
     async def _start(self, request: Request) -> Response:
         if (refused := _from_elsewhere(request)) is not None:
             return refused
-        return self._at(request, self._runs.start())
+        return self._at(request, self._runs.start(await trouble_asked(request)))
 
     async def _act(self, request: Request) -> Response:
         if (refused := _from_elsewhere(request)) is not None:

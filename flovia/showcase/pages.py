@@ -18,6 +18,7 @@ from flovia.showcase.joining import Deciding, attempts_of
 from flovia.showcase.runs import Run
 from flovia.showcase.shop import PATH, PRICE, Shop
 from flovia.showcase.telling import state_of, steps_of
+from flovia.showcase.troubles import TROUBLES
 from flovia.words import money
 
 
@@ -63,6 +64,7 @@ def page_members(shop: Shop, deciding: Deciding, run: Run | None) -> Mapping[str
     live = live_members(shop, deciding, run)
     return {
         **live,
+        "troubles": TROUBLES if shop.sandbox is not None else (),
         "by_hand": code.by_hand(),
         "tabs": code.tabs(),
         "the_line": code.tabs()[0],

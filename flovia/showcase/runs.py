@@ -33,6 +33,7 @@ from flovia.readable import readable_receipt, readable_signed
 from flovia.showcase.declines import count_declines
 from flovia.showcase.exchanges import Exchange, Log, Recorder, WatchedWallet
 from flovia.showcase.shop import AGENT_FIELD, PRICE, Shop
+from flovia.showcase.troubles import Trouble, expire, turn
 
 MOST_RUNS: Final = 50
 """Runs that are kept; with one more the oldest goes."""
@@ -153,8 +154,12 @@ class Runs:
         """The run with this id, if it is still kept."""
         return self._runs.get(ident)
 
-    def start(self) -> Run:
-        """Have an agent call the route, as a visitor's agent would."""
+    def start(self, trouble: Trouble | None = None) -> Run:
+        """Have an agent call the route, as a visitor's agent would. ``trouble``: what is to go wrong, in a sandbox."""
+        sandbox = self._shop.sandbox
+        expires = trouble is not None and trouble.expires
+        if sandbox is not None and trouble is not None:
+            turn(sandbox, trouble)
         run = Run(secrets.token_urlsafe(12), self._clock)
         self._runs[run.id] = run
         while len(self._runs) > MOST_RUNS:
@@ -162,7 +167,7 @@ class Runs:
         waiting = [one for one in self._runs.values() if one.ended is None]
         for one in waiting[: max(0, len(waiting) - AT_ONCE)]:
             one.stop()
-        run.go(self._work(run, None))
+        run.go(self._work(run, None, expires=expires))
         return run
 
     def again(self, run: Run) -> bool:
@@ -180,8 +185,8 @@ class Runs:
 
     # --- one run ---------------------------------------------------------------------------------------------
 
-    async def _work(self, run: Run, reference: str | None) -> None:
-        watch = asyncio.create_task(self._watch_declines(run))
+    async def _work(self, run: Run, reference: str | None, *, expires: bool = False) -> None:
+        watch = asyncio.create_task(self._watch(run, expires=expires))
         try:
             async with asyncio.timeout(LONGEST_S):
                 run.ended = await self._call(run, reference)
@@ -276,12 +281,16 @@ class Runs:
             transport=Recorder(run.log, httpx.AsyncHTTPTransport(trust_env=False)),
         )
 
-    async def _watch_declines(self, run: Run) -> None:
+    async def _watch(self, run: Run, *, expires: bool) -> None:
         """A declined payment leaves the charge open, and the broker says nothing of it: HitPay's API does."""
+        sandbox = self._shop.sandbox
         while True:
             await asyncio.sleep(WATCHED_S)
             if run.checkout is None:
                 continue
+            if expires and sandbox is not None:
+                expires = False
+                await expire(sandbox, run.checkout.charge_id)
             found = await count_declines(self._shop.provider.config, run.checkout.url)
             if found is not None and found > run.declines:
                 run.declines = found
