@@ -69,6 +69,8 @@ def page_members(shop: Shop, deciding: Deciding, run: Run | None) -> Mapping[str
         "tabs": code.tabs(),
         "the_line": code.tabs()[0],
         "page": "hitpay-mpp",
+        # In the address of the next load: the same address with the same #live would only scroll.
+        "seen": round(time.time() * 10),
         "curl": code.as_curl(shop.endpoint),
         "pay_line": code.as_flovia(shop.endpoint, shop.broker),
         "python": code.as_python(shop.endpoint, shop.broker),

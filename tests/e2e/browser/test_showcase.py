@@ -119,6 +119,16 @@ def test_what_goes_wrong(page: "Page", site: Site, trouble: str, state: str) -> 
     until(page, state)
 
 
+def test_an_unknown_outcome_that_becomes_known(page: "Page", site: Site) -> None:
+    """Asked for, it shows for as long as HitPay fails; the agent presents the same credential until it comes in."""
+    call(page, site, "unknown")
+    until(page, "pending")
+    pay(page)
+    until(page, "unknown")
+    until(page, "delivered")
+    assert "1.00" == site.sandbox.money()["sgd"]["in"]  # type: ignore[index]
+
+
 def test_an_unknown_outcome(page: "Page", site: Site) -> None:
     """503 without a challenge, told as unknown, with what flovia does; then the same credential comes in."""
     site.sandbox.fault("http", 500, route="B3")
