@@ -168,7 +168,7 @@ def test_without_javascript(browser: "Browser", site: Site) -> None:
         pay(page)
         until(page, "delivered")
         assert page.locator("text=receipt verified against JWKS").is_visible()
-        page.check("#tab-2", force=True)
+        page.click("label[for=tab-2]")
         assert page.locator(".panel-2").is_visible()
         assert not page.locator(".panel-1").is_visible()
 
