@@ -17,6 +17,7 @@ from rich.text import Text
 from flovia.api import Flovia
 from flovia.cli.console import console, members
 from flovia.cli.demo_agent import Exchange, pay_once
+from flovia.cli.demo_seeding import seed_first
 from flovia.cli.demo_showcase import open_showcase
 from flovia.cli.demo_site import HOST, PRICE, listen, mock_route, serving, site
 from flovia.cli.ending import Ending
@@ -30,7 +31,9 @@ from flovia.showcase.joining import make_ready
 _JOINED_WITHIN_S: Final = 30.0
 
 
-def demo(*, port: int | None = None, ledger: str | None = None, browser: bool = True) -> int:
+def demo(
+    *, port: int | None = None, ledger: str | None = None, browser: bool = True, seed_attempts: int | None = None
+) -> int:
     """Run paid routes on this machine, pay one once, show what happened, and stay up to try.
 
     It needs no account, key or network, and moves no money: a HitPay for this machine comes along. With HITPAY_API_KEY
@@ -40,25 +43,29 @@ def demo(*, port: int | None = None, ledger: str | None = None, browser: bool = 
         port: where to listen on 127.0.0.1; if left out 8402, or another one if that is taken.
         ledger: where to keep payments and events, such as sqlite:///demo.db; if left out, a temporary file.
         browser: open the page.
+        seed_attempts: how many made-up attempts the ledger is to have, for the dashboard, at most 100000; if left out
+            2000, or none with --ledger. What is more than 2000 comes while the demo runs.
     """
     ending = Ending()  # leaves the ledger closed and no file behind
     try:
         with ExitStack() as stack:
-            _demo(stack, port, ledger, browser)
+            _demo(stack, port, ledger, browser, seed_attempts)
             ending.wait()
     except KeyboardInterrupt:
         return 0
     return 0
 
 
-def _demo(stack: ExitStack, port: int | None, ledger: str | None, browser: bool) -> None:
+def _demo(stack: ExitStack, port: int | None, ledger: str | None, browser: bool, seed_attempts: int | None) -> None:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flovia-demo-")))
     listener = stack.enter_context(listen(port))
     url = f"http://{HOST}:{listener.getsockname()[1]}"
+    own = ledger is not None
     ledger = ledger or f"sqlite:///{folder / 'demo.db'}"
     flovia = Flovia(secret=secrets.token_urlsafe(32), realm="flovia demo", public_origin=url, ledger=ledger)
     stack.callback(flovia.close)
     make_ready(flovia.ledger)
+    seeding = seed_first(ledger, flovia.ledger, seed_attempts, own=own)
     lines = lines_to_try(url, ledger)
     showcase = open_showcase(stack, flovia.ledger, url, folder, lines)
     stack.enter_context(serving(site(mock_route(flovia), showcase), listener))
@@ -66,6 +73,7 @@ def _demo(stack: ExitStack, port: int | None, ledger: str | None, browser: bool)
     before = _last_position(flovia.ledger)
     exchange = pay_once(f"{url}/paid", budget=PRICE, pending=folder / "pending")
     joined = joined_event(flovia.ledger, before, exchange.challenge.id)
+    seeding.go_on(stack)
     _print(url, exchange, joined, lines)
     if browser and _has_browser():
         webbrowser.open(url)
@@ -102,10 +110,14 @@ def _has_browser() -> bool:
 
 
 def _last_position(ledger: Ledger) -> int:
-    position = 0
-    while batch := ledger.read_events(position):
-        position = batch[-1][0]
-    return position
+    # By halves: there may be a hundred thousand events, and which is the last needs none of them.
+    low, high = -1, 1
+    while ledger.read_events(high, 1):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if ledger.read_events(middle, 1) else (low, middle)
+    return high
 
 
 def joined_event(ledger: Ledger, after: int, challenge_id: str, *, within_s: float = _JOINED_WITHIN_S) -> JoinedEvent:

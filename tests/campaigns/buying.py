@@ -65,6 +65,7 @@ class Crowd:
     # --- time ---------------------------------------------------------------------------------------------
 
     async def _let_time_pass(self) -> None:
+        assert self._busy > 0, "only a story of all() can wait for the others; who arrives by himself is InRealTime"
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         self._busy -= 1
@@ -189,3 +190,10 @@ class Crowd:
                 return
             assert 200 == reply.status, f"a used credential was answered {reply.status}: {reply.body!r}"
         raise AssertionError(f"a credential is delivered again and again: {purchase.answers}")
+
+
+class InRealTime(Crowd):
+    """Buyers whose clock is the real one: a lease that is in their way ends while they wait."""
+
+    async def _let_time_pass(self) -> None:
+        await asyncio.sleep(self.random.uniform(0.5, 1.5))

@@ -27,7 +27,7 @@ import attrs
 from flovia.export.envelope import event_id
 from flovia.ledger.opening import open_ledger
 from tests.campaigns.accounts import close_books
-from tests.campaigns.buying import Crowd, Purchase
+from tests.campaigns.buying import InRealTime, Purchase
 from tests.campaigns.exporting import Endpoint, exporting
 from tests.campaigns.program import Steady, conclude, steady_parser
 from tests.campaigns.serving import Server, serving
@@ -50,7 +50,7 @@ class Chaos(Steady):
     window: float = 5.0
 
 
-class Buyers(Crowd):
+class Buyers(InRealTime):
     """Buyers who wait in real time, longer each time."""
 
     def __init__(self, server: Server, client: Client, seed: int) -> None:
@@ -80,10 +80,6 @@ class Buyers(Crowd):
             kind = "paid" if reply.status == 200 else "refused"
             self.latencies.note(f"{kind}, {window}", began)
         return reply
-
-    async def _let_time_pass(self) -> None:
-        """The clock is the real one."""
-        await asyncio.sleep(self.random.uniform(0.5, 1.5))
 
 
 Fault = Callable[[], AbstractAsyncContextManager[None]]

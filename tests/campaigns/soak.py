@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 import attrs
 
 from tests.campaigns.accounts import close_books
-from tests.campaigns.buying import Crowd, Purchase
+from tests.campaigns.buying import InRealTime, Purchase
 from tests.campaigns.program import Steady, conclude, steady_parser
 from tests.campaigns.serving import Server, serving
 from tests.campaigns.stores import opened
@@ -41,7 +41,7 @@ class Soak(Steady):
     patient: bool = False
 
 
-class Customers(Crowd):
+class Customers(InRealTime):
     """Those who order, those who pay, and those who try it otherwise."""
 
     def __init__(self, server: Server, client: Client, soak: Soak) -> None:
