@@ -5,9 +5,11 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
@@ -31,6 +33,8 @@ MOST_STREAMS: Final = 60
 """Streams at once; who comes then polls."""
 LOOK_S: Final = 1.0
 """Between two looks at the ledger, for what no run tells of."""
+SELDOM_S: Final = 5.0
+"""The same for a run that ended a while ago."""
 
 
 class Showcase:
@@ -62,11 +66,12 @@ class Showcase:
         ]
         if shop.configured:
             routes.insert(0, Route(HOOKS, endpoint=webhooks(shop)))
-        self._app = Starlette(routes=routes)
+        host = urlsplit(shop.url).hostname or ""
+        self._guarded = TrustedHostMiddleware(Starlette(routes=routes), allowed_hosts=[host, "localhost"])
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answer one request."""
-        await self._app(scope, receive, send)
+        """Answer one request; one for another name than this server's is somebody's page that found a way in."""
+        await self._guarded(scope, receive, send)
 
     def close(self) -> None:
         """End streams, and wait for what reads the ledger; may be called from any thread."""
@@ -124,13 +129,18 @@ class Showcase:
             return JSONResponse({"gone": True}, 404, headers=dict(HEADERS))
         return JSONResponse(await self._live(request, run), headers=dict(HEADERS))
 
-    async def _live(self, request: Request, run: Run) -> Mapping[str, object]:
-        """What of the page follows a run, as HTML, and a mark that differs whenever it does."""
+    async def _live(self, request: Request, run: Run, seen: str = "") -> Mapping[str, object]:
+        """What of the page follows a run, as HTML, and a mark that differs whenever it does.
+
+        ``seen``: the mark that its reader has; there is no HTML if it is still that.
+        """
 
         def render() -> Mapping[str, object]:
             members = live_members(self._shop, self._deciding, run)
-            html = bytes(self._pages.render(request, "live_parts.html", 200, **members).body).decode()
             mark = sha256(repr(members["mark"]).encode()).hexdigest()[:16]
+            if mark == seen:
+                return {"mark": mark}
+            html = bytes(self._pages.render(request, "live_parts.html", 200, **members).body).decode()
             return {"mark": mark, "over": members["over"], "html": html}
 
         return await run_in_threadpool(render)
@@ -147,13 +157,13 @@ class Showcase:
             last, loop = "", asyncio.get_running_loop()
             until = loop.time() + STREAM_S
             while not self._runs.closed and loop.time() < until:
-                found = await self._live(request, run)
+                found = await self._live(request, run, last)
                 if found["mark"] != last:
                     last = str(found["mark"])
                     yield f"data: {json.dumps(found)}\n\n"
                 else:
                     yield ": still here\n\n"
-                await run.change(LOOK_S)
+                await run.change(SELDOM_S if self._runs.settled(run) else LOOK_S)
         finally:
             self._streams -= 1
 

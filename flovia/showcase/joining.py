@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 MOST_EVENTS: Final = 1000
 """Events of one challenge that are read."""
 FRESH_S: Final = 3.0
-"""How old decisions may be before they are worked out again."""
+"""How old decisions may be before they are worked out again; longer where that takes long, see :data:`SHARE`."""
+SHARE: Final = 10.0
+"""They are left alone for so many times as long as it took to work them out."""
 PATIENCE_S: Final = 0.1
 """How long a page waits for fresh ones; with older ones at hand, or a word that they are on their way, it goes on."""
 SHOWN: Final = 3
@@ -92,6 +94,7 @@ class Deciding:
         self._lock = threading.Lock()
         self._found: Decisions | None = None
         self._thread: threading.Thread | None = None
+        self._took_s = 0.0
 
     def now(self) -> Decisions | None:
         """What is known, None if nothing is yet. Blocks for a moment at most."""
@@ -101,7 +104,7 @@ class Deciding:
         if not isinstance(ledger, SqlLedger):
             return None
         with self._lock:
-            old = self._found is None or self._clock() - self._found.at > FRESH_S
+            old = self._found is None or self._clock() - self._found.at > max(FRESH_S, SHARE * self._took_s)
             if old and (self._thread is None or not self._thread.is_alive()):
                 self._thread = threading.Thread(
                     target=self._work, args=(ledger,), name="flovia-showcase-decisions", daemon=True
@@ -120,8 +123,10 @@ class Deciding:
     def _work(self, ledger: "SqlLedger") -> None:
         from flovia.core.errors import LedgerError
 
+        started = time.monotonic()
         try:
             self._found = decide(ledger, self._clock())
+            self._took_s = time.monotonic() - started
         except LedgerError:
             return  # busy or closed: what was known stays, and the next look asks again
 
@@ -129,11 +134,13 @@ class Deciding:
 def decide(ledger: "SqlLedger", now: float) -> Decisions:
     """Ask the ledger's reports which endpoints convert, which workflows retain, and where to price."""
     from flovia.insights.funnel import funnel
+    from flovia.insights.keeping_sessions import keep_sessions
     from flovia.insights.pricing import LEAST_SAMPLE, PRICING_BY, pricing
     from flovia.reports.payers import workflows_answer
-    from flovia.reports.reading import ask, catch_up, read
+    from flovia.reports.reading import ask, catch_up, read, rest
 
     known, floor = catch_up(ledger)
+    keep_sessions(ledger.database, None, between=rest)
     asked, known = ask(ledger, known, floor)
     found = read(ledger, asked, known, now, by=PRICING_BY, times=(), lines=False)
     rows = funnel(found.cells, ("endpoint",))

@@ -41,6 +41,8 @@ AT_ONCE: Final = 6
 """Runs that may wait for a payment at the same time; with one more the oldest stops waiting."""
 LONGEST_S: Final = 1200.0
 """After so many seconds a run ends, whatever it waits for."""
+SETTLED_S: Final = 60.0
+"""After so many seconds an ended run is looked at less often."""
 WATCHED_S: Final = 1.5
 """Between two looks at whether a payment was declined."""
 
@@ -86,6 +88,7 @@ class Run:
         self.declines = 0
         self.result: Result | None = None
         self.ended: Ended | None = None
+        self.ended_at: float | None = None
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -147,6 +150,7 @@ class Runs:
         self._shop = shop
         self._clock = clock
         self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
         """Whether the server is about to end: then nobody waits for anything any more."""
 
@@ -156,6 +160,7 @@ class Runs:
 
     def start(self, trouble: Trouble | None = None) -> Run:
         """Have an agent call the route, as a visitor's agent would. ``trouble``: what is to go wrong, in a sandbox."""
+        self._loop = asyncio.get_running_loop()
         sandbox = self._shop.sandbox
         expires = trouble is not None and trouble.expires
         if sandbox is not None and trouble is not None:
@@ -179,9 +184,20 @@ class Runs:
         run.go(self._work(run, reference))
         return True
 
+    def settled(self, run: Run) -> bool:
+        """Whether a run ended a while ago, so that little is to be expected of it."""
+        return run.ended_at is not None and run.ended is not None and self._clock() - run.ended_at > SETTLED_S
+
     def close(self) -> None:
         """End what waits; may be called from another thread."""
         self.closed = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended already
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        for run in self._runs.values():
+            run.touch()
 
     # --- one run ---------------------------------------------------------------------------------------------
 
@@ -195,6 +211,7 @@ class Runs:
         except asyncio.CancelledError:
             run.ended = self._stopped(run, "it was asked to stop waiting")
         finally:
+            run.ended_at = self._clock()
             watch.cancel()
             run.touch()
 

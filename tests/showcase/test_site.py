@@ -19,7 +19,7 @@ from flovia.showcase import code
 from flovia.showcase.runs import AT_ONCE, MOST_RUNS
 from flovia.testing.servers import serve_asgi, serve_wsgi
 from tests.patience import PATIENT_S
-from tests.showcase.conftest import Site
+from tests.showcase.conftest import Site, open_site
 from tests.tree import ROOT
 
 
@@ -29,6 +29,13 @@ def test_a_form_of_somebody_else_starts_nothing(site: Site) -> None:
     assert 403 == answer.status_code
     answer = site.http.post("/showcase/hitpay-mpp/runs", headers={"sec-fetch-site": "cross-site"})
     assert 403 == answer.status_code
+    assert [] == site.sandbox.charges()
+
+
+def test_another_name_is_not_answered(site: Site) -> None:
+    """A name that somebody made lead to this machine gets nothing: neither pages nor charges."""
+    for path in ("/showcase/hitpay-mpp", "/showcase/hitpay-mpp/paid", "/dashboard/"):
+        assert 400 == site.http.get(path, headers={"host": "elsewhere.test"}).status_code
     assert [] == site.sandbox.charges()
 
 
@@ -73,6 +80,18 @@ def test_updates_are_streamed(site: Site) -> None:
                 break
     assert "pending" in states
     assert "delivered" == states[-1]
+
+
+def test_a_stream_does_not_hold_the_server_up(tmp_path: Path) -> None:
+    """The server ends though somebody is still watching a run."""
+    with open_site(tmp_path) as site:
+        run = site.start()
+        site.until(run, "pending")
+        with site.http.stream("GET", f"{run}/events", timeout=PATIENT_S) as stream:
+            lines = stream.iter_lines()
+            assert next(lines).startswith("data: ")
+            site.close()
+            assert [] == [line for line in lines if line.startswith("data: ")][1:]
 
 
 def test_without_scripts_the_page_of_a_waiting_run_loads_itself_again(site: Site) -> None:
