@@ -115,6 +115,13 @@ class Deciding:
             thread.join(PATIENCE_S)
         return self._found
 
+    @property
+    def possible(self) -> bool:
+        """Whether there can be any: a ledger in memory has no reports."""
+        from flovia.ledger.sql import SqlLedger
+
+        return isinstance(self._ledger(), SqlLedger)
+
     def close(self) -> None:
         """Wait for what is being worked out, so that the ledger can be closed."""
         if self._thread is not None:

@@ -104,6 +104,7 @@ def live_members(shop: Shop, deciding: Deciding, run: Run | None) -> Mapping[str
         "joined_json": None if joined is None else _pretty(joined),
         "second": second,
         "decisions": decisions,
+        "decidable": deciding.possible,
         "amount": "" if joined is None else money(joined.amount, joined.currency),
         "over": state is not None and state.over,
         "mark": (

@@ -2,8 +2,11 @@
 
 import html
 import json
+import os
 import re
 import runpy
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from flovia.sandbox import Sandbox, serving
 from flovia.showcase import code
 from flovia.showcase.runs import AT_ONCE, MOST_RUNS
 from flovia.testing.servers import serve_asgi, serve_wsgi
-from tests.patience import PATIENT_S
+from tests.patience import PATIENT_S, PROGRAM_S, eventually
 from tests.showcase.conftest import Site, open_site
 from tests.tree import ROOT
 
@@ -148,3 +151,32 @@ def test_the_page_shows_the_file(name: str) -> None:
     marked = re.findall(r'<span class="hll">.*?paid', shown.html)
     assert 1 == len(marked)
     assert 'provider="hitpay"' in shown.line
+
+
+# --- what a visitor can copy ---------------------------------------------------------------------------------------
+
+
+def test_the_python_that_can_be_copied(site: Site, tmp_path: Path) -> None:
+    """It shows where to pay, waits, and prints the answer with a verified receipt."""
+    text = code.as_python(f"{site.url}/showcase/hitpay-mpp/paid", site.sandbox.broker_url)
+    process = subprocess.Popen(
+        [sys.executable, "-c", text],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert eventually(site.sandbox.charges, bool)
+        site.sandbox.pay(site.charge)
+        out, _ = process.communicate(timeout=PROGRAM_S)
+    finally:
+        process.kill()
+        process.wait()
+    assert 0 == process.returncode
+    assert "'foo': 'bar'" in out
+    assert out.endswith("True\n")
+    page = html.unescape(site.http.get("/showcase/hitpay-mpp").text)
+    assert text in page
+    assert f"curl -i {site.url}/showcase/hitpay-mpp/paid" in page
