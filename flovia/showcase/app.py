@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 PAGE: Final = "/showcase/hitpay-mpp"
+FIRST_S: Final = 1.5
+"""How long a visitor is kept waiting, at most, so that the first page of a run has its challenge on it."""
 STREAM_S: Final = 1500.0
 """How long one stream of updates lasts; the browser asks for the next one by itself."""
 MOST_STREAMS: Final = 60
@@ -48,7 +50,7 @@ class Showcase:
         self._shop = shop
         self._pages = Pages("flovia.showcase")
         self._runs = Runs(shop)
-        self._deciding = Deciding(lambda: shop.flovia.ledger)
+        self._deciding = Deciding(lambda: shop.flovia.ledger, own=PATH)
         self._streams = 0
         routes = [
             Route("/", self._start_page),
@@ -105,7 +107,9 @@ class Showcase:
     async def _start(self, request: Request) -> Response:
         if (refused := _from_elsewhere(request)) is not None:
             return refused
-        return self._at(request, self._runs.start(await trouble_asked(request)))
+        run = self._runs.start(await trouble_asked(request))
+        await run.shown(FIRST_S)
+        return self._at(request, run)
 
     async def _act(self, request: Request) -> Response:
         if (refused := _from_elsewhere(request)) is not None:

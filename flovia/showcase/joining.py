@@ -88,7 +88,10 @@ class Decisions:
 class Deciding:
     """Decisions over a ledger, worked out in a thread of their own when somebody looks and they are old."""
 
-    def __init__(self, ledger: "Callable[[], Ledger]", *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, ledger: "Callable[[], Ledger]", *, own: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
+        self._own = own
         self._ledger = ledger
         self._clock = clock
         self._lock = threading.Lock()
@@ -132,14 +135,21 @@ class Deciding:
 
         started = time.monotonic()
         try:
-            self._found = decide(ledger, self._clock())
+            self._found = decide(ledger, self._clock(), self._own)
             self._took_s = time.monotonic() - started
         except LedgerError:
             return  # busy or closed: what was known stays, and the next look asks again
 
 
-def decide(ledger: "SqlLedger", now: float) -> Decisions:
-    """Ask the ledger's reports which endpoints convert, which workflows retain, and where to price."""
+_TELLING: Final = {"raise": 0, "lower": 0, "test": 1, "leave": 2}
+"""What an advice on a price is worth to who reads it first."""
+
+
+def decide(ledger: "SqlLedger", now: float, own: str) -> Decisions:
+    """Ask the ledger's reports which endpoints convert, which workflows retain, and where to price.
+
+    ``own``: the endpoint that comes first; the others by their attempts.
+    """
     from flovia.insights.funnel import funnel
     from flovia.insights.keeping_sessions import keep_sessions
     from flovia.insights.pricing import LEAST_SAMPLE, PRICING_BY, pricing
@@ -154,11 +164,11 @@ def decide(ledger: "SqlLedger", now: float) -> Decisions:
     attempts = sum(row.attempts for row in rows)
     converts = [
         (str(row.group["endpoint"]), f"{row.delivered} of {row.attempts} attempts became a paid answer")
-        for row in sorted(rows, key=lambda row: -row.attempts)[:SHOWN]
+        for row in sorted(rows, key=lambda row: (row.group["endpoint"] != own, -row.attempts))[:SHOWN]
     ]
     priced = [
         (f"{row.endpoint} at {money(row.current, row.currency)}", f"{row.advice or 'no advice yet'}: {row.reason}")
-        for row in pricing(found.cells, LEAST_SAMPLE)[:SHOWN]
+        for row in sorted(pricing(found.cells, LEAST_SAMPLE), key=lambda row: _TELLING.get(row.advice or "", 3))[:SHOWN]
     ]
     told = workflows_answer(ledger, asked, known, now, by="workflow", limit=SHOWN, least=1).payload
     retains = [_workflow(row) for row in cast("list[Mapping[str, object]]", told["workflows"])[:SHOWN]]

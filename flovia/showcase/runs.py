@@ -104,6 +104,13 @@ class Run:
             async with asyncio.timeout(within_s):
                 await self._changed.wait()
 
+    async def shown(self, within_s: float) -> None:
+        """Wait until there is a checkout to show, or the end, but no longer than that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.checkout is None and self.ended is None:
+                    await self.change(within_s)
+
     @property
     def asked(self) -> Exchange | None:
         """The agent's first request, with what came back."""
