@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from flovia.core.http import HttpResponse as HttpResponse
     from flovia.core.limiter import Limit as Limit
     from flovia.core.money import Price as Price
+    from flovia.core.operator import Operator as Operator
     from flovia.core.owed import RefundDue as RefundDue
     from flovia.core.passage import Grant as Grant
     from flovia.core.passage import Passage as Passage
@@ -72,6 +73,7 @@ _EXPORTS = {
     "asgi_pieces": "flovia.asgi",
     "WebhookReceiver": "flovia.webhooks",
     "WebhookProvider": "flovia.core.webhook",
+    "Operator": "flovia.core.operator",
     "RefundResult": "flovia.core.refunding",
     "RefundError": "flovia.core.refunding",
     "RefundDue": "flovia.core.owed",
@@ -156,6 +158,7 @@ __all__ = [
     "Limit",
     "NotPaid",
     "Offer",
+    "Operator",
     "Paid",
     "PaidApi",
     "PaidBack",

@@ -11,6 +11,7 @@ from flovia.core.hiding import PAYER, PERSONAL, hider
 from flovia.core.http import HttpResponse
 from flovia.core.listening import Seldom
 from flovia.core.money import Price
+from flovia.core.operator import Operator
 from flovia.core.owed import RefundDue
 from flovia.core.provider import Provider
 from flovia.core.reconciling import Reconciliation, reconcile
@@ -90,7 +91,12 @@ class BackOffice:
     # --- refunds --------------------------------------------------------------------------------------------
 
     def refund(
-        self, payment_id: str, amount: str | Price | None = None, *, provider: str | Provider | None = None
+        self,
+        payment_id: str,
+        amount: str | Price | None = None,
+        *,
+        provider: str | Provider | None = None,
+        by: Operator | None = None,
     ) -> RefundResult:
         """Give a payment back, in full or in part, once. Blocks until the provider has answered.
 
@@ -102,6 +108,7 @@ class BackOffice:
             payment_id: the provider's reference of the payment, as in events, receipts and ``Grant.payment_id``.
             amount: ``"0.50 SGD"`` or a Price; None for all of it.
             provider: which provider took it, where that is not plain from the payment id.
+            by: who gives it back, and why; it is in the event of what became of it.
 
         Raises:
             RefundError: it cannot be asked for, or not now; its ``code`` says why.
@@ -109,14 +116,21 @@ class BackOffice:
             LedgerError: the ledger does not answer; nothing was asked for.
         """
         wanted = _amount(amount)
-        return runtime.run(refund_anything(payment_id, wanted, self._asked(provider), self._rail), self._world())
+        flow = refund_anything(payment_id, wanted, self._asked(provider), self._rail, by)
+        return runtime.run(flow, self._world())
 
     async def arefund(
-        self, payment_id: str, amount: str | Price | None = None, *, provider: str | Provider | None = None
+        self,
+        payment_id: str,
+        amount: str | Price | None = None,
+        *,
+        provider: str | Provider | None = None,
+        by: Operator | None = None,
     ) -> RefundResult:
         """As :meth:`refund`, under asyncio or trio."""
         wanted = _amount(amount)
-        return await runtime.arun(refund_anything(payment_id, wanted, self._asked(provider), self._rail), self._world())
+        flow = refund_anything(payment_id, wanted, self._asked(provider), self._rail, by)
+        return await runtime.arun(flow, self._world())
 
     def refunds_due(self, limit: int = 1000) -> list[RefundDue]:
         """The payments whose refund is due, oldest first: money that came too late, twice, or below today's price.

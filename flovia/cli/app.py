@@ -46,7 +46,8 @@ app.command("flovia.cli.refund:refund", name="refund", help="Give a payment back
 app.command("flovia.cli.refund:refunds", name="refunds", help="List the payments whose refund is due.")
 
 ledger = cyclopts.App(
-    name="ledger", help="Look after a ledger: one payment's history, reconcile, redeliver, verify, prune, forget."
+    name="ledger",
+    help="Look after a ledger: one payment's history, reconcile, redeliver, explain, verify, prune, forget.",
 )
 ledger.command(
     "flovia.cli.ledger_reading:show", name="show", help="Show one payment's whole history by any of its ids."
@@ -58,6 +59,9 @@ ledger.command(
 )
 ledger.command(
     "flovia.cli.ledger_writing:redeliver", name="redeliver", help="Make a paid, undelivered payment redeemable again."
+)
+ledger.command(
+    "flovia.cli.operating:explain", name="explain", help="Take a finding out of the integrity queue, with a note."
 )
 ledger.command(
     "flovia.cli.ledger_writing:prune", name="prune", help="Forget what is past its time, exported if wished."

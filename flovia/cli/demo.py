@@ -26,6 +26,7 @@ from flovia.core.events import Event
 from flovia.insights.join import CONVERTED, JoinedEvent, join
 from flovia.ledger.base import Ledger
 from flovia.readable import readable_challenge, readable_credential, readable_receipt
+from flovia.showcase.joining import make_ready
 
 _JOINED_WITHIN_S: Final = 30.0
 
@@ -63,6 +64,7 @@ def _demo(stack: ExitStack, port: int | None, ledger: str | None, browser: bool,
     ledger = ledger or f"sqlite:///{folder / 'demo.db'}"
     flovia = Flovia(secret=secrets.token_urlsafe(32), realm="flovia demo", public_origin=url, ledger=ledger)
     stack.callback(flovia.close)
+    make_ready(flovia.ledger)
     seeding = seed_first(ledger, flovia.ledger, seed_attempts, own=own)
     lines = lines_to_try(url, ledger)
     showcase = open_showcase(stack, flovia.ledger, url, folder, lines)

@@ -59,8 +59,8 @@ def hitpay(stack: ExitStack, environ: Mapping[str, str]) -> "tuple[Sandbox | Non
         config = from_environ(environ)
         if config.broker_endpoint.environment == "production":
             raise WiringError(
-                "the demo takes no real money, and HITPAY_MPP_ENDPOINT is HitPay's production: unset it, and use a test_"
-                f" key in {KEY}"
+                "the demo takes no real money, and HITPAY_MPP_ENDPOINT is HitPay's production: unset it, and use a"
+                f" test_ key in {KEY}"
             )
         return None, config
     from flovia.sandbox import serving

@@ -78,6 +78,8 @@ def show(
             money(event.amount, event.currency),
             event.problem or "",
             event.request_id,
+            f"by {event.operator}" if event.operator else "",
+            event.note or "",
         )
         out.print(in_line(parts_of_line))
     return 0

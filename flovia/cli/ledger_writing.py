@@ -12,18 +12,15 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 from rich.text import Text
 
-from flovia import entropy
 from flovia.api import Flovia
 from flovia.cli.console import complain, console, hint, in_line
 from flovia.cli.ledger_opening import opened, write_json
 from flovia.cli.moments import parse_moment
-from flovia.core import events as ev
+from flovia.cli.operating import operator_of
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import CallerError
 from flovia.core.hiding import PAYER, hider
-from flovia.core.owed import challenge_of
 from flovia.core.reconciling import Finding
-from flovia.core.refunding import moved_event
 from flovia.settings import read_settings
 from flovia.words import counted, moment, money, safe
 
@@ -102,47 +99,41 @@ def redeliver(
     /,
     *,
     force: Annotated[bool, Parameter(negative="")] = False,
+    by: str | None = None,
+    note: str = "",
     ledger: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Make a payment that was taken and not delivered redeemable again, with its deliveries counted anew.
 
     Its own credential still has to be presented. What was delivered or given back, or is to be given back, is refused.
-    It is on record as payment.reopened. Exit status 1 if it was refused.
+    It is on record as payment.reopened, with who did it. Exit status 1 if it was refused.
 
     Args:
         ident: of the challenge, the payment or a request.
         force: end a delivery that still holds its lease; if it is alive, the same may be delivered twice.
+        by: who does it; if left out, the user that runs the command.
+        note: why, for whoever looks at it later.
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
         as_json: one JSON object.
     """
-    from flovia.ledger.history import look_up
-    from flovia.ledger.reopening import reopen
+    from flovia.remedies import redeliver as let_again
 
+    operator = operator_of(by, note)
     with opened(ledger) as found:
-        history = look_up(found.database, ident)
-        rows = [row for row in history.payments if str(row["key"]).count("|") == 1]
-        if len(rows) != 1:
-            what = "more than one payment" if rows else "no payment whose row is still there"
-            there = "" if ledger is None else " (with the same --ledger)"
-            complain(f"{ident!r} is {what}; see what is known: flovia ledger show {shlex.quote(ident)}{there}")
-            return 1
-        (row,) = rows
-        key, payment_id = str(row["key"]), str(row["payment_id"] or "")
-        amount, currency = str(row["amount"] or "0"), str(row["currency"] or "")
-        by = next((one for one in history.events if one.provider), None)
-        provider, rail = (by.provider or "", by.rail or "") if by is not None else ("", "")
-        id_ = (f"redeliver_{entropy.token()}", 1)
-        paid = (challenge_of(key), payment_id)
-        event = moved_event(
-            ev.PAYMENT_REOPENED, found.now(), id_, provider, rail, (int(amount), currency), paid
-        ).to_row()
-        result = reopen(found, key, (event,), force=force)
+        again = let_again(found, ident, operator, force=force)
+    result = again.reopening
+    if result is None:
+        what = "more than one payment" if again.several else "no payment whose row is still there"
+        there = "" if ledger is None else " (with the same --ledger)"
+        complain(f"{ident!r} is {what}; see what is known: flovia ledger show {shlex.quote(ident)}{there}")
+        return 1
+    challenge_id, payment_id = again.challenge_id, again.payment_id
     if as_json:
-        write_json({"challenge_id": challenge_of(key), "payment_id": payment_id, **attrs.asdict(result)})
+        write_json({"challenge_id": challenge_id, "payment_id": payment_id, **attrs.asdict(result)})
     if result.outcome == "reopened":
         if not as_json:
-            console().print(Text(f"redeemable again: {safe(challenge_of(key))}  {safe(payment_id)}", style="green"))
+            console().print(Text(f"redeemable again: {safe(challenge_id)}  {safe(payment_id)}", style="green"))
         if result.until:
             hint(
                 f"a delivery had it until {moment(result.until)}, and that was ended: if its process is alive, the same"

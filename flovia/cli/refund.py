@@ -11,7 +11,9 @@ from flovia.api import Flovia
 from flovia.cli.console import complain, console, hint, in_line
 from flovia.cli.events import ledger_of
 from flovia.cli.ledger_opening import opened, write_json
+from flovia.cli.operating import operator_of
 from flovia.core.errors import CallerError
+from flovia.core.operator import Operator
 from flovia.core.provider import Provider
 from flovia.core.refunding import RefundError, RefundResult
 from flovia.ledger.opening import open_ledger
@@ -28,6 +30,8 @@ def refund(
     *,
     provider: str | None = None,
     amount: str | None = None,
+    by: str | None = None,
+    note: str = "",
     ledger: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
@@ -41,12 +45,15 @@ def refund(
         payment_id: the provider's reference of the payment, as in flovia events.
         provider: the provider's name; if left out, the one that the ledger has for this payment.
         amount: with its currency, like "0.50 SGD"; all of it if left out.
+        by: who does it; if left out, the user that runs the command.
+        note: why, for whoever looks at it later.
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
         as_json: one JSON object.
     """
+    operator = operator_of(by, note)
     with opened(ledger) as found:
         flo = Flovia(provider=_provider_of(found, payment_id, provider), ledger=found)
-        result, before = _refund(flo, payment_id, amount)
+        result, before = _refund(flo, payment_id, amount, operator)
     if as_json:
         shown = {**attrs.asdict(result), "amount": str(result.amount)}
         write_json(shown)
@@ -97,10 +104,10 @@ def refunds(
     return 0
 
 
-def _refund(flo: Flovia, payment_id: str, amount: str | None) -> tuple[RefundResult, bool]:
+def _refund(flo: Flovia, payment_id: str, amount: str | None, by: Operator) -> tuple[RefundResult, bool]:
     """What became of the refund, and whether it was made before: a repeat is no failure."""
     try:
-        return flo.refund(payment_id, amount), False
+        return flo.refund(payment_id, amount, by=by), False
     except RefundError as error:
         if error.done is None:
             raise

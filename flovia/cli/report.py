@@ -88,7 +88,7 @@ def pricing(*, options: Options = DEFAULT, least: PositiveInt = 100) -> int:
     from flovia.insights.pricing import PRICING_BY
     from flovia.reports import routes
 
-    with reading(options, by=PRICING_BY, lines=True) as found:
+    with reading(options, by=PRICING_BY, lines=True, daily=True) as found:
         return give(options, routes.pricing(found, least))
 
 

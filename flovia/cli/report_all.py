@@ -22,6 +22,7 @@ def everything(*, options: Options = DEFAULT) -> int:
     from flovia.insights.integrity import PENDING_S
     from flovia.insights.keeping_sessions import keep_sessions
     from flovia.insights.measures import TIMES
+    from flovia.insights.pricing import PRICING_BY
     from flovia.reports import payers, routes
 
     if options.csv:
@@ -29,11 +30,12 @@ def everything(*, options: Options = DEFAULT) -> int:
     with asking(options) as (ledger, asked, known, now):
         keep_sessions(ledger.database, None, between=rest)
         found = read(ledger, asked, known, now, by=(*members_by(_BY), "currency"), times=TIMES, lines=True)
+        by_day = read(ledger, asked, known, now, by=PRICING_BY, times=(), lines=True, daily=True)
         answers = [
             routes.funnel(found, _BY),
             routes.latency(found, ("endpoint",)),
             routes.revenue(found, ("endpoint",)),
-            routes.pricing(found, LEAST_SHOWN),
+            routes.pricing(by_day, LEAST_SHOWN),
             payers.retention_answer(ledger, asked, known, now, "week"),
             payers.workflows_answer(ledger, asked, known, now, by="path", limit=payers.LIMIT, least=payers.LEAST),
             routes.integrity(found, LIMIT_DUE, PENDING_S),

@@ -57,19 +57,19 @@ class Options:
 
 @contextmanager
 def reading(
-    options: Options, *, by: Collection[str] = (), times: Collection[str] = (), lines: bool = False
+    options: Options, *, by: Collection[str] = (), times: Collection[str] = (), lines: bool = False, daily: bool = False
 ) -> "Generator[Reading]":
     """The ledger of a report, read to its end.
 
     ``by``: what its rows are told apart by, members of a route. ``times``: the durations that it needs. ``lines``:
-    whether it draws how many saw a price by day.
+    whether it draws how many saw a price by day; ``daily``: whether it asks for single days.
 
     Raises:
         Misused: the options contradict each other, or say no time.
         WiringError: there is no such ledger.
     """
     with asking(options) as (found, asked, known, now):
-        yield read(found, asked, known, now, by=by, times=times, lines=lines)
+        yield read(found, asked, known, now, by=by, times=times, lines=lines, daily=daily)
 
 
 @contextmanager

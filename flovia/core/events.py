@@ -27,6 +27,8 @@ PAYMENT_REOPENED: Final = "payment.reopened"
 PAYMENT_REFUNDED: Final = "payment.refunded"
 PAYMENT_LATE: Final = "payment.late"
 PAYMENT_UNMATCHED: Final = "payment.unmatched"
+PAYMENT_EXPLAINED: Final = "payment.explained"
+PAYMENT_REFUND_FAILED: Final = "payment.refund_failed"
 
 EVENT_TYPES: Final = (
     REQUEST_STARTED,
@@ -45,6 +47,8 @@ EVENT_TYPES: Final = (
     PAYMENT_REFUNDED,
     PAYMENT_LATE,
     PAYMENT_UNMATCHED,
+    PAYMENT_EXPLAINED,
+    PAYMENT_REFUND_FAILED,
 )
 
 LATE: Final = "late"
@@ -63,8 +67,10 @@ class Event:
     ``at``: Unix seconds by the gate's clock. ``seq``: position among the events of one request.
     ``endpoint``: the route's name, not the raw path. ``amount``: base units of ``currency``.
     ``payment_id``: the provider's reference of the payment. ``latency_ms``: received to last byte.
-    ``problem``: the code of the problem type the client got, if any. ``reason``: one of :data:`REASONS`, in
-    ``payment.late`` only; None in those of an earlier version.
+    ``problem``: the code of the problem type the client got, if any. ``reason``: in ``payment.late`` one of
+    :data:`REASONS`, None in those of an earlier version; in ``payment.explained`` the outcome that was explained; in
+    ``payment.refund_failed`` what became of the refund, ``refused`` or ``unknown``. ``operator``: who did it, where a
+    person did something about a payment, and ``note`` why.
     """
 
     type: str
@@ -86,6 +92,8 @@ class Event:
     workflow: str | None = None
     problem: str | None = None
     reason: str | None = None
+    operator: str | None = None
+    note: str | None = None
 
     @property
     def id(self) -> str:

@@ -15,6 +15,7 @@ from flovia.core.effects import TIMED_OUT, Deadline, Flow, now, token
 from flovia.core.errors import CallerError, LedgerError, WiringError
 from flovia.core.events import Event, EventRow
 from flovia.core.money import Price
+from flovia.core.operator import Operator
 from flovia.core.owed import (
     CloseRefund,
     FindDue,
@@ -91,8 +92,12 @@ class RefundResult:
     reason: str | None = None
 
 
-def refund(payment_id: str, amount: Price | None, providers: Iterable[Provider], rail: str) -> Flow[RefundResult]:
+def refund(
+    payment_id: str, amount: Price | None, providers: Iterable[Provider], rail: str, by: Operator | None = None
+) -> Flow[RefundResult]:
     """Give back a payment that one of the providers took; ``amount`` None for all of it.
+
+    ``by``: who wants it. Then what became of it is an event, also if nothing went back.
 
     Raises:
         RefundError: it cannot be asked for; see its ``code``.
@@ -128,7 +133,7 @@ def refund(payment_id: str, amount: Price | None, providers: Iterable[Provider],
     except BaseException:
         yield CloseRefund(proof, opening.fence, "unknown", 0, "", "", ())
         raise
-    return (yield from _record(provider.name, rail, order, proof, opening.fence, verdict))
+    return (yield from _record(provider.name, rail, order, proof, opening.fence, verdict, by))
 
 
 def refunds_due(limit: int) -> Flow[list[RefundDue]]:
@@ -137,12 +142,19 @@ def refunds_due(limit: int) -> Flow[list[RefundDue]]:
 
 
 def moved_event(
-    type_: str, at: float, id_: tuple[str, int], provider: str, rail: str, money: tuple[int, str], paid: tuple[str, str]
+    type_: str,
+    at: float,
+    id_: tuple[str, int],
+    provider: str,
+    rail: str,
+    money: tuple[int, str],
+    paid: tuple[str, str],
+    by: Operator | None = None,
 ) -> Event:
     """The event of money that moved outside of any request, so there is no route and no HTTP method in it.
 
     ``id_``: request id and number. ``money``: base units and currency. ``paid``: challenge id ("" if nobody
-    knows it) and payment id.
+    knows it) and payment id. ``by``: who did it.
     """
     return Event(
         type=type_,
@@ -157,6 +169,8 @@ def moved_event(
         currency=money[1],
         challenge_id=paid[0] or None,
         payment_id=paid[1],
+        operator=None if by is None else by.name,
+        note=(by.note or None) if by is not None else None,
     )
 
 
@@ -281,7 +295,13 @@ def _is_sane(refunded: Refunded, order: RefundOrder) -> bool:
 
 
 def _record(
-    name: str, rail: str, order: RefundOrder, proof: str, fence: int, verdict: RefundVerdict
+    name: str,
+    rail: str,
+    order: RefundOrder,
+    proof: str,
+    fence: int,
+    verdict: RefundVerdict,
+    by: Operator | None,
 ) -> Flow[RefundResult]:
     result = RefundResult(
         status="unknown",
@@ -296,13 +316,15 @@ def _record(
     if isinstance(verdict, Refunded):
         end = "refunded"
         result = attrs.evolve(result, status=end, amount=verdict.amount, refund_id=verdict.refund_id, reason=None)
-        at, id_ = (yield from now()), "refund_" + (yield from token())
-        paid = (order.challenge_id, order.payment_id)
-        money = (verdict.amount, order.currency)
-        events = (moved_event(ev.PAYMENT_REFUNDED, at, (id_, 1), name, rail, money, paid).to_row(),)
     elif isinstance(verdict, NotRefunded):
         end = "refused"
         result = attrs.evolve(result, status=end, reason=verdict.reason)
+    if end == "refunded" or by is not None:
+        at, id_ = (yield from now()), "refund_" + (yield from token())
+        paid = (order.challenge_id, order.payment_id)
+        type_ = ev.PAYMENT_REFUNDED if end == "refunded" else ev.PAYMENT_REFUND_FAILED
+        told = moved_event(type_, at, (id_, 1), name, rail, (result.amount, order.currency), paid, by)
+        events = ((told if end == "refunded" else attrs.evolve(told, reason=end)).to_row(),)
     try:
         close = CloseRefund(proof, fence, end, result.amount, result.refund_id or "", result.reason or "", events)
         done = cast("bool", (yield close))

@@ -13,6 +13,7 @@ from flovia.core.challenge import parse_expires
 from flovia.core.effects import Flow, now, token
 from flovia.core.issued import find_issued
 from flovia.core.money import Price
+from flovia.core.operator import Operator
 from flovia.core.owed import Late, late_key
 from flovia.core.provider import Provider
 from flovia.core.reconcile import Charge, ChargeUnknown, Moved, ReconcilingProvider
@@ -40,7 +41,7 @@ _NOT_NOW: Final[Mapping[str, tuple[RefundCode, str, int | None]]] = MappingProxy
 
 
 def refund_anything(
-    payment_id: str, amount: Price | None, providers: Iterable[Provider], rail: str
+    payment_id: str, amount: Price | None, providers: Iterable[Provider], rail: str, by: Operator | None = None
 ) -> Flow[RefundResult]:
     """As :func:`~flovia.core.refunding.refund`, also for a charge that is paid and that nobody has presented.
 
@@ -50,7 +51,7 @@ def refund_anything(
     """
     asked = list(providers)
     try:
-        return (yield from refund(payment_id, amount, asked, rail))
+        return (yield from refund(payment_id, amount, asked, rail, by))
     except RefundError as error:
         if error.code != "unknown":
             raise
@@ -61,7 +62,7 @@ def refund_anything(
             if challenge is not None and challenge.expires is not None:
                 charge = Charge(method=provider.method, handle=payment_id, challenge=challenge)
                 yield from _put_on_record(provider, charge, parse_expires(challenge.expires), amount, rail)
-                return (yield from refund(payment_id, amount, [provider], rail))
+                return (yield from refund(payment_id, amount, [provider], rail, by))
     raise missing
 
 

@@ -7,6 +7,7 @@
     app.mount("/dashboard", Dashboard(flo, authorize=who_is_it))
 """
 
+from flovia.dashboard.access import Visitor
 from flovia.dashboard.app import Dashboard
 
-__all__ = ["Dashboard"]
+__all__ = ["Dashboard", "Visitor"]

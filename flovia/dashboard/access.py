@@ -4,11 +4,11 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-import anyio.to_thread
 import attrs
 
 from flovia.core.errors import WiringError
 from flovia.core.origin import host_without_port, is_loopback
+from flovia.dashboard.http import in_thread
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -40,7 +40,7 @@ class Visitor:
         return found[0] if len(found) == 1 else None
 
 
-Authorize = Callable[[Visitor], str | None | Awaitable[str | None]]
+Authorize = Callable[[Visitor], str | Awaitable[str | None] | None]
 """Returns the name of who is there, or None for nobody who may look. Blocking functions run in a thread."""
 
 
@@ -75,11 +75,12 @@ def visitor_of(scope: "Scope") -> Visitor:
 
 async def name_of(visitor: Visitor, authorize: Authorize) -> str | None:
     """The name of who is there, as the app says."""
-    if inspect.iscoroutinefunction(authorize):
-        found = authorize(visitor)
-    else:
-        found = await anyio.to_thread.run_sync(authorize, visitor)
-    name = await found if inspect.isawaitable(found) else found
+
+    def ask() -> str | Awaitable[str | None] | None:
+        return authorize(visitor)
+
+    found = ask() if inspect.iscoroutinefunction(authorize) else await in_thread(ask)
+    name = found if found is None or isinstance(found, str) else await found
     return name or None
 
 

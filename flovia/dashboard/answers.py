@@ -26,8 +26,10 @@ be made all the time."""
 
 @attrs.frozen(kw_only=True)
 class Found(Generic[T]):
-    """An answer. ``position``: of the ledger that it is about; ``made``: when, Unix seconds, and ``at`` by the monotonic
-    clock; ``took``: seconds.
+    """An answer.
+
+    ``position``: of the ledger that it is about; ``made``: when, Unix seconds, and ``at`` by the monotonic clock;
+    ``took``: seconds.
     """
 
     value: T
@@ -39,8 +41,10 @@ class Found(Generic[T]):
 
 @attrs.frozen
 class Question(Generic[T]):
-    """What is asked. ``key``: the same for the same question. ``make``: answers it, for a ledger read so far. ``heavy``:
-    it may take long, and must not keep the others waiting.
+    """What is asked.
+
+    ``key``: the same for the same question. ``make``: answers it, for a ledger read so far. ``heavy``: it may take
+    long, and must not keep the others waiting.
     """
 
     key: tuple[object, ...]
@@ -79,7 +83,7 @@ class Answers:
             found = self._kept.get(question.key)
             if found is not None:
                 self._kept.move_to_end(question.key)
-        return found  # type: ignore[return-value] # pyright: ignore[reportReturnType] - a key's answers are of one type
+        return found  # type: ignore[return-value] # a key's answers are of one type
 
     def is_fresh(self, found: Found[T]) -> bool:
         """Whether nothing better is to be had yet."""
@@ -99,7 +103,7 @@ class Answers:
                 running = pool.submit(self._make, question, now)
                 self._making[key] = running
                 running.add_done_callback(lambda _: self._done(key))
-        return running  # type: ignore[return-value] # pyright: ignore[reportReturnType] - a key's answers are of one type
+        return running  # type: ignore[return-value] # a key's answers are of one type
 
     def close(self) -> None:
         """Make no more."""
@@ -116,7 +120,7 @@ class Answers:
             known = self._keeper.catch_up()
             kept = self.kept(question)
             if kept is not None and kept.position == known.position and self._monotonic() - kept.at < OLD_S:
-                return kept  # type: ignore[return-value] # pyright: ignore[reportReturnType] - any answer is an object
+                return kept  # type: ignore[return-value] # any answer is an object
         began = self._monotonic()
         value = question.make(known)
         ended = self._monotonic()

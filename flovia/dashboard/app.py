@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from flovia.core.errors import CallerError, FloviaError, LedgerError
 from flovia.dashboard.access import Authorize, check_mounting, is_from_here, name_of, visitor_of
+from flovia.dashboard.actions import Actions
 from flovia.dashboard.api import Api
 from flovia.dashboard.desk import Desks
 from flovia.dashboard.http import Handler, problem
@@ -36,6 +37,9 @@ class Dashboard:
             there, or None: then it is answered with 403. May be async.
         open: whoever reaches it may look: for where something in front has asked already. Without this and without
             ``authorize`` only this machine is answered.
+        actions: the integrity queue can be worked: whoever may look may make payments redeemable again, give money
+            back and explain findings, each on record under the name that ``authorize`` returns (without it under the
+            one they type). False leaves pages that change nothing.
         clock: Unix seconds; for tests.
 
     Raises:
@@ -47,7 +51,8 @@ class Dashboard:
         flovia: "Flovia",
         *,
         authorize: Authorize | None = None,
-        open: bool = False,  # noqa: A002 - what it says
+        open: bool = False,
+        actions: bool = True,
         clock: Callable[[], float] | None = None,
     ) -> None:
         check_mounting(flovia, authorize, open)
@@ -55,7 +60,13 @@ class Dashboard:
         self._open = open
         self._desks = Desks(flovia, clock)
         self._pages = Pages("flovia.dashboard")
-        self._site = Site(self._desks, self._pages)
+        self._site = Site(self._desks, self._pages, works=actions)
+        self._actions = None
+        if actions:
+            named = authorize is not None
+            self._actions = Actions(
+                flovia, self._desks, self._pages, self._site, names=named, local=not named and not open
+            )
         self._app = Starlette(routes=self._routes(flovia.settings.own_payers))
         self._wsgi = WsgiFace(self)
 
@@ -83,6 +94,7 @@ class Dashboard:
         }
         return [
             *(Route(path, self._guarded(handler, is_page=True)) for path, handler in pages.items()),
+            *(() if self._actions is None else self._actions.routes(lambda one: self._guarded(one, is_page=True))),
             *(Route(path, self._guarded(handler, is_page=False)) for path, handler in data.items()),
             Route("/static/{version}/{name}", self._static),
         ]

@@ -48,7 +48,7 @@ class Desk:
             return kept
         coming = self.answers.make(question, now=now)
         with anyio.move_on_after(wait_s):
-            while not coming.done():
+            while not coming.done():  # noqa: ASYNC110 - a thread makes it, and knows no loop
                 await anyio.sleep(_POLL_S)
         if coming.done():
             return coming.result()
@@ -96,6 +96,9 @@ class Desks:
                 keeper = Keeper(self._ledger)
                 answers = Answers(keeper, clock=self._clock or time.time)
                 self._desk = Desk(pid=os.getpid(), keeper=keeper, answers=answers)
+                # Whoever opens one page will open others.
+                for question in self.books.first():
+                    answers.make(question)
             return self._desk
 
     def close(self) -> None:

@@ -57,7 +57,7 @@ def options_of(name: str, params: Mapping[str, str]) -> Options:
         members_by(by)
     least = number_of(params, "least", 0, 1_000_000) if name in ("pricing", "workflows") else 0
     limit = number_of(params, "limit", 0, 1000) if name in ("integrity", "workflows") else 0
-    return Options(by=tuple(dict.fromkeys(by)), least=least, limit=limit)
+    return Options(by=() if by == ("week",) else tuple(dict.fromkeys(by)), least=least, limit=limit)
 
 
 def chosen_of(params: Mapping[str, str]) -> Chosen:

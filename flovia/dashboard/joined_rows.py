@@ -19,6 +19,7 @@ TAGS: Final = {
     "paid_and_delivered": "good",
     "refunded": "",
     "unpaid": "",
+    "explained": "",
     "request_without_payment": "",
     "pending": "wait",
 }
@@ -42,7 +43,7 @@ def row_of(kept: "Kept", address: Callable[[str], str]) -> dict[str, JsonValue]:
         "status": str(one.response_status or ""),
         "latency": milliseconds(one.latency_ms),
         "insight": one.insight,
-        "tag": TAGS.get(one.state, "warn"),
+        "tag": TAGS.get(one.counts_as, "warn"),
         "test": one.provider in TEST_PROVIDERS,
     }
 
@@ -57,7 +58,7 @@ def matches(kept: "Kept", filters: Filters, chosen: "Chosen", own: tuple[str, ..
         "rail": chosen.rail,
         "price_currency": chosen.price_currency,
         "currency": chosen.currency,
-        "state": chosen.state,
+        "counts_as": chosen.state,
         "problem": chosen.problem,
     }
     price = chosen.price in ("", str(one.price))

@@ -109,7 +109,7 @@ class Keeper:
         if self.running or self._closed:
             return
         with self._starting:
-            if not self.running and not self._closed:
+            if not self.running:
                 self._thread = threading.Thread(target=self._run, name="flovia-dashboard", daemon=True)
                 self._thread.start()
 

@@ -37,6 +37,10 @@ class Linker:
         """The page of one attempt."""
         return f"{self.root}/attempts/{quote(ident, safe='', errors='surrogatepass')}"
 
+    def finding(self, ident: str) -> str:
+        """The page on which one attempt is worked."""
+        return f"{self.root}/integrity/{quote(ident, safe='', errors='surrogatepass')}"
+
     def events(self, **chosen: object) -> str:
         """The joined events behind a number."""
         return self.to("/events", **chosen)

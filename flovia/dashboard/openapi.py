@@ -28,12 +28,12 @@ def openapi(root: str) -> Json:
         more = [*_filters(), *_of_report(name)]
         paths[f"/api/{name}"] = _path(name, f"{_ABOUT[name]} The same as flovia report {name} --json.", more)
         paths[f"/api/{name}.csv"] = _path(f"{name}Csv", f"The rows of {name} as CSV.", more, kind="text/csv")
-    chosen = [
+    chosen: list[JsonValue] = [
         _member(name, f"Only attempts with this {name.replace('_', ' ')}.")
         for name in ("workflow", "payer", "rail", "price", "price_currency", "currency", "state", "problem", "path")
     ]
-    step = {**_member("step", "How far they came."), "schema": {"type": "string", "enum": [*STEPS]}}
-    limit = {**_member("limit", "How many at most."), "schema": {"type": "integer", "minimum": 1, "maximum": 500}}
+    step: Json = {**_member("step", "How far they came."), "schema": {"type": "string", "enum": [*STEPS]}}
+    limit: Json = {**_member("limit", "How many at most."), "schema": {"type": "integer", "minimum": 1, "maximum": 500}}
     before = _member("before", "Go on behind the last page: its member next.")
     paths["/api/events"] = _path(
         "events", "Joined events, the newest first.", [*_filters(), *chosen, step, limit, before]

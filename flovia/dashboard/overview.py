@@ -51,8 +51,9 @@ class Overview:
     """Everything at a glance.
 
     ``conversion``: delivered of attempts; ``paid``: of attempts. ``pay_p50_ms``, ``pay_p95_ms``: from the 402 to the
-    payment, of ``timed``. ``revenue``: each currency by itself. ``waiting``: attempts that need somebody. ``days``: with
-    those on which nothing came, the oldest first. ``busiest``: endpoints with the most attempts, of ``endpoints``.
+    payment, of ``timed``. ``revenue``: each currency by itself, the one with the most payments first. ``waiting``:
+    attempts that need somebody. ``days``: with those on which nothing came, the oldest first. ``busiest``: endpoints
+    with the most attempts, of ``endpoints``.
     """
 
     attempts: int
@@ -119,7 +120,7 @@ def overview(ledger: "SqlLedger", by_day: "Reading", by_route: "Reading") -> Ove
         timed=sum(whole.pay.values()),
         pay_p50_ms=percentile(whole.pay, 0.5),
         pay_p95_ms=percentile(whole.pay, 0.95),
-        revenue=revenue(by_day.cells, ()),
+        revenue=sorted(revenue(by_day.cells, ()), key=lambda one: -one.payments),
         waiting=count_due_sql(ledger.database, by_day.asked),
         days=_days(by_day),
         busiest=sorted(endpoints, key=lambda one: -one.attempts)[:BUSIEST],

@@ -1,10 +1,12 @@
 """The pages: each asks its question, and shows what is known by then."""
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from flovia.core.errors import CallerError, LedgerError
+import attrs
+
+from flovia.dashboard.access import WSGI
 from flovia.dashboard.answers import Found, Question
 from flovia.dashboard.filters import PRESETS, Filters, number_of, read_filters, text_of
 from flovia.dashboard.http import before_of, chosen_of, in_thread, options_of
@@ -12,6 +14,7 @@ from flovia.dashboard.joined_rows import row_of
 from flovia.dashboard.linking import PAGES, Linker
 from flovia.dashboard.payer_views import integrity_page, retention_page, workflows_page
 from flovia.dashboard.questions import Options
+from flovia.dashboard.tables import LONGEST
 from flovia.dashboard.views import Context, endpoints_page, latency_page, overview_page, pricing_page, revenue_page
 from flovia.insights.intervals import Share
 from flovia.reports.tables import milliseconds
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from flovia.dashboard.desk import Desks
+    from flovia.insights.joined import Kept
+    from flovia.insights.sql_choosing import Chosen
     from flovia.reports.answer import Answer
     from flovia.web.site import Pages
 
@@ -43,11 +48,13 @@ class Site:
     Args:
         desks: the answers.
         pages: templates and static files.
+        works: whether findings have pages on which they can be worked.
     """
 
-    def __init__(self, desks: "Desks", pages: "Pages") -> None:
+    def __init__(self, desks: "Desks", pages: "Pages", *, works: bool = False) -> None:
         self._desks = desks
         self._pages = pages
+        self._works = works
 
     async def overview(self, request: "Request") -> "Response":
         """``GET /``"""
@@ -109,13 +116,10 @@ class Site:
         # What is seen while the page is made comes by the stream as well: better twice than never.
         after = keeper.newest
 
-        def ask(filters: Filters) -> "Question[object]":
-            return cast("Question[object]", self._desks.books.events(filters, chosen, EVENTS + 1, before))
+        def ask(filters: Filters) -> "Question[Sequence[Kept]]":
+            return self._desks.books.events(filters, chosen, EVENTS + 1, before)
 
-        def view(found: object, link: Linker) -> Context:
-            from flovia.insights.joined import Kept
-
-            kept = cast("list[Kept]", found)
+        def view(kept: "Sequence[Kept]", link: Linker) -> Context:
             rows = [row_of(one, link.attempt) for one in kept[:EVENTS]]
             narrowed = {name: value for name, value in _members(chosen) if value and name != "workflow"}
             last = kept[EVENTS - 1].attempt if len(kept) > EVENTS else None
@@ -177,7 +181,7 @@ class Site:
     def message(self, request: "Request", status: int, title: str, detail: str) -> "Response":
         """A page that says one thing."""
         link = Linker(root=str(request.scope.get("root_path", "")), filters=Filters())
-        nav = [] if status == 403 else PAGES
+        nav = () if status == 403 else PAGES
         return self._pages.render(
             request,
             "message.html",
@@ -235,6 +239,7 @@ class Site:
         def make() -> "Response":
             more = view(ready.value, link)
             names = [] if suggested is None or len(suggested.value) > SUGGESTED else suggested.value
+            names = [name for name in names if name.isprintable() and len(name) <= LONGEST]
             options = {one: value for one, value in request.query_params.items() if one in ("by", "least", "limit")}
             exports = {
                 "csv_href": link.to(f"/api/{api}.csv", workflow="", **options) if api not in ("", "overview") else "",
@@ -274,6 +279,7 @@ class Site:
             "nav": PAGES,
             "active": path,
             "link": link,
+            "works": self._works,
             "filters": link.filters,
             "presets": PRESETS,
             "names": [],
@@ -287,7 +293,7 @@ class Site:
             "who": request.scope.get("flovia.who", ""),
             "kept": {one: request.query_params[one] for one in _KEPT if one in request.query_params},
         }
-        return self._pages.render(request, template, **(_WORDS | members | more))
+        return self._pages.render(request, template, 200, **(_WORDS | members | more))
 
 
 def _percent(one: Share) -> str:
@@ -306,15 +312,8 @@ def _at(request: "Request") -> int:
 
 
 def _is_wsgi(request: "Request") -> bool:
-    from flovia.dashboard.access import WSGI
-
     return WSGI in request.scope
 
 
-def _members(chosen: object) -> list[tuple[str, str]]:
-    import attrs
-
-    return list(attrs.asdict(chosen).items())  # type: ignore[call-overload, arg-type] # pyright: ignore[reportArgumentType] - a Chosen
-
-
-__all__ = ["CallerError", "LedgerError", "Site"]
+def _members(chosen: "Chosen") -> list[tuple[str, str]]:
+    return list(attrs.asdict(chosen).items())

@@ -6,7 +6,7 @@ from typing import Final, cast
 
 from flovia.core.encoding import JsonValue
 from flovia.dashboard.linking import Linker
-from flovia.dashboard.tables import Cell, Table, cut, heads, number, page_of, part, text
+from flovia.dashboard.tables import Cell, Table, cut, heads, number, paged, part, text
 from flovia.dashboard.views import Context, Row, count_of, share_of, text_of
 from flovia.insights.sessions import signature_text
 from flovia.reports.answer import Answer
@@ -21,14 +21,15 @@ MANY: Final = 50
 def retention_page(answer: Answer, link: Linker, page: int, by: str) -> Context:
     """Cohorts as a grid, who may have gone, and how much of the revenue hangs on few."""
     payload = cast("Row", answer.payload)
-    found = [cast("Row", dict(row)) for row in answer.rows]
+    found = [dict(row) for row in answer.rows]
     last = max((len(cast("Row", row["weeks"])) for row in found), default=0)
     rows = [_cohort(row, last, link, by) for row in (reversed(found) if by == "week" else found)]
-    grid = Table(
-        caption=f"Who came back, so many weeks after the first paid session: {len(rows)} cohorts",
-        heads=heads(f"first {by}", "payers", *(f"W{number}" for number in range(last)), numbers_from=1),
+    grid = paged(
+        f"Who came back, so many weeks after the first paid session: {len(rows)} cohorts",
+        heads(f"first {by}", "payers", *(f"W{number}" for number in range(last)), numbers_from=1),
+        rows,
+        page,
         wide=True,
-        **page_of(rows, page),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the members of a table
     )
     second, risk = cast("Row", payload["secondSession"]), cast("Row", payload["churnRisk"])
     shares = [
@@ -216,7 +217,7 @@ def _moves(payload: Row, kinds: dict[str, int], link: Linker) -> Table:
 
 
 def _drops(payload: Row, name: str, title: str, one_name: str, link: Linker) -> Table:
-    rows = []
+    rows: list[list[Cell]] = []
     for one in _rows(payload, name):
         dropped = share_of(one["dropped"])
         href = link.events(endpoint=one["name"], step="undelivered") if name == "endpoints" else ""
@@ -251,7 +252,7 @@ def integrity_page(answer: Answer, link: Linker) -> Context:
     """How payments and requests agree, and what needs somebody, the oldest first."""
     payload = cast("Row", answer.payload)
     states = cast("dict[str, int]", payload["states"])
-    queue = [_finding(cast("Row", dict(row)), link) for row in answer.rows]
+    queue = [_finding(dict(row), link) for row in answer.rows]
     rows = [[text(name.replace("_", " "), _of_state(name, link)), number(count)] for name, count in states.items()]
     return {
         "answer": answer,
@@ -288,6 +289,7 @@ def _finding(row: Row, link: Linker) -> Context:
         "remedy": text_of(row, "remedy"),
         "ident": ident,
         "href": link.attempt(ident),
+        "work": link.finding(text_of(row, "attemptId")),
     }
 
 

@@ -1,7 +1,7 @@
 """What the pages ask of the ledger: each report as the command line gives it, and what only a page shows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import attrs
 
@@ -61,8 +61,10 @@ class _Ask:
     known: "LeftOut"
     now: float
 
-    def read(self, by: Sequence[str], times: Sequence[str] = (), *, lines: bool = False) -> Reading:
-        return read(self.ledger, self.asked, self.known, self.now, by=by, times=times, lines=lines)
+    def read(
+        self, by: Sequence[str], times: Sequence[str] = (), *, lines: bool = False, daily: bool = False
+    ) -> Reading:
+        return read(self.ledger, self.asked, self.known, self.now, by=by, times=times, lines=lines, daily=daily)
 
 
 class Books:
@@ -99,7 +101,7 @@ class Books:
 
         def make(asking: _Ask) -> Overview:
             by_day = asking.read((*members_by(("day",)), "currency"), ("pay", "latency"))
-            by_route = asking.read((*members_by(FUNNEL_BY), "currency"))
+            by_route = asking.read((*members_by(FUNNEL_BY), "currency"), ("pay",))
             return overview(asking.ledger, by_day, by_route)
 
         return self._question(("overview",), attrs.evolve(filters, workflow=""), make)
@@ -121,6 +123,11 @@ class Books:
     def story(self, ident: str) -> Question[Story]:
         """One attempt, by its key, challenge, payment, or one of its requests."""
         return Question(("story", ident), lambda _: _story(self._ledger, ident))
+
+    def first(self) -> "list[Question[Overview] | Question[Answer]]":
+        """What the pages ask if nobody has chosen anything."""
+        everything = Filters()
+        return [self.overview(everything), *(self.report(name, everything, Options()) for name in REPORTS)]
 
     def _question(self, key: tuple[object, ...], filters: Filters, make: Callable[[_Ask], T]) -> Question[T]:
         def answer(known: "Known") -> T:
@@ -158,12 +165,12 @@ def _revenue(asking: _Ask, options: Options) -> Answer:
 
 
 def _pricing(asking: _Ask, options: Options) -> Answer:
-    return routes.pricing(asking.read(PRICING_BY), options.least or LEAST_SAMPLE)
+    return routes.pricing(asking.read(PRICING_BY, lines=True, daily=True), options.least or LEAST_SAMPLE)
 
 
 def _retention(asking: _Ask, options: Options) -> Answer:
     keep_sessions(asking.ledger.database, None, between=rest)
-    by = "endpoint" if options.by == ("endpoint",) else "week"
+    by: Literal["week", "endpoint"] = "endpoint" if options.by == ("endpoint",) else "week"
     return payers.retention_answer(asking.ledger, asking.asked, asking.known, asking.now, by)
 
 

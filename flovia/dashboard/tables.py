@@ -17,14 +17,13 @@ LONGEST: Final = 96
 
 @attrs.frozen(kw_only=True)
 class Cell:
-    """One cell. ``share``: drawn as a bar with its interval. ``shade``: 0 to 10, a background. ``tag``: a kind of tag."""
+    """One cell. ``share``: drawn as a bar with its interval. ``shade``: 0 to 10, a background. ``below``: in small."""
 
     text: str = ""
     href: str = ""
     number: bool = False
     share: Share | None = None
     shade: int | None = None
-    tag: str = ""
     line: Line | None = None
     below: str = ""
 
@@ -48,7 +47,6 @@ class Table:
     first: int = 1
     page: int = 1
     pages: int = 1
-    note: str = ""
     wide: bool = False
     """Whether it stays a table on a phone, to scroll sideways in."""
 
@@ -64,9 +62,9 @@ class Chart:
     data: dict[str, JsonValue]
 
 
-def text(value: str, href: str = "", **more: str) -> Cell:
+def text(value: str, href: str = "") -> Cell:
     """A cell with text; long text is cut, and says so."""
-    return Cell(text=cut(value), href=href, **more)
+    return Cell(text=cut(value), href=href)
 
 
 def number(value: object, href: str = "", below: str = "") -> Cell:
@@ -91,15 +89,26 @@ def heads(*names: str, numbers_from: int) -> list[Head]:
     return [Head(text=name, number=place >= numbers_from) for place, name in enumerate(names)]
 
 
-def page_of(rows: Sequence[Sequence[Cell]], page: int, *, size: int = ROWS) -> dict[str, object]:
-    """The members of a table that has one page of rows."""
+def paged(
+    caption: str,
+    names: Sequence[Head],
+    rows: Sequence[Sequence[Cell]],
+    page: int,
+    *,
+    size: int = ROWS,
+    wide: bool = False,
+) -> Table:
+    """A table that has one page of the rows."""
     pages = max(1, -(-len(rows) // size))
     page = min(page, pages)
     start = (page - 1) * size
-    return {
-        "rows": rows[start : start + size],
-        "total": len(rows),
-        "first": start + 1,
-        "page": page,
-        "pages": pages,
-    }
+    return Table(
+        caption=caption,
+        heads=names,
+        rows=rows[start : start + size],
+        total=len(rows),
+        first=start + 1,
+        page=page,
+        pages=pages,
+        wide=wide,
+    )

@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 from flovia.core.encoding import JsonValue
-from flovia.core.money import exponent
 from flovia.core.errors import WiringError
+from flovia.core.money import exponent
 from flovia.dashboard.linking import Linker
 from flovia.dashboard.overview import Overview
-from flovia.dashboard.tables import ROWS, Cell, Chart, Table, heads, number, page_of, part, text
+from flovia.dashboard.tables import ROWS, Cell, Chart, Table, heads, number, paged, part, text
+from flovia.insights.funnel import PHASES
 from flovia.insights.intervals import Share
 from flovia.insights.mean_money import digits_of, mean_money
 from flovia.reports.answer import Answer
 from flovia.reports.parts import Grid, Line
 from flovia.reports.tables import milliseconds
-from flovia.words import money, safe
+from flovia.words import counted, money, safe
 
 Row = dict[str, JsonValue]
 Context = dict[str, object]
@@ -59,10 +60,12 @@ def overview_page(found: Overview, link: Linker) -> Context:
         ]
         for one in reversed(days)
     ]
-    by_day = Table(
-        caption=f"By day, the newest first ({len(rows)} days, UTC)",
-        heads=[*heads("day", "attempts", "paid", "delivered", numbers_from=1), *heads("paid in", numbers_from=9)],
-        **page_of(rows, 1, size=60),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the members of a table
+    by_day = paged(
+        f"By day, the newest first ({len(rows)} days, UTC)",
+        [*heads("day", "attempts", "paid", "delivered", numbers_from=1), *heads("paid in", numbers_from=9)],
+        rows,
+        1,
+        size=60,
     )
     busiest = [
         [
@@ -111,7 +114,7 @@ def _attempts_by_day(found: Overview) -> Chart:
 
 def _money_by_day(found: Overview) -> list[Chart]:
     charts: list[Chart] = []
-    for row in found.revenue[:4]:
+    for row in found.revenue[:3]:
         currency = row.currency or ""
         scale = _scale(currency)
         values: list[JsonValue] = [one.gross.get(currency, 0) / scale for one in found.days]
@@ -132,7 +135,7 @@ def _scale(currency: str) -> int:
 
 def endpoints_page(answer: Answer, link: Linker, page: int, sort: str) -> Context:
     """The funnel: all together as a picture, and each endpoint, rail and price in a table."""
-    found = [cast("Row", dict(row)) for row in answer.rows]
+    found = [dict(row) for row in answer.rows]
     lines = dict(zip(map(id, found), _lines(answer), strict=False))
     if sort == "conversion":
         found.sort(key=lambda row: (share_of(row["conversion"]).low or 0.0, -count_of(row, "attempts")))
@@ -148,14 +151,15 @@ def endpoints_page(answer: Answer, link: Linker, page: int, sort: str) -> Contex
         ("got the answer", totals["delivered"], link.events(step="delivered")),
     ]
     names = ("endpoint", "rail", "price", "attempts", "presented", "paid", "delivered", "conversion", "gave up")
-    table = Table(
-        caption=f"From the price to the answer: {len(rows)} rows by endpoint, rail and price",
-        heads=[
+    table = paged(
+        f"From the price to the answer: {len(rows)} rows by endpoint, rail and price",
+        [
             *heads(*names, numbers_from=3),
             *heads("time to pay, p50", "p95", numbers_from=0),
             *heads("by day", "not delivered because", numbers_from=9),
         ],
-        **page_of(rows, page),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the members of a table
+        rows,
+        page,
     )
     return {"answer": answer, "steps": steps, "most": max(totals["attempts"], 1), "table": table, "sort": sort}
 
@@ -191,7 +195,7 @@ def _funnel_row(row: Row, link: Linker, line: Line | None) -> list[Cell]:
 
 def revenue_page(answer: Answer, link: Linker, page: int) -> Context:
     """Money by endpoint and currency, and the sum of each currency."""
-    found = [cast("Row", dict(row)) for row in answer.rows]
+    found = [dict(row) for row in answer.rows]
     totals: dict[str, dict[str, int]] = {}
     for row in found:
         mine = totals.setdefault(text_of(row, "currency"), dict.fromkeys(_MONEY, 0))
@@ -208,7 +212,7 @@ def revenue_page(answer: Answer, link: Linker, page: int) -> Context:
     ]
     names = ("currency", "payments", "gross", "refunds", "refunded", "net", "to go back")
     sums = [
-        [*_sums(cast("Row", {**mine, "currency": currency}), currency, link.events(step="money", currency=currency))]
+        [*_sums({**mine, "currency": currency}, currency, link.events(step="money", currency=currency))]
         for currency, mine in sorted(totals.items())
     ]
     return {
@@ -216,10 +220,8 @@ def revenue_page(answer: Answer, link: Linker, page: int) -> Context:
         "sums": Table(
             caption="Each currency by itself", heads=heads(*names, numbers_from=1), rows=sums, total=len(sums)
         ),
-        "table": Table(
-            caption=f"By endpoint and currency: {len(rows)} rows",
-            heads=heads("endpoint", *names, numbers_from=2),
-            **page_of(rows, page),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the members of a table
+        "table": paged(
+            f"By endpoint and currency: {len(rows)} rows", heads("endpoint", *names, numbers_from=2), rows, page
         ),
     }
 
@@ -249,14 +251,31 @@ def _sums(row: Row, currency: str, href: str = "") -> list[Cell]:
 
 def pricing_page(answer: Answer, link: Linker, page: int) -> Context:
     """Each route's prices as a curve with intervals, as a table, and what to do."""
-    routes = [cast("Row", dict(row)) for row in cast("Sequence[Row]", answer.payload["rows"])]
+    routes = [dict(row) for row in cast("Sequence[Row]", answer.payload["rows"])]
     order = ("raise", "lower", "test", "leave", "None")
     routes.sort(key=lambda row: (order.index(str(row["advice"])), -_seen(row), text_of(row, "endpoint")))
     pages = max(1, -(-len(routes) // CURVES))
     page = min(page, pages)
     start = (page - 1) * CURVES
     shown = [_priced(row, link, start + place) for place, row in enumerate(routes[start : start + CURVES])]
+    beside = {_route_of(one): one for one in cast("Sequence[Row]", answer.payload["sideBySide"])}
+    for row, one in zip(routes[start:], shown, strict=False):
+        found = beside.get(_route_of(row))
+        one["beside"] = "" if found is None else _beside(found)
     return {"answer": answer, "routes": shown, "total": len(routes), "page": page, "pages": pages, "first": start + 1}
+
+
+def _route_of(row: Row) -> tuple[str, str, str]:
+    return text_of(row, "endpoint"), text_of(row, "rail"), text_of(row, "currency")
+
+
+def _beside(found: Row) -> str:
+    count, width = count_of(found, "periods"), count_of(found, "periodDays")
+    when = counted(count, "day") if width == 1 else f"{counted(count, 'period')} of {width} days"
+    return (
+        f"Prices were shown side by side on {when}: a comparison if chance decided who saw which, and none if the price"
+        " depends on what is asked for."
+    )
 
 
 def _seen(row: Row) -> int:
@@ -266,12 +285,12 @@ def _seen(row: Row) -> int:
 def _priced(row: Row, link: Linker, place: int) -> Context:
     currency = text_of(row, "currency") or None
     prices = cast("list[Row]", row["prices"])
-    table = []
+    table: list[list[Cell]] = []
     for one in prices:
         price = int(str(one["price"]))
         words = money(price, currency) + ("  (now)" if text_of(one, "price") == text_of(row, "current") else "")
         about = {"endpoint": row["endpoint"], "rail": row["rail"], "price": one["price"], "currency": currency}
-        href = link.route(cast("Row", about), step="shown")
+        href = link.route(about, step="shown")
         table.append([text(words, href), number(one["attempts"]), part(share_of(one["paid"])), _brought(one, currency)])
     chart = None
     if len(prices) > 1 and currency is not None:
@@ -321,12 +340,9 @@ def _brought(one: Row, currency: str | None) -> Cell:
     return number(f"{mean_money(value, currency, digits=digits)} ({bounds[0]}–{bounds[1]})")
 
 
-PHASES: Final = ("challenge", "verify", "handler")
-
-
 def latency_page(answer: Answer, link: Linker, page: int) -> Context:
     """How long the 402, the verdict and the handler took, and how often each failed."""
-    found = sorted((cast("Row", dict(row)) for row in answer.rows), key=lambda row: -count_of(row, "attempts"))
+    found = sorted((dict(row) for row in answer.rows), key=lambda row: -count_of(row, "attempts"))
     rows: list[list[Cell]] = []
     for row in found:
         cells = [
@@ -345,10 +361,11 @@ def latency_page(answer: Answer, link: Linker, page: int) -> Context:
             ]
         rows.append(cells)
     names = [f"{name}{more}" for name in PHASES for more in (", p50", ", p95", ", errors")]
-    table = Table(
-        caption=f"Time of the 402, the verdict and the handler: {len(rows)} endpoints",
-        heads=heads("endpoint", "attempts", "whole, p50", "p95", *names, numbers_from=1),
-        **page_of(rows, page),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the members of a table
+    table = paged(
+        f"Time of the 402, the verdict and the handler: {len(rows)} endpoints",
+        heads("endpoint", "attempts", "whole, p50", "p95", *names, numbers_from=1),
+        rows,
+        page,
     )
     start = (table.page - 1) * ROWS
     drawn = [_bars(row, link) for row in found[start : start + 12]]
@@ -357,7 +374,7 @@ def latency_page(answer: Answer, link: Linker, page: int) -> Context:
 
 
 def _bars(row: Row, link: Linker) -> Context:
-    bars = []
+    bars: list[dict[str, object]] = []
     for name in PHASES:
         phase = cast("Row", row[name])
         value = cast("float | None", phase["p95Ms"])

@@ -50,7 +50,7 @@ class WsgiFace:
         except UnicodeError:
             start_response("400 Bad Request", [("Content-Type", "text/plain; charset=utf-8")])
             return [b"the path is no UTF-8"]
-        return cast("Iterable[bytes]", self._face()(cast("Any", environ), cast("Any", start_response)))
+        return self._face()(cast("Any", environ), cast("Any", start_response))
 
     def close(self) -> None:
         """End the loop of this process."""

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Final, cast
 
@@ -11,6 +11,7 @@ from flovia.core.awaited import AWAITED, WAITING
 from flovia.core.delivery import MAX_DELIVERIES
 from flovia.core.errors import FloviaError, WiringError
 from flovia.core.exchange import DELIVERING, SETTLED
+from flovia.core.owed import challenge_of
 from flovia.doctor.finding import Finding, guarded
 from flovia.ledger.opening import open_ledger, shown
 from flovia.settings import DEFAULT_LEDGER
@@ -143,15 +144,22 @@ def _clock(ledger: "SqlLedger", clock: Callable[[], float]) -> Iterator[Finding]
 def _payments(ledger: "SqlLedger") -> Iterator[Finding]:
     from flovia.ledger.delivering import find_delivering
     from flovia.ledger.exhausted import standings
+    from flovia.remedies import explained_payments
 
     unresolved = ledger.find_unresolved("", MOST)
+    undelivered = ledger.find_undelivered(MOST)
+    refunds = ledger.find_due(MOST)
+    keys = [*(one.key for one in unresolved), *(one.key for one in undelivered), *(one.key for one in refunds)]
+    said = explained_payments(ledger, map(challenge_of, keys))
+    unresolved = [one for one in unresolved if not _said(said, one.key, one.payment_id)]
+    undelivered = [one for one in undelivered if not _said(said, one.key, one.payment_id)]
+    refunds = [one for one in refunds if not _said(said, one.key, one.payment_id)]
     yield _count(
         "payments",
         len(unresolved),
         ("has an outcome that nobody knows", "have an outcome that nobody knows"),
         "flovia ledger reconcile finds it out; what no backend can be asked about shows in flovia ledger show.",
     )
-    undelivered = ledger.find_undelivered(MOST)
     stands = standings(ledger.database, undelivered, ledger.now())
     yield _count(
         "payments",
@@ -195,10 +203,23 @@ def _payments(ledger: "SqlLedger") -> Iterator[Finding]:
     )
     yield _count(
         "payments",
-        len(ledger.find_due(MOST)),
+        len(refunds),
         ("has a refund that is due", "have a refund that is due"),
         "flovia refunds lists them, flovia refund gives each back.",
     )
+    if left_out := len(keys) - len(unresolved) - len(undelivered) - len(refunds):
+        yield _count(
+            "payments",
+            left_out,
+            ("is explained, and left out above", "are explained, and left out above"),
+            "Nothing has to be done: somebody said why. flovia ledger show ID says who.",
+            level="note",
+        )
+
+
+def _said(said: Collection[tuple[str, str]], key: str, payment_id: str | None) -> bool:
+    """Whether what waits there was explained; while nobody knows whether it is paid it has no payment id."""
+    return (challenge_of(key), payment_id or "") in said
 
 
 def _agents(stands: "Sequence[Standing]") -> str:

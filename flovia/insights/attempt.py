@@ -13,7 +13,7 @@ from flovia.core import events as ev
 from flovia.core.encoding import JsonValue
 from flovia.core.events import Event
 from flovia.insights import join as words
-from flovia.insights.grouping import BOUGHT, DELIVERIES, PRESENTED, Group, Request, first, grouped
+from flovia.insights.grouping import BOUGHT, DELIVERIES, PRESENTED, Group, Request, first, grouped, in_order
 from flovia.insights.join import ENDS, JoinedEvent, chronology, joined, telling_of
 from flovia.insights.joined import joined_event
 
@@ -88,6 +88,8 @@ OPEN: Final = frozenset(
     {"paid_not_delivered", "late", "duplicate", "underpaid", "overpaid", "unmatched_payment", "pending"}
 )
 """The states in which somebody has to do something."""
+EXPLAINED: Final = "explained"
+"""What reports count an attempt as whose state is one of these, where somebody said that nothing is to be done."""
 
 
 @attrs.frozen(kw_only=True)
@@ -110,6 +112,9 @@ class Attempt(JoinedEvent):
     of an unpaid request is none. ``payment_from``, ``price_from``, ``payer_from``: one of :data:`PROVENANCES`, None if
     there is no such fact. ``workflow_rule``: what found the workflow, :data:`RULE_DECLARED` or the name of a rule that
     inferred it.
+
+    ``explained_at``, ``explained_by``, ``explanation``: when somebody said that nothing is to be done about it, who,
+    and why; None if nobody did, or if something came later that needs somebody anew (:func:`explanation_of`).
     """
 
     key: str
@@ -136,6 +141,9 @@ class Attempt(JoinedEvent):
     price_from: str | None
     payer_from: str | None
     workflow_rule: str | None
+    explained_at: float | None = None
+    explained_by: str | None = None
+    explanation: str | None = None
 
     @property
     def outcome(self) -> str:
@@ -162,13 +170,23 @@ class Attempt(JoinedEvent):
 
     @property
     def due(self) -> bool:
-        """Whether somebody has to do something about it: its state is one of :data:`OPEN`."""
-        return self.state in OPEN
+        """Whether somebody has to do something about it: its state is one of :data:`OPEN`, and nobody explained it."""
+        return self.state in OPEN and self.explained_at is None
+
+    @property
+    def explained(self) -> bool:
+        """Whether it would be due, had nobody explained it."""
+        return self.state in OPEN and self.explained_at is not None
 
     @property
     def shown_at(self) -> float:
         """When its price was shown, Unix seconds; where no 402 is on record, when it began."""
         return self.at if self.challenged_at is None else self.challenged_at
+
+    @property
+    def counts_as(self) -> str:
+        """The state that reports count it in: its own, or that it is explained."""
+        return EXPLAINED if self.explained else self.state
 
     @property
     def pay_ms(self) -> float | None:
@@ -208,6 +226,7 @@ def attempt_of(group: Group) -> Attempt:
     challenged_at = _at(event for event in about if event.type == ev.CHALLENGE_ISSUED)
     verified_at = _at(event for event in told if event.type in BOUGHT)
     # Another gate's verdict is not seen: only that its answer began.
+    explained = explanation_of(told, OUTCOMES[base.insight])
     verifying = _within(() if observed else group.requests, group.challenge_id, _CREDENTIAL, _VERDICT)
     handling = _within(group.requests[::-1], group.challenge_id, _VERDICT, DELIVERIES)
     return Attempt(
@@ -236,7 +255,24 @@ def attempt_of(group: Group) -> Attempt:
         price_from=None if priced is None else OBSERVED if observed else VERIFIED,
         payer_from=_payer_from(base, about),
         workflow_rule=None if base.workflow is None else RULE_DECLARED,
+        explained_at=explained.at if explained else None,
+        explained_by=explained.operator if explained else None,
+        explanation=explained.note if explained else None,
     )
+
+
+def explanation_of(about: Sequence[Event], outcome: str) -> Event | None:
+    """The explanation that holds for an attempt with this outcome, of the events about it; None if there is none.
+
+    An explanation is about one outcome. When the outcome is another one (late money came, another delivery failed for
+    good, a refund became due), that is a new reason, and the attempt is due again. So it is when somebody made the
+    payment redeemable again after it was explained. The last explanation counts.
+    """
+    said = in_order(event for event in about if event.type == ev.PAYMENT_EXPLAINED)
+    if not said or said[-1].reason != outcome:
+        return None
+    reopened = any(event.type == ev.PAYMENT_REOPENED and event.at > said[-1].at for event in about)
+    return None if reopened else said[-1]
 
 
 def day_of(at: float) -> int:

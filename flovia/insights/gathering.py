@@ -12,7 +12,7 @@ import attrs
 
 from flovia.core.errors import FloviaError
 from flovia.core.events import Event
-from flovia.insights.grouping import Payment, challenge_key, payment_key, request_key, timed
+from flovia.insights.grouping import Payment, challenge_key, payment_key, request_key, tells_of_payment, timed
 
 MOST_RELATED: Final = 20_000
 """Events that are held at once: a bound for memory, far above what the requests of an honest agent make."""
@@ -80,7 +80,7 @@ def gather(batch: Found, source: Source, links: Links, *, also: Collection[str] 
     near = _Near(batch, source, links, most)
     new = [event for _, event in batch]
     asked = {event.request_id for event in new if event.http_method}
-    payments = {_payment(event) for event in new if event.payment_id is not None or not event.http_method}
+    payments = {_payment(event) for event in new if _is_of_payment(event)}
     near.load_requests(asked)
     changed = near.close(
         {*also, *near.challenges_of(asked), *(event.challenge_id for event in new if event.challenge_id)}, payments
@@ -155,7 +155,7 @@ class _Near:
         return {
             _payment(event)
             for event in self.events.values()
-            if event.challenge_id in challenges and (event.payment_id is not None or not event.http_method)
+            if event.challenge_id in challenges and _is_of_payment(event)
         }
 
     def _new(self, kind: str, ids: Iterable[str]) -> set[str]:
@@ -169,6 +169,10 @@ class _Near:
             raise TooManyError(f"more than {self._most} events belong together")
 
 
+def _is_of_payment(event: Event) -> bool:
+    return event.payment_id is not None or (not event.http_method and tells_of_payment(event))
+
+
 def _payment(event: Event) -> Payment:
     return event.provider, event.payment_id
 
@@ -176,6 +180,8 @@ def _payment(event: Event) -> Payment:
 def _links(event: Event) -> list[tuple[str, str]]:
     """What the event leads to from its payment."""
     if event.http_method and (event.payment_id is None or event.challenge_id is None):
+        return []
+    if not tells_of_payment(event):
         return []
     payment = payment_key(_payment(event))
     to = [challenge_key(event.challenge_id)] if event.challenge_id is not None else []

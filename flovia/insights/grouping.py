@@ -27,6 +27,10 @@ UNSOLD: Final = frozenset({ev.PAYMENT_LATE, ev.PAYMENT_UNMATCHED})
 PRESENTED: Final = BOUGHT | UNSOLD | {ev.PAYMENT_CONTEXT_ATTACHED, ev.PAYMENT_REFUNDED, ev.PAYMENT_UNKNOWN}
 
 
+NOTES: Final = frozenset({ev.PAYMENT_EXPLAINED, ev.PAYMENT_REFUND_FAILED})
+"""Events of what somebody did about a payment that moved no money: they join an attempt, and never make one."""
+
+
 class Request:
     """The events of one request, in order. The challenge ids are dicts for their order."""
 
@@ -103,6 +107,7 @@ def grouped(events: Iterable[Event]) -> list[Group]:
     """
     requests: dict[str, Request] = {}
     moves: dict[Payment, list[Event]] = {}
+    notes: dict[str | None, list[Event]] = {}
     paid_for: dict[Payment, str] = {}
     for event in in_order(events):
         if event.http_method:
@@ -110,7 +115,10 @@ def grouped(events: Iterable[Event]) -> list[Group]:
             if event.payment_id is not None and event.challenge_id is not None:
                 paid_for.setdefault((event.provider, event.payment_id), event.challenge_id)
         else:  # of no request: a refund, or money that came too late
-            moves.setdefault((event.provider, event.payment_id), []).append(event)
+            if tells_of_payment(event):
+                moves.setdefault((event.provider, event.payment_id), []).append(event)
+            else:
+                notes.setdefault(event.challenge_id, []).append(event)
     answered: dict[str, list[Request]] = {}
     counted: dict[str, list[Request]] = {}
     for request in requests.values():
@@ -136,9 +144,12 @@ def grouped(events: Iterable[Event]) -> list[Group]:
         payments = meant_for.get(challenge_id, [])
         own: Sequence[Event] = next((moved for moved in payments if _belongs(moved, found, challenge_id)), ())
         if found:
-            groups.append(Group(found, challenge_id, own, answered=True, counted=counted.get(challenge_id, ())))
-        groups += (Group((), challenge_id, moved) for moved in payments if not found or moved is not own)
-    groups += (Group((), None, moved) for moved in meant_for.get(None, []))
+            told = [*own, *notes.get(challenge_id, ())]
+            groups.append(Group(found, challenge_id, told, answered=True, counted=counted.get(challenge_id, ())))
+        groups += (
+            Group((), challenge_id, moved) for moved in payments if _brings(moved) and (not found or moved is not own)
+        )
+    groups += (Group((), None, moved) for moved in meant_for.get(None, []) if _brings(moved))
     return groups
 
 
@@ -167,9 +178,19 @@ def is_second(moved: Iterable[Event]) -> bool:
     return any(event.reason == ev.DUPLICATE for event in moved)
 
 
+def tells_of_payment(event: Event) -> bool:
+    """Whether an event of no request belongs to a payment. What is noted where no payment is known, to a challenge."""
+    return event.payment_id is not None or event.type not in NOTES
+
+
 def first(values: Iterable[T | None]) -> T | None:
     """The first value that is there."""
     return next((value for value in values if value is not None), None)
+
+
+def _brings(moved: Iterable[Event]) -> bool:
+    """Whether it is more than notes."""
+    return any(event.type not in NOTES for event in moved)
 
 
 def _belongs(moved: Sequence[Event], requests: Iterable[Request], challenge_id: str) -> bool:

@@ -8,7 +8,8 @@ import attrs
 
 from flovia.core.encoding import JsonValue
 from flovia.insights.asking import TEST_PROVIDERS, Asked
-from flovia.insights.attempt import OPEN, UNPAID, Attempt
+from flovia.insights.attempt import EXPLAINED as SAID
+from flovia.insights.attempt import UNPAID, Attempt
 from flovia.insights.measures import Cells
 
 PENDING_S: Final = 300.0
@@ -28,14 +29,18 @@ STATES: Final = (
     "unmatched_payment",
     "request_without_payment",
     "refunded",
+    SAID,
 )
-"""How payment and request can agree. An unpaid attempt is pending for :data:`PENDING_S` after it began and expired
-then; one is also pending while nobody knows whether it was paid."""
+"""How payment and request can agree; what somebody explained counts as that. An unpaid attempt is pending for
+:data:`PENDING_S` after it began and expired then; one is also pending while nobody knows whether it was paid."""
 
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """One attempt that needs somebody: its state, all its ids, and what to do about it in words."""
+    """One attempt that needs somebody: its state, all its ids, and what to do about it in words.
+
+    ``key``: the attempt's own name.
+    """
 
     state: str
     outcome: str
@@ -53,6 +58,7 @@ class Finding:
     currency: str | None
     problem: str | None
     remedy: str
+    key: str
 
     def to_json(self) -> dict[str, JsonValue]:
         """The finding as JSON members, camelCase; amounts are texts of digits."""
@@ -72,6 +78,7 @@ class Finding:
             "currency": self.currency,
             "problem": self.problem,
             "remedy": self.remedy,
+            "attemptId": self.key,
         }
 
 
@@ -110,7 +117,7 @@ def queue(attempts: Iterable[Attempt], asked: Asked, limit: int | None = None) -
         asked: which of them.
         limit: how many, at most.
     """
-    due = [one for one in attempts if one.state in OPEN and is_asked(one, asked)]
+    due = [one for one in attempts if one.due and is_asked(one, asked)]
     return [finding(one) for one in sorted(due, key=lambda one: (one.at, one.key))[:limit]]
 
 
@@ -121,7 +128,7 @@ def exhausted(attempts: Iterable[Attempt], asked: Asked) -> dict[str | None, tup
     """
     found: dict[str | None, tuple[int, int]] = {}
     for one in attempts:
-        if one.outcome == EXHAUSTED and one.amount is not None and is_asked(one, asked):
+        if one.outcome == EXHAUSTED and one.due and one.amount is not None and is_asked(one, asked):
             payments, total = found.get(one.currency, (0, 0))
             found[one.currency] = payments + 1, total + one.amount
     return found
@@ -153,6 +160,7 @@ def finding(one: Attempt) -> Finding:
         currency=one.currency,
         problem=one.problem,
         remedy=_remedy(one),
+        key=one.key,
     )
 
 

@@ -60,6 +60,7 @@ INSIGHTS: Final = (
 _REFUND_DUE: Final = "refund-due"
 _EXHAUSTED: Final = "delivery-exhausted"
 _REUSED: Final = "idempotency-key-reused"
+_OF_REFUNDS: Final = frozenset({ev.PAYMENT_REFUNDED, ev.PAYMENT_REFUND_FAILED})
 ENDS: Final = frozenset({ev.REQUEST_COMPLETED, ev.REQUEST_FAILED})
 
 
@@ -205,7 +206,7 @@ def _of_no_request(moved: Sequence[Event]) -> JoinedEvent:
 
 def _amount(words: Iterable[Event]) -> int | None:
     """What was paid, or asked for: a refund's amount is its own."""
-    return first(event.amount for event in words if event.type != ev.PAYMENT_REFUNDED)
+    return first(event.amount for event in words if event.type not in _OF_REFUNDS)
 
 
 def _refunded(events: Iterable[Event]) -> int | None:

@@ -29,7 +29,15 @@ SEQUENCE_DIGITS: Final = 19
 """Enough for every position, so that the order of the texts is the order of the events."""
 LATEST: Final = 253_402_300_799.0
 """The last second of the year 9999, Unix seconds: what is beyond is no time."""
-_TIMES: Final = ("challenged_at", "presented_at", "verified_at", "delivered_at", "refunded_at", "last_at")
+_TIMES: Final = (
+    "challenged_at",
+    "presented_at",
+    "verified_at",
+    "delivered_at",
+    "refunded_at",
+    "last_at",
+    "explained_at",
+)
 _DURATIONS: Final = ("pay_ms", "challenge_ms", "verify_ms", "handler_ms")
 _COUNTS: Final = ("requests", "challenges", "presentations", "failures")
 
@@ -74,6 +82,8 @@ def joined_event(attempt: "Attempt", session: str | None = None) -> dict[str, Js
         "problems": list(attempt.problems),
         "workflowRule": attempt.workflow_rule,
         "session": session,
+        "explainedBy": attempt.explained_by,
+        "explanation": attempt.explanation,
         "provenance": attempt.provenance,
     }
     found |= {name: _time(found[name]) for name in ("at", *map(_camel, _TIMES))}

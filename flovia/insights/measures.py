@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 import attrs
 
-from flovia.insights.attempt import ATTEMPT, LAST_DAY, MONEY, PROBE, TURNED_AWAY, Attempt, day_of
+from flovia.insights.attempt import ATTEMPT, EXPLAINED, LAST_DAY, MONEY, OPEN, PROBE, TURNED_AWAY, Attempt, day_of
 from flovia.insights.buckets import bucket
 
 T = TypeVar("T")
@@ -50,7 +50,8 @@ ALL_DAYS: Final = LAST_DAY + 1
 class Pattern:
     """What a count of an attempt depends on; attempts that are alike in this are counted at once.
 
-    ``broken``: the answer was an error of the server's, 500 or above. ``failed``: a delivery of it did.
+    ``broken``: the answer was an error of the server's, 500 or above. ``failed``: a delivery of it did. ``said``: an
+    explanation holds.
     """
 
     kind: str
@@ -64,6 +65,12 @@ class Pattern:
     delivered: bool
     broken: bool
     failed: bool
+    said: bool
+
+    @property
+    def counts_as(self) -> str:
+        """The state, or that it is explained."""
+        return EXPLAINED if self.said and self.state in OPEN else self.state
 
 
 @attrs.frozen
@@ -90,12 +97,12 @@ class Cell:
 
     ``probes`` asked with HEAD; ``turned_away`` were refused before any price. ``payments`` brought ``gross`` base
     units, also those that no request told of; of ``refunds`` of them ``refunded`` went back; ``owed`` is what is
-    still to go back. ``amountless``: payments and refunds of which nobody says how much. ``backwards``: durations
-    that a clock going back made negative.
+    still to go back, what is explained left out. ``amountless``: payments and refunds of which nobody says how much.
+    ``backwards``: durations that a clock going back made negative.
 
-    ``states``: reconciliation states; ``problems``: what kept attempts, and those turned away, from being delivered;
-    the others: durations in buckets (:mod:`flovia.insights.buckets`). ``shown_at``: when a price was last
-    shown, Unix seconds, also to those that were taken away.
+    ``states``: reconciliation states, and how many are explained; ``problems``: what kept attempts, and those turned
+    away, from being delivered; the others: durations in buckets (:mod:`flovia.insights.buckets`). ``shown_at``: when a
+    price was last shown, Unix seconds, also to those that were taken away.
     """
 
     attempts: int = 0
@@ -153,7 +160,7 @@ class Cell:
         if pattern.kind == PROBE:
             self.probes += rows
             return
-        _more(self.states, pattern.state, rows)
+        _more(self.states, pattern.counts_as, rows)
         if pattern.kind == MONEY:
             return
         if pattern.problem is not None and not pattern.delivered:
@@ -183,7 +190,7 @@ class Cell:
         if back:
             self.refunds += rows
             self.refunded += rows * (pattern.refunded or 0)
-        elif pattern.outcome in OWED:
+        elif pattern.outcome in OWED and not pattern.said:
             self.owed += rows * pattern.amount
 
     def copy(self) -> "Cell":
@@ -242,6 +249,7 @@ def pattern_of(one: Attempt) -> Pattern:
         delivered=one.delivered_at is not None,
         broken=(one.response_status or 0) >= 500,
         failed=one.failures > 0,
+        said=one.explained_at is not None,
     )
 
 

@@ -109,23 +109,28 @@ def pricing(cells: Cells, least: int = LEAST_SAMPLE) -> list[PricingRow]:
     return [_row(route, prices, least) for route, prices in routes.items()]
 
 
-def side_by_side(shown: Cells) -> dict[tuple[str, str | None, str | None], int]:
-    """On how many days, or periods, more than one price of a route was shown, where that are two or more.
+def side_by_side(shown: Cells) -> dict[tuple[str, str | None, str | None], tuple[int, int]]:
+    """Routes on most of whose days more than one price was shown: on how many, and of how many days.
 
-    On the day on which a price changes both are shown. Where it goes on, a test is running, or the price depends on the
-    request; then those who saw one price asked for something else than those who saw the other, and to compare them
-    says nothing about the price.
+    Where a price changes now and then both are shown on that day only. Where they are shown side by side a test is
+    running, or the price depends on the request; then those who saw one price asked for something else than those who
+    saw the other, and to compare them says nothing about the price.
 
     Args:
-        shown: how many saw a price, by day or by so many days.
+        shown: how many saw a price, by day. A day with a single attempt tells nothing, and is left out.
     """
-    prices: dict[tuple[str, str | None, str | None], dict[int, set[int]]] = {}
+    days: dict[tuple[str, str | None, str | None], dict[int, dict[int, int]]] = {}
     for route, cell in shown.items():
         if route.price is not None and cell.attempts:
-            mine = prices.setdefault((route.endpoint, route.rail, route.price_currency), {})
-            mine.setdefault(route.day, set()).add(route.price)
-    counts = {route: sum(len(found) > 1 for found in days.values()) for route, days in prices.items()}
-    return {route: count for route, count in counts.items() if count > 1}
+            day = days.setdefault((route.endpoint, route.rail, route.price_currency), {}).setdefault(route.day, {})
+            day[route.price] = day.get(route.price, 0) + cell.attempts
+    found: dict[tuple[str, str | None, str | None], tuple[int, int]] = {}
+    for of, by_day in days.items():
+        telling = [prices for prices in by_day.values() if sum(prices.values()) > 1]
+        both = sum(len(prices) > 1 for prices in telling)
+        if both > 1 and 2 * both > len(telling):
+            found[of] = both, len(telling)
+    return found
 
 
 def _of(route: Route) -> tuple[object, ...]:

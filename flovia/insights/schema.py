@@ -4,6 +4,7 @@ They hold nothing that the events did not say, and can be made again from the ev
 Amounts are digits in text columns, times Unix seconds, durations milliseconds. Versions only ever add, as the ledger's.
 
 1. the first
+2. an attempt may have been explained
 """
 
 from typing import Final
@@ -22,7 +23,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-INSIGHTS_VERSION: Final = 1
+INSIGHTS_VERSION: Final = 2
 """What this flovia knows. In the state table as ``version``: what the tables have."""
 METADATA: Final = MetaData()
 
@@ -81,6 +82,10 @@ ATTEMPTS: Final = Table(
     Column("payment_from", Text),
     Column("price_from", Text),
     Column("payer_from", Text),
+    # Since 2.
+    Column("explained_at", Double),
+    Column("explained_by", Text),
+    Column("explanation", Text),
     # What follows from the others, so that questions need not work it out for every row.
     Column("day", Integer, nullable=False),
     Column("kind", Text, nullable=False),
@@ -193,7 +198,9 @@ STALE_DAYS: Final = Table(
 )
 """Days whose rows do not say what the attempts say now."""
 
-ADDED: Final[dict[int, tuple[tuple[Table, str], ...]]] = {}
+ADDED: Final[dict[int, tuple[tuple[Table, str], ...]]] = {
+    2: ((ATTEMPTS, "explained_at"), (ATTEMPTS, "explained_by"), (ATTEMPTS, "explanation")),
+}
 """The columns that a version added to the tables of the one before; its new tables are made by themselves."""
 ADDED_INDEXES: Final = (CHANGED,)
 """Indexes that came later than their tables. They say nothing new, so the version stays what it is."""

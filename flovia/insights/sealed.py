@@ -151,4 +151,8 @@ def _of_money(of: Attempt) -> list[Event]:
         story.add(type_, own, at, money, {"reason": reason, "amount": of.amount})
     if refunded:
         story.add(ev.PAYMENT_REFUNDED, own, of.refunded_at, money, {"amount": of.refunded})
+    if of.explained_at is not None:
+        story.at = of.explained_at
+        said: Mapping[str, Value] = {"operator": of.explained_by, "note": of.explanation}
+        story.add(ev.PAYMENT_EXPLAINED, own, None, money, {"currency": None, "reason": of.outcome}, said)
     return story.events

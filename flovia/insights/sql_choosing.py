@@ -7,7 +7,7 @@ import attrs
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 
 from flovia.insights.asking import Asked
-from flovia.insights.attempt import ATTEMPT
+from flovia.insights.attempt import ATTEMPT, EXPLAINED, OPEN
 from flovia.insights.joined import Kept
 from flovia.insights.measures import NO_MONEY
 from flovia.insights.schema import ATTEMPTS
@@ -38,7 +38,8 @@ class Chosen:
     """Which attempts, besides what is asked about; "" for all.
 
     ``price``: base units of ``price_currency``; ``currency``: of what was paid. ``path``: the signature of their
-    session, as JSON. ``step``: one of :data:`STEPS`.
+    session, as JSON. ``state``: as reports count it, so that what is explained is in no other one. ``step``: one of
+    :data:`STEPS`.
     """
 
     workflow: str = ""
@@ -55,7 +56,14 @@ class Chosen:
     def where(self) -> list[ColumnElement[bool]]:
         """The condition."""
         found = list(STEPS.get(self.step, ()))
-        for name in ("workflow", "payer", "rail", "price", "price_currency", "currency", "state", "problem"):
+        if self.state in (EXPLAINED, *OPEN):  # as reports count them
+            said = _OF.explained_at.is_not(None)
+            found += (
+                [said, _OF.state.in_(sorted(OPEN))] if self.state == EXPLAINED else [~said, _OF.state == self.state]
+            )
+        elif self.state:
+            found.append(_OF.state == self.state)
+        for name in ("workflow", "payer", "rail", "price", "price_currency", "currency", "problem"):
             value: str = getattr(self, name)
             if value:
                 found.append(_OF[name] == value)

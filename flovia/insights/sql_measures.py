@@ -28,6 +28,7 @@ _PATTERN: Final = (
     _flag(ATTEMPTS.c.delivered_at.is_not(None)),
     _flag(ATTEMPTS.c.response_status >= 500),
     _flag(ATTEMPTS.c.failures > 0),
+    _flag(ATTEMPTS.c.explained_at.is_not(None)),
 )
 _SUMS: Final = (
     func.count(),

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.schema import CreateColumn
 
 from flovia.core.errors import LedgerError, WiringError
-from flovia.insights.attempt import INSIGHT_OF, OPEN, Attempt, day_of
+from flovia.insights.attempt import INSIGHT_OF, Attempt, day_of
 from flovia.insights.buckets import bucket
 from flovia.insights.lanes import mark_changed
 from flovia.insights.schema import ADDED, ADDED_INDEXES, ATTEMPTS, INSIGHTS_VERSION, METADATA, STATE
@@ -144,7 +144,7 @@ def values_of(attempt: Attempt, first_position: int, last_position: int) -> dict
         "day": day_of(attempt.at),
         "kind": attempt.kind,
         "state": state,
-        "due": int(state in OPEN),
+        "due": int(attempt.due),
         "first_position": first_position,
         "last_position": last_position,
     }

@@ -193,7 +193,7 @@ class Ledger(Protocol):
         reason: str,
         events: tuple[EventRow, ...],
     ) -> bool:
-        """Record the end of an order; only ``refunded`` writes ``events``, in the same step.
+        """Record the end of an order, with its ``events``, in the same step.
 
         ``refunded``: ``amount`` went back, the payment's state is ``refunded``. ``refused``: nothing moved, the
         payment is what it was before. ``unknown``: the order stays open and may be taken up at once. False, and

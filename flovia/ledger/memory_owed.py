@@ -147,8 +147,10 @@ class OwedVerbs:
                 row = self._settled_row(order.key, proof)
                 if row is not None:
                     row.refund_due = order.was_due
+                self._write(events)
             else:
                 self._orders[proof] = attrs.evolve(order, lease_until=0.0)
+                self._write(events)
             return True
 
     def note_refund(self, key: str, proof: str, amount: int, currency: str, events: tuple[EventRow, ...]) -> NoteResult:

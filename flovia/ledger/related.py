@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import ColumnElement, or_, select
 
-from flovia.core.events import FIELDS, Event
+from flovia.core.events import FIELDS, PAYMENT_EXPLAINED, Event
 from flovia.ledger.retention import events_floor, unpaid_cursor
 from flovia.ledger.sql_events import read_event
 from flovia.ledger.sql_schema import EVENTS
@@ -72,3 +72,14 @@ class RelatedEvents:
             statement = _COLUMNS.where(column.in_(wanted[start : start + MANY]), new).limit(at_most + 1 - len(found))
             found += [read_event(row) for row in self._ledger.database.query(statement, {})]
         return found
+
+
+def explained_challenges(ledger: "SqlLedger", challenges: Collection[str]) -> set[str]:
+    """Of these challenges those about which somebody ever explained something."""
+    found: set[str] = set()
+    wanted = sorted(challenges)
+    for start in range(0, len(wanted), MANY):
+        of = EVENTS.c.challenge_id.in_(wanted[start : start + MANY])
+        statement = select(EVENTS.c.challenge_id).where(of, EVENTS.c.type == PAYMENT_EXPLAINED).distinct()
+        found |= {str(row[0]) for row in ledger.database.query(statement, {})}
+    return found

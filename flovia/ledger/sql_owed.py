@@ -184,8 +184,10 @@ class OwedVerbs:
             elif end == "refused":
                 _put(connection, proof, attrs.evolve(order, state="refused", reason=reason), order, now)
                 connection.execute(_SET_PAYMENT, {"of_key": order.key, "refund_due": order.was_due, "updated_at": now})
+                self._insert_events(connection, events)
             else:
                 _put(connection, proof, attrs.evolve(order, lease_until=0.0), order, now)
+                self._insert_events(connection, events)
         return True
 
     @retried

@@ -10,6 +10,7 @@ working beside a newer one that has added to its tables, during a rolling upgrad
 2. ``flovia_refunds``; a payment knows its proof, a proof what was paid with it
 3. an event may say its reason, a payment its first fence; ``flovia_answers``, ``flovia_sinks``,
    ``flovia_dead_letters``; what leads from the ids of a payment to its rows is in indexes
+4. an event may name who did it, and say why
 """
 
 from typing import Final
@@ -32,7 +33,7 @@ from flovia.ledger.schema_answers import answers_table
 from flovia.ledger.sql_parts import challenge_part, last_part, reference_part
 from flovia.ledger.sql_sinks_schema import sink_tables
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """What this flovia knows. In the meta table as ``version``: what the tables have."""
 OLDEST_READER: Final = 1
 """In the meta table as ``schema``: the oldest version whose flovia may use these tables."""
@@ -121,6 +122,8 @@ EVENTS: Final = Table(
     Column("workflow", Text),
     Column("problem", Text),
     Column("reason", Text),  # since 3
+    Column("operator", Text),  # since 4
+    Column("note", Text),  # since 4
     # Writing an event again changes nothing. Its id alone would not do: a client that sends the same request
     # id with two requests must not make the second one's events disappear.
     UniqueConstraint("request_id", "seq", "at", "type"),
@@ -154,6 +157,7 @@ SINKS, DEAD_LETTERS = sink_tables(METADATA)
 ADDED: Final = {
     2: ((PAYMENTS, "proof"), (PROOFS, "amount"), (PROOFS, "currency")),
     3: ((EVENTS, "reason"), (PAYMENTS, "first_fence")),
+    4: ((EVENTS, "operator"), (EVENTS, "note")),
 }
 """The columns that a version added to the tables of the one before; its new tables are made by themselves."""
 

@@ -45,8 +45,14 @@ def read(
     by: Collection[str],
     times: Collection[str],
     lines: bool,
+    daily: bool = False,
 ) -> Reading:
-    """What counts of the attempts; see :func:`reading`."""
+    """What counts of the attempts.
+
+    ``by``: what its rows are told apart by, members of a route. ``times``: the durations
+    that it needs. ``lines``: whether how many saw a price is wanted by day, or by so many days that a line has about
+    twenty bars; ``daily``: by single days.
+    """
     from flovia.insights.asking import chosen
     from flovia.insights.measures import ALL_DAYS, Cells
     from flovia.insights.rollup import days_between, measure_days
@@ -67,7 +73,7 @@ def read(
 
     cells, left_out = measured(1 if "day" in by else ALL_DAYS, shown_only=False)
     days = days_between(ledger.database, *span) if lines and "day" not in by else None
-    width = 1 if days is None else ceil((days[1] - days[0] + 1) / POINTS)
+    width = 1 if days is None or daily else ceil((days[1] - days[0] + 1) / POINTS)
     shown = {} if days is None or days[0] == days[1] else measured(width, shown_only=True)[0]
     return Reading(ledger=ledger, asked=asked, cells=cells, shown=shown, width=width, left_out=left_out, now=now)
 

@@ -137,7 +137,8 @@ def _undecided(failed: Mapping[str | None, tuple[int, int]]) -> str:
 def pricing(found: Reading, least: int) -> Answer:
     """What each price brought."""
     rows = ask_pricing(found.cells, least)
-    together = side_by_side(found.shown)
+    # Periods of several days would show prices that took turns side by side.
+    together = side_by_side(found.shown) if found.width == 1 else {}
 
     def show() -> list[Part]:
         parts: list[Part] = []
@@ -152,26 +153,25 @@ def pricing(found: Reading, least: int) -> Answer:
             to = "" if row.to is None or row.advice == "leave" else f" {money(row.to, row.currency)}"
             parts.append(Words(lead=f"{row.advice or 'no advice'}{to}: ", text=row.reason))
             if days := together.get((row.endpoint, row.rail, row.currency)):
-                parts.append(Words(text=_side_by_side(days, found.width), style="dim"))
+                parts.append(Words(text=_side_by_side(*days), style="dim"))
             parts.append(GAP)
         return parts
 
     about = "What each price brought for each attempt that saw it, before refunds, and what to ask next."
     prices: Rows = [by_price for row in rows for by_price in row.by_price()]
     beside: list[JsonValue] = [
-        {"endpoint": endpoint, "rail": rail, "currency": currency, "periods": count, "periodDays": found.width}
-        for (endpoint, rail, currency), count in together.items()
+        {"endpoint": endpoint, "rail": rail, "currency": currency, "days": both, "of": of}
+        for (endpoint, rail, currency), (both, of) in together.items()
     ]
     answer = _answer("pricing", about, found, rows, show, lacking="price that was shown", sideBySide=beside)
     return attrs.evolve(answer, rows=prices)
 
 
-def _side_by_side(count: int, width: int) -> str:
+def _side_by_side(both: int, of: int) -> str:
     """What to think of before believing the advice."""
-    when = counted(count, "day") if width == 1 else f"{counted(count, 'period')} of {width} days"
     return (
-        f"prices were shown side by side on {when}: a comparison of prices if chance decided who saw which, and none if"
-        " the price depends on what is asked for"
+        f"more than one price was shown on {both} of {counted(of, 'day')}: they compare if chance decided who saw"
+        " which, and do not if the price depends on what is asked for"
     )
 
 

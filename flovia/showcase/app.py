@@ -46,7 +46,7 @@ class Showcase:
         self._deciding = Deciding(lambda: shop.flovia.ledger)
         self._streams = 0
         routes = [
-            Route("/", lambda request: RedirectResponse(PAGE)),
+            Route("/", self._start_page),
             Route("/showcase", self._cards),
             Route(PAGE, self._page),
             *simulated.routes(),
@@ -74,8 +74,11 @@ class Showcase:
 
     # --- pages -----------------------------------------------------------------------------------------------
 
+    def _start_page(self, request: Request) -> Response:
+        return RedirectResponse(PAGE)
+
     def _cards(self, request: Request) -> Response:
-        return self._pages.render(request, "showcase.html", **showcase_members(self._shop))
+        return self._pages.render(request, "showcase.html", 200, **showcase_members(self._shop))
 
     def _page(self, request: Request) -> Response:
         return self._shown(request, None)
@@ -125,7 +128,7 @@ class Showcase:
 
         def render() -> Mapping[str, object]:
             members = live_members(self._shop, self._deciding, run)
-            html = bytes(self._pages.render(request, "live_parts.html", **members).body).decode()
+            html = bytes(self._pages.render(request, "live_parts.html", 200, **members).body).decode()
             mark = sha256(repr(members["mark"]).encode()).hexdigest()[:16]
             return {"mark": mark, "over": members["over"], "html": html}
 

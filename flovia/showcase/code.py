@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Final
 
 import attrs
 from markupsafe import Markup
 
+import flovia
 from flovia.core.errors import WiringError
 
 BY_HAND: Final = "hitpay_bare.py"
@@ -52,9 +54,7 @@ def example(name: str) -> str:
 
 def _folders() -> Iterator[Traversable]:
     yield files("flovia.showcase") / "examples"
-    root = files("flovia")
-    if hasattr(root, "parent"):
-        yield root.parent / "examples"
+    yield Path(flovia.__file__).parents[1] / "examples"
 
 
 @cache
@@ -99,7 +99,7 @@ def highlighted(text: str, marked: Sequence[int] = (), language: str = "python")
 
     lexers = {"python": PythonLexer, "sh": BashLexer, "json": JavascriptLexer}
     # hl_lines need a wrapper around each line; nothing else of the formatter's own markup is wanted.
-    formatter = HtmlFormatter(nowrap=True, hl_lines=list(marked))
+    formatter: HtmlFormatter[str] = HtmlFormatter(nowrap=True, hl_lines=list(marked))
     return Markup(highlight(text, lexers[language](), formatter))  # noqa: S704  # Pygments escapes what it is given
 
 

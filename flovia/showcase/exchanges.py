@@ -54,6 +54,11 @@ class Exchange:
         return self.status is None and self.failed is None
 
     @property
+    def target(self) -> str:
+        """The path and query of the URL."""
+        return httpx.URL(self.url).raw_path.decode("ascii")
+
+    @property
     def problem(self) -> Mapping[str, object]:
         """The members of a refusal's body; none if it is something else."""
         try:

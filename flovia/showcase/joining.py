@@ -25,6 +25,20 @@ SHOWN: Final = 3
 """Rows of each decision."""
 
 
+def make_ready(ledger: "Ledger") -> None:
+    """Make the tables of the reports before anybody reads: while somebody writes, a connection of SQLite that was open
+    before takes them for missing, and the ledger for failing.
+
+    Raises:
+        WiringError: they cannot be made.
+    """
+    from flovia.insights.store import prepare
+    from flovia.ledger.sql import SqlLedger
+
+    if isinstance(ledger, SqlLedger):
+        prepare(ledger.database)
+
+
 def attempts_of(ledger: "Ledger", challenge_id: str) -> Sequence[JoinedEvent]:
     """The joined events of a challenge: the attempt first, then money for it that no request brought."""
     every = join(_events_of(ledger, challenge_id))

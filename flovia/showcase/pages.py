@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 
 import attrs
 from markupsafe import Markup
@@ -138,7 +138,8 @@ def _shown(members: Mapping[str, object]) -> list[tuple[str, str]]:
 
 def _flat(name: str, value: object) -> list[tuple[str, str]]:
     if isinstance(value, Mapping):
-        return [pair for inner, item in value.items() for pair in _flat(f"{name}.{inner}", item)]
+        members = cast("Mapping[str, object]", value)
+        return [pair for inner, item in members.items() for pair in _flat(f"{name}.{inner}", item)]
     return [(name, value if isinstance(value, str) else json.dumps(value))]
 
 

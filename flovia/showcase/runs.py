@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Final, Literal
 
@@ -134,9 +134,9 @@ class Run:
         if self._task is not None and not self._task.done():
             self._task.cancel()
 
-    def go(self, work: Awaitable[None]) -> None:
+    def go(self, work: Coroutine[object, object, None]) -> None:
         """Begin."""
-        self._task = asyncio.ensure_future(work)  # type: ignore[assignment]  # of a coroutine a task
+        self._task = asyncio.create_task(work)
 
 
 class Runs:
@@ -181,7 +181,7 @@ class Runs:
     # --- one run ---------------------------------------------------------------------------------------------
 
     async def _work(self, run: Run, reference: str | None) -> None:
-        watch = asyncio.ensure_future(self._watch_declines(run))
+        watch = asyncio.create_task(self._watch_declines(run))
         try:
             async with asyncio.timeout(LONGEST_S):
                 run.ended = await self._call(run, reference)

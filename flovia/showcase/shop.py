@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from flovia.api import Flovia
     from flovia.providers.hitpay import HitPayProvider
     from flovia.sandbox import Sandbox
-    from flovia_hono import Context
 
 PATH: Final = "/showcase/hitpay-mpp/paid"
 HOOKS: Final = "/hooks/hitpay"
@@ -64,18 +63,17 @@ def asker(request: "HttpRequest") -> str | None:
 
 def paid_route(shop: Shop) -> "AsgiApp":
     """The route: the one line of the examples, before a handler."""
-    from flovia_hono import Hono
+    from flovia_hono import Context, Hono
+
+    def handler(c: Context) -> object:
+        """Nobody gets here without a settled payment."""
+        grant = cast("Grant", c.get("payment"))
+        return c.json({"foo": "bar", "request_id": grant.request_id, "payment_id": grant.payment_id})
 
     app = Hono()
     gate = shop.flovia.paid_api(provider=shop.provider, rail="mpp", price=PRICE, description="flovia showcase")
-    app.get(PATH, gate, _handler)
+    app.get(PATH, gate, handler)
     return app
-
-
-def _handler(c: "Context") -> object:
-    """Nobody gets here without a settled payment."""
-    grant = cast("Grant", c.get("payment"))
-    return c.json({"foo": "bar", "request_id": grant.request_id, "payment_id": grant.payment_id})
 
 
 def webhooks(shop: Shop) -> "AsgiApp":

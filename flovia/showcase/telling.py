@@ -18,8 +18,8 @@ Progress = Literal["done", "now", "todo", "failed"]
 class State:
     """How a run stands.
 
-    ``name``: one word for programs. ``title``: for people, ``words``: what it means for the payer, ``does``: what flovia
-    does about it. ``over``: nothing changes any more by itself.
+    ``name``: one word for programs. ``title``: for people, ``words``: what it means for the payer, ``does``: what
+    flovia does about it. ``over``: nothing changes any more by itself.
     """
 
     name: str
@@ -75,7 +75,7 @@ KEPT: Final = State(
     name="kept",
     tone="warn",
     title="Outcome still unknown",
-    words="The agent has stopped asking. Its credential is kept, and can be presented again: nobody pays a second time.",
+    words="The agent has stopped asking. Its credential is kept and can be presented again: nobody pays a second time.",
     does="The claim stays parked in the ledger. The same credential, and no other, comes in as soon as HitPay answers.",
     over=True,
 )
@@ -131,7 +131,7 @@ NO_ANSWER: Final[dict[str, State]] = {
         tone="bad",
         title="HitPay cannot be reached",
         words="No charge could be made, so nobody was asked to pay.",
-        does="flovia answers 503 with Retry-After and without a challenge: an outage opens nothing and costs nobody anything.",
+        does="flovia answers 503 with Retry-After and no challenge: an outage opens nothing and costs nobody anything.",
         over=True,
     ),
     "rate-limited": State(

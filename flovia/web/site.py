@@ -58,6 +58,8 @@ class Pages:
                 continue
             self._static |= {one.name: one.read_bytes() for one in folder.iterdir() if one.is_file()}
         self._versions = {name: sha256(content).hexdigest()[:12] for name, content in self._static.items()}
+        for name in self._env.list_templates(extensions=["html"]):
+            self._env.get_template(name)  # compiled now, and not while somebody waits for a page
 
     def render(self, request: Request, template: str, status: int = 200, **members: object) -> HTMLResponse:
         """A page. In templates ``at('/funnel')`` is an address of this app and ``static('look.css')`` one of a file."""

@@ -9,15 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from flovia.api import Flovia
+from flovia.asgi import AsgiReceive, AsgiScope, AsgiSend
 from flovia.cli import demo
 from flovia.cli.demo_agent import pay_once
-from flovia.cli.demo_site import HOST, listen, serving, site
+from flovia.cli.demo_site import HOST, listen, serving
 from flovia.core.errors import LedgerError, PeerError, WiringError
 from flovia.ledger.memory import MemoryLedger
 from tests.patience import PROGRAM_S
-
-SECRET = "test-secret-of-the-demo-0123456789abcdef"
 
 
 def test_without_a_port_any_free_one_will_do() -> None:
@@ -35,9 +33,13 @@ def test_a_number_that_is_no_port_is_refused(port: int) -> None:
 
 def test_the_agent_says_when_it_was_not_asked_to_pay(tmp_path: Path) -> None:
     """A route that answers without a payment is a fault to report, not a demo of anything."""
-    own = Flovia(ledger=MemoryLedger(), secret=SECRET)
+
+    async def free(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"free"})
+
     listener = listen(0)
-    with listener, serving(site(own, []), listener), pytest.raises(PeerError, match="answered 200"):
+    with listener, serving(free, listener), pytest.raises(PeerError, match="answered 200"):
         pay_once(f"http://{HOST}:{listener.getsockname()[1]}/", budget="1.00 USD", pending=tmp_path)
 
 

@@ -167,8 +167,8 @@ def test_prices_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
         write(story(day, "settle", "deliver"), at=NOW + 86400 * day)
         write(story(10 + day, "settle", "deliver"), amount=300, at=NOW + 86400 * day)
     lines, _ = report(capsys, "pricing")
-    assert lines[5].startswith("prices were shown side by side on 3 days: ")
-    beside = {"endpoint": "/reports/{id}", "rail": "mpp", "currency": "usd", "periods": 3, "periodDays": 1}
+    assert lines[5].startswith("more than one price was shown on 3 of 3 days: ")
+    beside = {"endpoint": "/reports/{id}", "rail": "mpp", "currency": "usd", "days": 3, "of": 3}
     assert [beside] == answer(capsys, "pricing")["sideBySide"]
 
 
@@ -178,7 +178,7 @@ def test_a_price_that_changed(capsys: pytest.CaptureFixture[str]) -> None:
         write(story(day, "settle", "deliver"), at=NOW + 86400 * day)
         write(story(10 + day, "settle", "deliver"), amount=300, at=NOW + 86400 * (day + 2))
     report_, _ = report(capsys, "pricing")
-    assert not any("side by side" in line for line in report_)
+    assert not any("more than one price" in line for line in report_)
     assert [] == answer(capsys, "pricing")["sideBySide"]
 
 

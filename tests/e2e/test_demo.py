@@ -140,11 +140,22 @@ def test_the_route_can_be_paid_by_hand(running: Demo, tmp_path: Path) -> None:
     assert 2 == eventually(lambda: delivered(tmp_path / "demo.db"), lambda found: found >= 2)
 
 
+def test_the_other_route_is_paid_by_hitpay(running: Demo) -> None:
+    """A local HitPay came along: the showcase's route asks for a payment on its checkout page, and says so."""
+    status, headers, body = running.get("/showcase/hitpay-mpp/paid")
+    assert 402 == status
+    assert headers["www-authenticate"].startswith('Payment method="hitpay"')
+    assert "/checkout" in json.loads(body)["challenge"]["methodDetails"]["checkout_url"]
+    assert f"http://127.0.0.1:{running.port}/showcase/hitpay-mpp" in running.printed
+
+
 def test_the_front_page_says_what_to_try(running: Demo) -> None:
-    """The page at / is plain, loads nothing, and holds the same lines as the terminal."""
-    status, headers, body = running.get("/")
+    """/ leads to the showcase; its front page has the same lines as the terminal, and lets nothing else in."""
+    assert (307, "/showcase/hitpay-mpp") == (running.get("/")[0], running.get("/")[1]["location"])
+    status, headers, body = running.get("/showcase")
     assert 200 == status
-    assert "default-src 'self'" == headers["content-security-policy"]
+    assert headers["content-security-policy"].startswith("default-src 'self'; ")
+    assert "unsafe" not in headers["content-security-policy"]
     assert f"curl -i http://127.0.0.1:{running.port}/paid" in body
     assert 404 == running.get("/elsewhere")[0]
 

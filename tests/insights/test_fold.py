@@ -19,6 +19,7 @@ from flovia.insights import fold as module
 from flovia.insights import store
 from flovia.insights.attempt import attempts
 from flovia.insights.fold import fold_batch
+from flovia.insights.schema import INSIGHTS_VERSION
 from flovia.insights.sealed import carried, stand_ins
 from flovia.insights.store import prepare, read_state
 from flovia.ledger.opening import open_ledger
@@ -256,13 +257,31 @@ def test_tables_of_an_earlier_version(book: Book, monkeypatch: pytest.MonkeyPatc
     extra = Column("flavour", Text)
     Table("flovia_links", MetaData(), extra)
     table = extra.table
-    monkeypatch.setattr(store, "INSIGHTS_VERSION", 2)
-    monkeypatch.setattr(store, "ADDED", {2: ((table, "flavour"),)})
+    later = INSIGHTS_VERSION + 1
+    monkeypatch.setattr(store, "INSIGHTS_VERSION", later)
+    monkeypatch.setattr(store, "ADDED", {later: ((table, "flavour"),)})
     prepare(book.ledger.database)
-    assert "2" == read_state(book.ledger.database)["version"]
+    assert str(later) == read_state(book.ledger.database)["version"]
     rows = book.ledger.database.query(select(literal_column("flavour")).select_from(text("flovia_links")), {})
     assert [] == list(rows)
     assert 1 == len(book.attempts())
     with book.ledger.database.write() as connection:
         connection.execute(text("ALTER TABLE flovia_links DROP COLUMN flavour"))
-        connection.execute(text("UPDATE flovia_insights SET value = '1' WHERE name = 'version'"))
+        put = text("UPDATE flovia_insights SET value = :version WHERE name = 'version'")
+        connection.execute(put, {"version": str(INSIGHTS_VERSION)})
+
+
+def test_attempts_from_before_explanations(tmp_path: Path) -> None:
+    """Tables of version 1 get the columns, and what is in them stays."""
+    book = Book.open(f"sqlite:///{tmp_path}/ledger.db")
+    with closing(book.ledger):
+        book.write(gated(scenario(1, ["settle", "fail"])))
+        book.fold()
+        before = book.attempts()
+        with book.ledger.database.write() as connection:
+            for column in ("explained_at", "explained_by", "explanation"):
+                connection.execute(text(f"ALTER TABLE flovia_attempts DROP COLUMN {column}"))
+            connection.execute(text("UPDATE flovia_insights SET value = '1' WHERE name = 'version'"))
+        prepare(book.ledger.database)
+        assert str(INSIGHTS_VERSION) == read_state(book.ledger.database)["version"]
+        assert before == book.attempts()

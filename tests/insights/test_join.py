@@ -507,7 +507,9 @@ ANY_EVENTS = st.lists(
         payment_id=st.none() | IDS,
         status=st.sampled_from([None, 200, 402, 500]),
         workflow=st.none() | IDS,
-        reason=st.sampled_from([None, *ev.REASONS]),
+        reason=st.sampled_from([None, *ev.REASONS, "undelivered", "exhausted", "unknown", "mismatched"]),
+        operator=st.sampled_from([None, "alice"]),
+        note=st.sampled_from([None, "known"]),
     ),
     max_size=20,
 )

@@ -10,10 +10,12 @@ from sqlalchemy import select
 
 from flovia.core import events as ev
 from flovia.core.events import Event
+from flovia.core.operator import Operator
 from flovia.insights import rollup as module
 from flovia.insights.asking import Asked, chosen
 from flovia.insights.attempt import DAY_S, LAST_DAY, Attempt, attempts, day_of
 from flovia.insights.buckets import ERROR, bucket, middle, percentile
+from flovia.insights.explaining import explained_event
 from flovia.insights.integrity import count_pending, counted_states, queue
 from flovia.insights.measures import ALL_DAYS, ROUTE, TIMES, Cell, Cells, measure, merge, narrowed
 from flovia.insights.rollup import measure_days, roll_up
@@ -40,7 +42,10 @@ def varied(data: st.DataObject) -> list[Event]:
             amount = one.amount and one.amount * price // 100
             more = {"provider": one.provider and provider, "payer": one.payer and payer, "amount": amount}
             events.append(attrs.evolve(one, at=abs(one.at + shift), **more))
-    return events
+    by = Operator(name="alice", note="known")
+    due = [one for one in attempts(events) if one.due]
+    said = data.draw(st.sets(st.sampled_from(range(len(due))))) if due else set()
+    return [*events, *(explained_event(due[number], 9e5, f"explain_{number}", by) for number in said)]
 
 
 @CHEAP

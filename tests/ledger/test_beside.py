@@ -1,6 +1,6 @@
 """Two versions at work on one database, as during a rolling upgrade: each believes what the other has written.
 
-``version2.zip`` holds the ledger's modules as they were with schema version 2, the one before, and the other side of
+``version3.zip`` holds the ledger's modules as they were with schema version 3, the one before, and the other side of
 these tests is a process that runs them.
 """
 
@@ -23,7 +23,7 @@ from flovia.testing.ledger_steps import DELIVER_S, ManualClock, claim, event_row
 from tests.patience import PROGRAM_S
 from tests.postgres.server import Server
 
-BEFORE: Final = Path(__file__).with_name("version2.zip")
+BEFORE: Final = Path(__file__).with_name("version3.zip")
 PROGRAM: Final = """
 import json, sys
 sys.path.insert(0, sys.argv[1])

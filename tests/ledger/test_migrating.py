@@ -1,7 +1,7 @@
 """A file that an earlier version made: brought forward when it is opened, whole, and still good for that version.
 
-``version1.sql`` is a dump of a file that the code of schema version 1 wrote, ``version3.sql`` what that of version 3
-makes in an empty database of each kind.
+``version1.sql`` is a dump of a file that the code of schema version 1 wrote, ``version3.sql`` and ``version4.sql`` what
+that of these versions makes in an empty database of each kind.
 """
 
 import sqlite3
@@ -256,7 +256,8 @@ def test_the_version_before(path: Path, clock: ManualClock) -> None:
     """A file of version 2 says this one's version afterwards, and that code of version 1 may still use it."""
     open_ledger(f"sqlite:///{path}").close()
     with closing(sqlite3.connect(path)) as raw:
-        raw.execute("ALTER TABLE flovia_events DROP COLUMN reason")
+        for column in ("reason", "operator", "note"):
+            raw.execute(f"ALTER TABLE flovia_events DROP COLUMN {column}")
         raw.execute("ALTER TABLE flovia_payments DROP COLUMN first_fence")
         raw.execute("UPDATE flovia_meta SET value = '2' WHERE name = 'version'")
         raw.commit()

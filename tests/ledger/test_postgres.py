@@ -434,7 +434,7 @@ def test_tables_of_the_version_before(postgres: Server) -> None:
     with postgres.connect(name) as connection:
         connection.execute("ALTER TABLE flovia_payments DROP COLUMN proof, DROP COLUMN first_fence")
         connection.execute("ALTER TABLE flovia_proofs DROP COLUMN amount, DROP COLUMN currency")
-        connection.execute("ALTER TABLE flovia_events DROP COLUMN reason")
+        connection.execute("ALTER TABLE flovia_events DROP COLUMN reason, DROP COLUMN operator, DROP COLUMN note")
         connection.execute("DROP TABLE flovia_refunds")
         connection.execute("DELETE FROM flovia_meta WHERE name = 'version'")
         connection.execute("DROP INDEX flovia_proofs_challenge, flovia_proofs_reference, flovia_texts_handles")
@@ -461,7 +461,7 @@ def test_tables_of_the_version_before_that_are_large(
         claim(ledger, ManualClock())
     with postgres.connect(database) as connection:
         connection.execute("ALTER TABLE flovia_payments DROP COLUMN first_fence")
-        connection.execute("ALTER TABLE flovia_events DROP COLUMN reason")
+        connection.execute("ALTER TABLE flovia_events DROP COLUMN reason, DROP COLUMN operator, DROP COLUMN note")
         connection.execute("UPDATE flovia_meta SET value = '2' WHERE name = 'version'")
         connection.execute("DROP INDEX flovia_payments_unsettled")
         caplog.clear()

@@ -240,7 +240,8 @@ class Model:
             if found is None or args[1] != self.account(args[0]).fence:
                 raise self.broken(f"{args[0]}: renewed under a stale fence")
             found.until = self.world.now + int(args[2] * 1000)
-            found.excuse = ""
+            # It may have begun to stand still in the very moment in which the renewal was written.
+            found.excuse = "stalled" if worker.frozen_until > self.world.now else ""
 
     def _late(self, worker: "Worker", args: tuple[Any, ...], result: Any) -> None:
         if result:

@@ -5,18 +5,19 @@
   const color = (name) => style.getPropertyValue("--" + name).trim();
   const boxes = [...document.querySelectorAll(".chart")];
   const plots = new Map();
-  const HEIGHT = 170;
+  const HEIGHT = 185;
 
+  const font = "12px system-ui, sans-serif";
   const axes = (extra) => [
-    { stroke: color("soft"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line") }, ...extra },
-    { stroke: color("soft"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line") }, size: 60 },
+    { font, stroke: color("soft"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line") }, size: 34, space: 64, ...extra },
+    { font, stroke: color("soft"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line") }, size: 60 },
   ];
   const fade = (hex) => hex + "33";
   const day = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
 
   function days(box, data) {
     const options = {
-      width: box.clientWidth, height: HEIGHT, axes: axes({}), tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "Etc/UTC"),
+      width: box.clientWidth, height: HEIGHT, axes: axes({ values: (plot, splits) => splits.map((at) => day(at).slice(5)), incrs: [1, 2, 7, 14, 28, 56, 91, 182, 364].map((one) => one * 86400) }), tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "Etc/UTC"),
       scales: { y: { range: (plot, low, high) => [0, (high || 1) * 1.05] } },
       cursor: { drag: { x: false, y: false } },
       series: [
@@ -32,7 +33,7 @@
     const options = {
       width: box.clientWidth, height: HEIGHT, axes: axes({}),
       scales: { x: { time: false, range: (plot, low, high) => { const pad = (high - low || high || 1) * 0.08; return [low - pad, high + pad]; } }, y: { range: (plot, low, high) => [0, (high || 1) * 1.08] } },
-      cursor: { drag: { x: false, y: false } },
+      cursor: { drag: { x: false, y: false } }, legend: { show: false },
       bands: [{ series: [3, 2], fill: fade(color("teal")) }],
       series: [
         { label: data.currency },

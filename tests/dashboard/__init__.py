@@ -1,0 +1,1 @@
+"""Tests of the dashboard: over real servers, and its parts by themselves."""

@@ -1,0 +1,208 @@
+"""The JSON of the dashboard: the same numbers as the command line gives, with every filter."""
+
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import jsonschema
+import pytest
+
+from flovia.cli.app import run
+from flovia.insights.joined import schema
+from tests.dashboard.shop import fresh, served, story, write
+
+REPORTS = ("funnel", "latency", "revenue", "pricing", "retention", "workflows", "integrity")
+CHOICES = (
+    ("", ()),
+    ("?test=1", ("--test",)),
+    ("?endpoint=/search", ("--endpoint", "/search")),
+    (
+        "?since=2024-02-01&until=2024-03-01T12:00:00Z",
+        ("--since", "2024-02-01", "--until", "2024-03-01T12:00:00Z"),
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FLOVIA_LEDGER", "FLOVIA_OWN_PAYERS", "FLOVIA_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(("query", "options"), CHOICES)
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_same_numbers_as_the_command(
+    url: str, client: httpx.Client, capsys: pytest.CaptureFixture[str], name: str, query: str, options: tuple[str, ...]
+) -> None:
+    """Every member of every report, as JSON and as CSV."""
+    run(["report", name, "--json", "--ledger", url, *options])
+    expected = json.loads(capsys.readouterr().out)
+    answer = client.get(f"/api/{name}{query}")
+    assert (200, expected) == (answer.status_code, answer.json())
+    assert int(answer.headers["flovia-position"]) > 0
+    run(["report", name, "--csv", "--ledger", url, *options])
+    assert capsys.readouterr().out == client.get(f"/api/{name}.csv{query}").text
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "options"),
+    [
+        ("funnel", "by=day", ("--by", "day")),
+        ("latency", "by=endpoint,rail", ("--by", "endpoint,rail")),
+        ("revenue", "by=price", ("--by", "price")),
+        ("pricing", "least=10", ("--least", "10")),
+        ("retention", "by=endpoint", ("--by", "endpoint")),
+        ("workflows", "least=2", ("--least", "2")),
+        ("integrity", "limit=3", ("--limit", "3")),
+    ],
+)
+def test_options(
+    url: str, client: httpx.Client, capsys: pytest.CaptureFixture[str], name: str, query: str, options: tuple[str, ...]
+) -> None:
+    """What a command takes, the API takes."""
+    run(["report", name, "--json", "--ledger", url, *options])
+    assert json.loads(capsys.readouterr().out) == client.get(f"/api/{name}?{query}").json()
+
+
+def test_own_payers_are_left_out(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the settings of the app name them."""
+    monkeypatch.setenv("FLOVIA_OWN_PAYERS", "own:*")
+    run(["report", "funnel", "--json", "--ledger", url])
+    expected = json.loads(capsys.readouterr().out)
+    assert expected["leftOut"]["own"] > 0
+    with served(url) as client:
+        assert expected == client.get("/api/funnel").json()
+        assert not any(
+            str(one["payer"]).startswith("own:") for one in client.get("/api/events?limit=500").json()["events"]
+        )
+
+
+def test_overview_adds_up(client: httpx.Client) -> None:
+    """The first page's numbers are those of the reports, and of its days."""
+    overview = client.get("/api/overview").json()
+    rows = client.get("/api/funnel").json()["rows"]
+    assert (
+        sum(row["attempts"] for row in rows) == overview["attempts"] == sum(one["attempts"] for one in overview["days"])
+    )
+    assert sum(row["delivered"] for row in rows) == overview["conversion"]["count"]
+    gross: dict[str, int] = {}
+    for row in client.get("/api/revenue").json()["rows"]:
+        gross[row["currency"]] = gross.get(row["currency"], 0) + int(row["gross"])
+    assert gross == {row["currency"]: int(row["gross"]) for row in overview["revenue"]}
+    by_day = {one: sum(int(day["gross"].get(one, 0)) for day in overview["days"]) for one in gross}
+    assert gross == by_day
+    assert client.get("/api/integrity").json()["waiting"] == overview["waiting"]
+
+
+def test_what_is_new_is_counted(tmp_path: Path) -> None:
+    """An answer is about the ledger as it is when it is asked for."""
+    url = fresh(tmp_path)
+    write(url, story(1, "settle", "deliver"))
+    with served(url) as client:
+        assert 1 == client.get("/api/funnel").json()["rows"][0]["delivered"]
+        write(url, story(2, "settle", "deliver"))
+        assert 2 == client.get("/api/funnel").json()["rows"][0]["delivered"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("/api/funnel?since=banana", 400, "is no time"),
+        ("/api/funnel?since=2024-02-01&until=2024-01-01", 400, "no time is between them"),
+        ("/api/funnel?by=colour", 400, "told apart by"),
+        ("/api/retention?by=day", 400, "week or endpoint"),
+        ("/api/pricing?by=day", 400, "leave by out"),
+        ("/api/pricing?least=0", 400, "whole number"),
+        ("/api/integrity?limit=x", 400, "whole number"),
+        ("/api/events?step=sideways", 400, "step is one of"),
+        ("/api/events?before=x", 400, "before is"),
+        (f"/api/events?endpoint={'x' * 5000}", 400, "5000 characters"),
+        ("/api/events?endpoint=a%00b", 400, "characters that nothing is named with"),
+        ("/api/banana", 404, "There is"),
+        ("/api/overview.csv", 404, "There is"),
+        ("/api/attempts/nobody", 404, "has this name"),
+    ],
+)
+def test_what_cannot_be_answered(client: httpx.Client, path: str, status: int, says: str) -> None:
+    """A problem for programs says what to write instead."""
+    answer = client.get(path)
+    assert (status, "application/problem+json") == (answer.status_code, answer.headers["content-type"])
+    assert says in answer.json()["detail"]
+
+
+def test_joined_events(client: httpx.Client) -> None:
+    """Page after page they are all attempts there are, once each, the newest first, by the published schema."""
+    found: list[dict[str, object]] = []
+    before = ""
+    while True:
+        answer = client.get(f"/api/events?limit=150&test=1{before}").json()
+        found += answer["events"]
+        if answer["next"] is None:
+            break
+        before = f"&before={quote(answer['next'])}"
+    assert len(found) == len({str(one["attemptId"]) for one in found})
+    assert [one["at"] for one in found] == sorted((one["at"] for one in found), reverse=True)  # type: ignore[type-var] # numbers
+    shown = sum(one["kind"] == "attempt" for one in found)
+    assert client.get("/api/overview?test=1").json()["attempts"] == shown
+    validator = jsonschema.Draft202012Validator(schema())
+    assert [] == [error.message for one in found for error in validator.iter_errors(one)]
+
+
+@pytest.mark.parametrize(
+    ("step", "member"),
+    [("shown", "attempts"), ("presented", "presented"), ("paid", "verified"), ("delivered", "delivered")],
+)
+def test_the_events_behind_a_number(client: httpx.Client, step: str, member: str) -> None:
+    """A row of the funnel leads to as many events as it counts."""
+    row = max(client.get("/api/funnel").json()["rows"], key=lambda one: one["attempts"])
+    about = {"endpoint": row["endpoint"], "rail": row["rail"], "price": row["price"], "price_currency": row["currency"]}
+    answer = client.get("/api/events", params={**about, "step": step, "limit": "500"}).json()
+    assert (None, row[member]) == (answer["next"], len(answer["events"]))
+
+
+def test_the_events_behind_other_numbers(client: httpx.Client) -> None:
+    """Those of a path, a workflow, a payer, a currency, and of the queue."""
+    workflows = client.get("/api/workflows").json()
+    path = next(one for one in workflows["paths"] if " → " in one["name"])
+    signature = json.dumps(path["name"].split(" → "), ensure_ascii=False, separators=(",", ":"))
+    events = client.get("/api/events", params={"path": signature, "limit": "500"}).json()["events"]
+    assert path["sessions"] == len({one["session"] for one in events})
+    declared = workflows["workflows"][0]["name"]
+    assert {declared} == {
+        one["workflow"] for one in client.get("/api/events", params={"workflow": declared}).json()["events"]
+    }
+    payer = client.get("/api/retention").json()["concentration"][0]["top"][0]["payer"]
+    events = client.get("/api/events", params={"payer": payer}).json()["events"]
+    assert {payer} == {one["payer"] for one in events}
+    waiting = client.get("/api/integrity").json()["waiting"]
+    assert waiting == len(client.get("/api/events", params={"step": "due", "limit": "500"}).json()["events"])
+    rows = client.get("/api/revenue").json()["rows"]
+    payments = sum(row["payments"] for row in rows if row["currency"] == "sgd")
+    money = client.get("/api/events", params={"step": "money", "currency": "sgd", "limit": "500"}).json()["events"]
+    assert payments == len(money)
+
+
+def test_one_attempt_by_any_of_its_names(client: httpx.Client) -> None:
+    """Its key, its challenge, its payment and each of its requests lead to it, with the events it was made from."""
+    events = client.get("/api/events?step=delivered&limit=500").json()["events"]
+    one = next(event for event in events if event["requests"] > 1)
+    names = [one["attemptId"], one["challengeId"], one["paymentId"], *one["requestIds"]]
+    for name in names:
+        answer = client.get(f"/api/attempts/{quote(name, safe='')}").json()
+        assert one in answer["attempts"], name
+    types = [event["type"] for event in answer["events"]]
+    assert "payment.settled" in types
+    assert set(one["requestIds"]) == {event["request_id"] for event in answer["events"]}
+    assert 200 == client.get(f"/attempts/{quote(one['attemptId'], safe='')}").status_code
+
+
+def test_openapi(client: httpx.Client) -> None:
+    """The document names every answer, and every answer it names is there."""
+    found = client.get("/api/openapi.json").json()
+    assert "3.1.0" == found["openapi"]
+    paths = [one for one in found["paths"] if "{" not in one]
+    assert {f"/api/{name}" for name in REPORTS} | {"/api/overview", "/api/events"} < set(paths)
+    assert [] == [path for path in paths if client.get(path).status_code != 200]
+    idents = [one["get"]["operationId"] for one in found["paths"].values()]
+    assert len(idents) == len(set(idents))
