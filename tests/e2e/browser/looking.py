@@ -23,8 +23,8 @@ FIRST_PAINT_MS: Final = 200
 """How long after the request for it a page may show nothing."""
 QUIET_MS: Final = 60
 """How long a page with a word on it takes, at most, on a machine that does nothing else."""
-_LOADS: Final = 5
-_ROUNDS: Final = 4
+_LOADS: Final = 3
+_ROUNDS: Final = 5
 _WATCH: Final = """
 window.shifts = [];
 new PerformanceObserver((list) => {

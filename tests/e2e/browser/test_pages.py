@@ -129,5 +129,4 @@ def blank() -> Generator[str]:
 def test_it_is_painted_soon(browser: "Browser", url: str, blank: str, one_of: dict[str, str], path: str) -> None:
     """The budget that is named for first paint, 200 ms over loopback: the median of several loads."""
     rounds = first_paint(browser, f"{url}{one_of.get(path, path)}", blank)
-    print(f"{path}: {rounds[-1].page:.0f} ms, and a page with a word on it {rounds[-1].blank:.0f} ms")
     assert rounds[-1].soon, f"{path}: {rounds}"
