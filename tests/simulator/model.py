@@ -362,7 +362,8 @@ class Model:
             return
         if purchase.attacked or self.world.stolen(purchase):
             return
-        if account is not None and account.paid_verdict:
+        # Who has hung up is asked for nothing: the answer of a worker that stood still comes to nobody.
+        if account is not None and account.paid_verdict and not exchange.gone:
             raise self.broken(f"{purchase.key}: known to be paid, and another payment is asked for")
         # What was paid only after it was asked for may have come too late for this answer.
         if self.world.paid_for(purchase, exchange.began):
