@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 from flovia.core.encoding import JsonValue
-from flovia.core.money import exponent
 from flovia.core.errors import WiringError
+from flovia.core.money import exponent
 from flovia.dashboard.linking import Linker
 from flovia.dashboard.overview import Overview
 from flovia.dashboard.tables import ROWS, Cell, Chart, Table, heads, number, paged, part, sketched, text
