@@ -41,6 +41,8 @@ AT_ONCE: Final = 6
 """Runs that may wait for a payment at the same time; with one more the oldest stops waiting."""
 LONGEST_S: Final = 1200.0
 """After so many seconds a run ends, whatever it waits for."""
+CLOSED_WITHIN_S: Final = 5.0
+"""How long what waits may take to end."""
 SETTLED_S: Final = 60.0
 """After so many seconds an ended run is looked at less often."""
 WATCHED_S: Final = 1.5
@@ -140,10 +142,12 @@ class Run:
         first = self.asked
         return None if first is None else dict(first.got).get("www-authenticate")
 
-    def stop(self) -> None:
-        """Stop waiting. What was asked for can still be paid, so its credential stays."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
+    def stop(self) -> asyncio.Task[None] | None:
+        """Stop waiting. What was asked for can still be paid, so its credential stays. The task that ends, if any."""
+        if self._task is None or self._task.done():
+            return None
+        self._task.cancel()
+        return self._task
 
     def go(self, work: Coroutine[object, object, None]) -> None:
         """Begin."""
@@ -196,13 +200,22 @@ class Runs:
         return run.ended_at is not None and run.ended is not None and self._clock() - run.ended_at > SETTLED_S
 
     def close(self) -> None:
-        """End what waits; may be called from another thread."""
+        """End what waits; called from another thread than the event loop's."""
         self.closed = True
         if self._loop is not None:
-            with suppress(RuntimeError):  # it has ended already
-                self._loop.call_soon_threadsafe(self._wake)
+            ending = self._end()
+            try:
+                asyncio.run_coroutine_threadsafe(ending, self._loop).result(CLOSED_WITHIN_S)
+            except RuntimeError:  # the loop has ended already
+                ending.close()
+            except TimeoutError:
+                return
 
-    def _wake(self) -> None:
+    async def _end(self) -> None:
+        """Stop what waits, and wait for that: a loop that ends with calls on their way would leave them half begun."""
+        tasks = [run.stop() for run in self._runs.values()]
+        if waiting := [task for task in tasks if task is not None]:
+            await asyncio.wait(waiting)
         for run in self._runs.values():
             run.touch()
 
@@ -220,6 +233,7 @@ class Runs:
         finally:
             run.ended_at = self._clock()
             watch.cancel()
+            await asyncio.wait([watch])
             run.touch()
 
     def _stopped(self, run: Run, why: str) -> Ended:

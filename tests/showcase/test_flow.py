@@ -94,6 +94,8 @@ def test_paid_twice(site: Site) -> None:
     site.sandbox.pay(site.charge, again=True)
     site.until(run, "twice")
     assert "paid twice, refund due" in site.page(run)
+    assert 'href="/dashboard/integrity"' in site.page(run)
+    assert 200 == site.http.get("/dashboard/integrity").status_code
     assert 1 == len(site.flo.refunds_due())
 
 

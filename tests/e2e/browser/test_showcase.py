@@ -3,11 +3,12 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from tests.e2e.browser.conftest import PATIENCE_S
+from tests.e2e.browser.looking import SCHEMES, WIDTHS, axe, seen
 from tests.showcase.conftest import Site, open_site
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 CALL = "Call the real HitPay MPP endpoint"
-WIDTHS = (360, 768, 1440)
 
 
 @pytest.fixture
@@ -219,6 +219,23 @@ def test_it_fits_every_screen(browser: "Browser", site: Site, scheme: str) -> No
                 page.goto(f"{site.url}{path}")
                 page.wait_for_load_state("load")
                 assert width == page.evaluate("document.documentElement.scrollWidth")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_run_is_looked_at(browser: "Browser", site: Site, scheme: Literal["light", "dark"]) -> None:
+    """While it waits and when it is paid its page keeps what is promised of all: axe, weight, policy, no shift."""
+    axe()
+    run = site.start()
+    site.until(run, "pending")
+    found: list[str] = []
+    for state in ("pending", "delivered"):
+        if state == "delivered":
+            site.sandbox.pay(site.charge)
+            site.until(run, state)
+        for width in WIDTHS:
+            with seen(browser, f"{site.url}{run}", width, scheme) as page:
+                found += [f"{state} {width}: {one}" for one in page.look()]
+    assert [] == found
 
 
 def test_what_can_be_copied(browser: "Browser", site: Site) -> None:
