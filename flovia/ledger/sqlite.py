@@ -192,7 +192,15 @@ class SqliteDatabase:
         try:
             if self._closed:
                 raise LedgerError(f"the ledger {self.path.name} was closed")
-            return self._until(deadline, lambda: self._query(statement, parameters))
+            try:
+                return self._until(deadline, lambda: self._query(statement, parameters))
+            except OperationalError as error:
+                # While the file is busy, SQLite takes the word of a connection that was opened before somebody made the
+                # table. A new one waits until it can look.
+                if "no such table" not in str(error.orig):
+                    raise
+                self._readers.dispose()
+                return self._until(deadline, lambda: self._query(statement, parameters))
         except _ERRORS as error:
             self._readers.dispose()
             raise self._failure(_reason(error)) from error

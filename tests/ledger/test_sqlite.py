@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import pytest
+from sqlalchemy import Select, literal_column, select, text
 
 import flovia
 from flovia.core.effects import ClaimResult
@@ -156,6 +158,23 @@ def test_a_new_worker_makes_no_new_file(ledger: SqlLedger, path: Path, caplog: p
     path.unlink()
     with closing(open_ledger(f"sqlite:///{path}")) as fresh:
         assert fresh.find(KEY) is None
+
+
+def test_a_table_that_another_process_has_just_made(ledger: SqlLedger, path: Path, clock: ManualClock) -> None:
+    """A reader that was opened before it waits for the busy file, and finds it; nothing counts as an outage."""
+    everything = cast("Select[*tuple[object, ...]]", select(literal_column("number")).select_from(text("made")))
+    assert [] == ledger.read_events()
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE made (number INTEGER)")
+        other.execute("INSERT INTO made VALUES (7)")
+        other.execute("BEGIN EXCLUSIVE")
+        timer = threading.Timer(0.2, other.execute, ("COMMIT",))
+        timer.start()
+        assert [(7,)] == list(map(tuple, ledger.database.query(everything, {})))
+        timer.join()
+    assert ledger.available
+    with pytest.raises(LedgerError, match="no such table"):
+        ledger.database.query(everything.select_from(text("never_made")), {})
 
 
 def test_a_vanished_file_does_not_come_back_empty(ledger: SqlLedger, path: Path, clock: ManualClock) -> None:
