@@ -15,7 +15,7 @@ from tests.tree import ADAPTERS, ROOT
 
 EXTRAS = {
     *("httpx2", "server", "cli", "demo", "dev", "receipts", "hitpay", "wallet", "sandbox", "otel", "nats", "postgres"),
-    "warehouse",
+    *("warehouse", "dashboard"),
     *("wsgi", "asgi", "hono", "flask", "fastapi"),
 }
 # Loading any of these with `import flovia` would make every program that merely mentions flovia pay for it.
@@ -86,6 +86,15 @@ def test_the_schema_of_events_ships(wheel: zipfile.ZipFile) -> None:
     """Who receives exported events finds their JSON Schema in the package."""
     assert "flovia/export/event-1.schema.json" in wheel.namelist()
     assert "flovia/insights/joined-event-1.schema.json" in wheel.namelist()
+
+
+def test_the_pages_ship(wheel: zipfile.ZipFile) -> None:
+    """Templates, styles and scripts are in the package, with the licence of what is not our own."""
+    names = wheel.namelist()
+    for folder in ("dashboard/templates/overview.html", "web/templates/frame.html", "web/static/look.css"):
+        assert f"flovia/{folder}" in names
+    for name in ("uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE.txt", "charts.js", "live.js", "dashboard.css"):
+        assert f"flovia/dashboard/static/{name}" in names
 
 
 @pytest.mark.parametrize("package", ["flovia", *ADAPTERS])
