@@ -48,6 +48,15 @@ def node() -> tuple[str, Path]:
     return executable, Path(modules)
 
 
+def node_module(name: str) -> Path:
+    """The folder of an npm package that a browser test needs; Node itself it does not."""
+    modules = os.environ.get("FLOVIA_NODE_MODULES")
+    found = Path(modules or "node_modules") / name
+    if not modules or not found.is_dir():
+        skip_or_fail("browser", f"no {name}: set FLOVIA_NODE_MODULES to a folder with it (see docs/development.md)")
+    return found
+
+
 def chromium() -> str:
     """The Chromium to drive: ``FLOVIA_CHROMIUM``, or the one on PATH; Playwright for Python must be installed too."""
     if importlib.util.find_spec("playwright") is None:

@@ -120,7 +120,10 @@ class Server:
         environment: dict[str, str] | None = None,
         told: Told | None = None,
         port: int = 0,
+        app: str = "asgi",
     ) -> None:
+        self.app = app
+        """Which of the shop's ASGI apps uvicorn serves."""
         self.folder = folder
         self.kind = kind
         self.workers = workers
@@ -158,7 +161,7 @@ class Server:
             command += ["--workers", str(self.workers), "--worker-class", "gthread", "--threads", str(self.threads)]
             command += ["--timeout", "0", "--graceful-timeout", "10", "--keep-alive", "60", "--log-level", "warning"]
         else:
-            command = [sys.executable, "-m", "uvicorn", "tests.campaigns.shop:asgi", "--factory"]
+            command = [sys.executable, "-m", "uvicorn", f"tests.campaigns.shop:{self.app}", "--factory"]
             command += ["--fd", str(files[0])] if files else ["--host", self.address, "--port", str(self.port)]
             command += ["--workers", str(self.workers), "--ws", "none", "--timeout-keep-alive", "60"]
             command += ["--log-level", "warning", "--timeout-worker-healthcheck", "60"]

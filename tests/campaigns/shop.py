@@ -228,9 +228,9 @@ def _payment(scope: Scope) -> flovia.Grant:
     return cast("dict[str, flovia.Grant]", scope["state"])["payment"]
 
 
-def asgi() -> AsgiApp:
+def asgi(shop: Shop | None = None) -> AsgiApp:
     """The shop as an ASGI app."""
-    shop = Shop()
+    shop = shop or Shop()
 
     async def respond(send: Send, status: int, body: bytes) -> None:
         fields = [(b"content-length", str(len(body)).encode())]
@@ -271,3 +271,19 @@ def asgi() -> AsgiApp:
         return
 
     return app
+
+
+def watched() -> AsgiApp:
+    """The same with the dashboard over its ledger, at ``/dashboard``."""
+    from flovia.dashboard import Dashboard
+
+    shop = Shop()
+    app, dashboard = asgi(shop), cast("AsgiApp", Dashboard(shop.flo, open=True))
+
+    async def either(scope: Scope, receive: Receive, send: Send) -> None:
+        if str(scope.get("path", "")).startswith("/dashboard"):
+            await dashboard({**scope, "root_path": "/dashboard"}, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return either

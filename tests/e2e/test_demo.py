@@ -200,3 +200,48 @@ def test_a_ledger_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
     assert 1 == done.returncode
     assert done.stderr.startswith("flovia: ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_ledger_of_ones_own_is_seeded_only_when_asked(running: Demo, tmp_path: Path) -> None:
+    """Without ``--seed-attempts`` a named ledger holds what was really called, and no made-up provider."""
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'demo.db'}")
+    assert "demo" not in {event.provider for _, event in ledger.read_events()}
+    ledger.close()
+
+
+def test_the_ledger_is_seeded_before_the_first_page(tmp_path: Path) -> None:
+    """With ``--seed-attempts`` the attempts are there when the demo is up, under a provider of their own."""
+    with demo(tmp_path, "--ledger", f"sqlite:///{tmp_path / 'demo.db'}", "--seed-attempts", "150") as found:
+        assert 200 == found.get("/dashboard/")[0]
+        ledger = open_ledger(f"sqlite:///{tmp_path / 'demo.db'}")
+        events = [event for _, event in ledger.read_events(limit=100_000)]
+        ledger.close()
+    shown = {event.challenge_id for event in events if event.type == "paid_api.challenge_issued"}
+    seeded = {event.challenge_id for event in events if event.provider == "demo"} & shown
+    assert 100 <= len(seeded) <= 200
+    assert 1 <= len(shown - seeded)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--seed-attempts", "100001"], "from 0 to 100000"),
+        (["--seed-attempts", "5", "--ledger", "memory://"], "cannot be seeded"),
+    ],
+)
+def test_what_cannot_be_seeded_is_said(tmp_path: Path, arguments: list[str], said: str) -> None:
+    """A number out of range, or a ledger that cannot be seeded, ends the demo at once, with what to do about it."""
+    command = flovia_command("demo", "--no-browser", "--port", str(chosen_port()), *arguments)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+    assert 1 == done.returncode
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_ledger_with_events_is_not_seeded(running: Demo, tmp_path: Path) -> None:
+    """Made-up attempts are never put among others."""
+    arguments = ("--seed-attempts", "5", "--ledger", f"sqlite:///{tmp_path / 'demo.db'}")
+    command = flovia_command("demo", "--no-browser", "--port", str(chosen_port()), *arguments)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+    assert 1 == done.returncode
+    assert "has events already" in done.stderr
