@@ -92,6 +92,15 @@ def test_the_schema_of_events_ships(wheel: zipfile.ZipFile) -> None:
     assert "flovia/insights/joined-event-1.schema.json" in wheel.namelist()
 
 
+def test_the_pages_ship(wheel: zipfile.ZipFile) -> None:
+    """Templates, styles and scripts are in the package, with the licence of what is not our own."""
+    names = wheel.namelist()
+    for folder in ("dashboard/templates/overview.html", "web/templates/frame.html", "web/static/look.css"):
+        assert f"flovia/{folder}" in names
+    for name in ("uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE.txt", "charts.js", "live.js", "dashboard.css"):
+        assert f"flovia/dashboard/static/{name}" in names
+
+
 @pytest.mark.parametrize("package", ["flovia", *ADAPTERS])
 def test_every_package_is_typed(wheel: zipfile.ZipFile, package: str) -> None:
     """Each package carries the marker that lets type checkers read its annotations (PEP 561)."""
