@@ -15,7 +15,7 @@ from tests.tree import ADAPTERS, ROOT
 
 EXTRAS = {
     *("httpx2", "server", "cli", "demo", "dev", "receipts", "hitpay", "wallet", "sandbox", "otel", "nats", "postgres"),
-    "warehouse",
+    *("warehouse", "dashboard"),
     *("wsgi", "asgi", "hono", "flask", "fastapi"),
 }
 # Loading any of these with `import flovia` would make every program that merely mentions flovia pay for it.
