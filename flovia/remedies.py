@@ -75,7 +75,7 @@ def find_attempts(ledger: "SqlLedger", ident: str) -> list["Attempt"]:
         CallerError: the id is empty.
         LedgerError: the ledger does not answer.
     """
-    from flovia.insights.sql_joined import attempts_of
+    from flovia.insights.sql_choosing import find
     from flovia.ledger.history import look_up
     from flovia.reports.reading import fold_new
 
@@ -83,13 +83,10 @@ def find_attempts(ledger: "SqlLedger", ident: str) -> list["Attempt"]:
         raise CallerError("the id is empty: is the variable set that it was to come from?")
     fold_new(ledger)
     database = ledger.database
-    found = attempts_of(database, keys=[ident], limit=MOST) or attempts_of(database, payments=[ident], limit=MOST)
-    if not found:
-        found = attempts_of(database, challenges=[ident], limit=MOST)
-    if not found:
-        history = look_up(database, ident)
-        found = attempts_of(database, challenges=history.challenge_ids, limit=MOST)
-    return sorted(found, key=lambda one: (not one.due, one.at, one.key))
+    kept = find(database, ident, MOST)
+    if not kept:
+        kept = [one for challenge in look_up(database, ident).challenge_ids for one in find(database, challenge, MOST)]
+    return sorted((one.attempt for one in kept), key=lambda one: (not one.due, one.at, one.key))
 
 
 def explain(ledger: "SqlLedger", ident: str, by: Operator) -> Explanation:

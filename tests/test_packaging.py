@@ -15,9 +15,12 @@ from tests.tree import ADAPTERS, ROOT
 
 EXTRAS = {
     *("httpx2", "server", "cli", "demo", "dev", "receipts", "hitpay", "wallet", "sandbox", "otel", "nats", "postgres"),
-    *("warehouse", "dashboard"),
+    "warehouse",
+    "dashboard",
     *("wsgi", "asgi", "hono", "flask", "fastapi"),
 }
+SHOWN = "flovia/showcase/examples/"
+"""Files of examples/ that the demo's page shows; they come from there."""
 # Loading any of these with `import flovia` would make every program that merely mentions flovia pay for it.
 HEAVY = [
     *(
@@ -79,7 +82,8 @@ def test_every_module_of_the_tree_is_in_the_wheel(wheel: zipfile.ZipFile) -> Non
         for folder, package in [(ROOT, "flovia"), *((ROOT / "adapters", name) for name in ADAPTERS)]
         for path in (folder / package).rglob("*.py")
     ]
-    assert sorted(tree) == sorted(name for name in wheel.namelist() if name.endswith(".py"))
+    shipped = {name for name in wheel.namelist() if name.endswith(".py")}
+    assert sorted(tree) == sorted(name for name in shipped if not name.startswith(SHOWN))
 
 
 def test_the_schema_of_events_ships(wheel: zipfile.ZipFile) -> None:
@@ -163,3 +167,11 @@ def test_a_missing_package_is_named_with_its_remedy(module: str, package: str, r
     last = done.stderr.splitlines()[-1]
     assert f"ModuleNotFoundError: {module} needs " == last[: len(f"ModuleNotFoundError: {module} needs ")]
     assert last.endswith(remedy)
+
+
+def test_the_showcase_brings_its_examples(wheel: zipfile.ZipFile) -> None:
+    """The files that the demo's page shows are in the wheel, as they are in the checkout."""
+    shown = [name for name in wheel.namelist() if name.startswith(SHOWN)]
+    assert 5 == len(shown)
+    for name in shown:
+        assert (ROOT / "examples" / Path(name).name).read_bytes() == wheel.read(name)

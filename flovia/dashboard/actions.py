@@ -236,7 +236,7 @@ class Actions:
                 asked_units=None if ask is None else ask.amount,
                 by="" if who else offered,
                 action=link.finding(work.attempt.key),
-                of=lambda key: link.finding(str(key)),
+                of=link.finding,
                 milliseconds=milliseconds,
                 most_note=MAX_NOTE,
                 most_name=MAX_NAME,

@@ -87,11 +87,15 @@ class Answers:
 
     def is_fresh(self, found: Found[T]) -> bool:
         """Whether nothing better is to be had yet."""
-        age = self._monotonic() - found.at
+        age = self.age(found)
         known = self._keeper.known
         if known is not None and known.position == found.position:
             return age < OLD_S
         return age < REST * found.took
+
+    def age(self, found: Found[T]) -> float:
+        """How long ago it was made, seconds."""
+        return self._monotonic() - found.at
 
     def make(self, question: Question[T], *, now: bool = False) -> "Future[Found[T]]":
         """Begin to answer, or join who does already. ``now``: read the ledger to its end first."""

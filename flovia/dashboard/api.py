@@ -12,9 +12,9 @@ from flovia.dashboard.access import WSGI
 from flovia.dashboard.answers import Found
 from flovia.dashboard.filters import number_of, read_filters, text_of
 from flovia.dashboard.http import before_of, chosen_of, in_thread, options_of, problem
-from flovia.dashboard.joined_rows import matches
+from flovia.dashboard.joined_rows import matcher
 from flovia.dashboard.linking import Linker
-from flovia.dashboard.live import Wanted, news, stream
+from flovia.dashboard.live import Wanted, message, news, stream
 from flovia.dashboard.openapi import openapi
 from flovia.dashboard.questions import REPORTS
 from flovia.reports.as_csv import csv_of
@@ -98,8 +98,8 @@ class Api:
         """``GET /events/new?after=N``: what has come, for pages that cannot be told."""
         keeper = self._desks.here().keeper
         keeper.look()
-        wanted, link = self._wanted(request), _linker(request)
-        return await in_thread(lambda: _json(news(keeper, _after(request), wanted, link.attempt)))
+        newest, rows = news(keeper, _after(request), self._wanted(request), _linker(request))
+        return Response(message(newest, rows), headers=dict(HEADERS), media_type="application/json")
 
     async def stream(self, request: "Request") -> Response:
         """``GET /events/stream?after=N``: what comes, as server-sent events."""
@@ -110,13 +110,14 @@ class Api:
         number = _after(request)
         told = request.headers.get("last-event-id", "")
         number = int(told) if told.isascii() and told.isdecimal() and len(told) < 16 else number
-        found = stream(keeper, number, self._wanted(request), _linker(request).attempt)
+        found = stream(keeper, number, self._wanted(request), _linker(request))
         headers = {**HEADERS, "x-accel-buffering": "no"}
         return StreamingResponse(found, headers=headers, media_type="text/event-stream")
 
     def _wanted(self, request: "Request") -> Wanted:
         filters, chosen = read_filters(request.query_params, self._desks.books.now()), chosen_of(request.query_params)
-        return lambda seen: matches(seen.kept, filters, chosen, self._own)
+        wanted = matcher(filters, chosen, self._own)
+        return lambda seen: wanted(seen.kept)
 
 
 def _after(request: "Request") -> int:

@@ -11,8 +11,9 @@ import attrs
 
 from flovia.core.errors import WiringError
 from flovia.dashboard.answers import Answers, Found, Question
+from flovia.dashboard.filters import Filters
 from flovia.dashboard.keeper import Keeper
-from flovia.dashboard.questions import Books
+from flovia.dashboard.questions import REPORTS, Books, Options
 from flovia.ledger.opening import open_ledger
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PATIENCE_S: Final = 30.0
 """How long one statement may wait: nobody's paid request depends on it."""
+JUST_NOW_S: Final = 3.0
+"""An answer of so long ago is not worth waiting for a better one, which is being made all the same."""
 _POLL_S: Final = 0.005
 
 
@@ -47,6 +50,8 @@ class Desk:
         if kept is not None and self.answers.is_fresh(kept):
             return kept
         coming = self.answers.make(question, now=now)
+        if kept is not None and self.answers.age(kept) < JUST_NOW_S:
+            return kept
         with anyio.move_on_after(wait_s):
             while not coming.done():  # noqa: ASYNC110 - a thread makes it, and knows no loop
                 await anyio.sleep(_POLL_S)
@@ -97,8 +102,9 @@ class Desks:
                 answers = Answers(keeper, clock=self._clock or time.time)
                 self._desk = Desk(pid=os.getpid(), keeper=keeper, answers=answers)
                 # Whoever opens one page will open others.
-                for question in self.books.first():
-                    answers.make(question)
+                answers.make(self.books.overview(Filters()))
+                for name in REPORTS:
+                    answers.make(self.books.report(name, Filters(), Options()))
             return self._desk
 
     def close(self) -> None:

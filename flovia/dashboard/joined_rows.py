@@ -48,22 +48,15 @@ def row_of(kept: "Kept", address: Callable[[str], str]) -> dict[str, JsonValue]:
     }
 
 
-def matches(kept: "Kept", filters: Filters, chosen: "Chosen", own: tuple[str, ...]) -> bool:
+def matcher(filters: Filters, chosen: "Chosen", own: tuple[str, ...]) -> "Callable[[Kept], bool]":
     """Whether an attempt that has just changed is one of those that a page shows: by what can be told from it alone."""
-    one = kept.attempt
     asked = Asked(endpoint=filters.endpoint or None, own=own, test=filters.test)
-    wanted = {
-        "workflow": chosen.workflow,
-        "payer": chosen.payer,
-        "rail": chosen.rail,
-        "price_currency": chosen.price_currency,
-        "currency": chosen.currency,
-        "counts_as": chosen.state,
-        "problem": chosen.problem,
-    }
-    price = chosen.price in ("", str(one.price))
-    return (
-        is_asked(one, asked)
-        and price
-        and all(not value or getattr(one, name) == value for name, value in wanted.items())
-    )
+    names = ("workflow", "payer", "rail", "price_currency", "currency", "state", "problem")
+    wanted = [(name, value) for name in names if (value := getattr(chosen, name))]
+
+    def matches(kept: "Kept") -> bool:
+        one = kept.attempt
+        price = chosen.price in ("", str(one.price))
+        return price and is_asked(one, asked) and all(getattr(one, name) == value for name, value in wanted)
+
+    return matches

@@ -48,10 +48,14 @@ class Known:
 
 @attrs.frozen(kw_only=True)
 class Seen:
-    """An attempt that is new or has changed. ``number`` grows by one with each."""
+    """An attempt that is new or has changed. ``number`` grows by one with each.
+
+    ``texts``: what is sent of it, by where the dashboard is mounted: written once for all who watch.
+    """
 
     number: int
     kept: "Kept"
+    texts: dict[str, str] = attrs.field(factory=dict[str, str], eq=False, repr=False)
 
 
 class Keeper:

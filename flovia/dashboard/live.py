@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from flovia.core.encoding import JsonValue
 from flovia.dashboard.joined_rows import row_of
 
 if TYPE_CHECKING:
     from flovia.dashboard.keeper import Keeper, Seen
+    from flovia.dashboard.linking import Linker
 
 LOOK_S: Final = 0.25
 """How often a stream looks at what was seen. In memory: the ledger is not asked."""
@@ -18,20 +18,22 @@ BREATH_S: Final = 15.0
 """After so long without anything a comment is sent, so that nothing in between takes the connection for dead."""
 RETRY_MS: Final = 2000
 Wanted = Callable[["Seen"], bool]
-Address = Callable[[str], str]
 
 
-def news(keeper: "Keeper", number: int, wanted: Wanted, address: Address) -> dict[str, JsonValue]:
-    """What came after this number: rows, the oldest first, and the number to ask with next."""
+def news(keeper: "Keeper", number: int, wanted: Wanted, link: "Linker") -> tuple[int, list[str]]:
+    """What came after this number: the number to ask with next, and rows as JSON, the oldest first."""
     seen = keeper.since(number)
-    # Numbers begin anew with each process: a page that knows a larger one was told so by another.
-    if number > keeper.newest:
-        seen = ()
     newest = seen[-1].number if seen else keeper.newest
-    return {"after": newest, "rows": [row_of(one.kept, address) for one in _last_of_each(seen) if wanted(one)]}
+    # Numbers begin anew with each process: a page that knows a larger one was told so by another.
+    return newest, [_text(one, link) for one in _last_of_each(seen) if wanted(one)]
 
 
-async def stream(keeper: "Keeper", number: int, wanted: Wanted, address: Address) -> AsyncIterator[str]:
+def message(newest: int, rows: Sequence[str]) -> str:
+    """The same as one JSON object."""
+    return f'{{"after": {newest}, "rows": [{", ".join(rows)}]}}'
+
+
+async def stream(keeper: "Keeper", number: int, wanted: Wanted, link: "Linker") -> AsyncIterator[str]:
     """Server-sent events, one for each look that found something, for as long as somebody reads."""
     yield f"retry: {RETRY_MS}\n\n"
     number = min(number, keeper.newest)
@@ -39,16 +41,23 @@ async def stream(keeper: "Keeper", number: int, wanted: Wanted, address: Address
     while True:
         keeper.look()
         if keeper.newest > number:
-            found = news(keeper, number, wanted, address)
-            number = keeper.newest if found["after"] is None else int(str(found["after"]))
-            if found["rows"]:
-                yield f"id: {number}\ndata: {json.dumps(found)}\n\n"
+            number, rows = news(keeper, number, wanted, link)
+            if rows:
+                yield f"id: {number}\ndata: {message(number, rows)}\n\n"
                 quiet = 0.0
         quiet += LOOK_S
         if quiet >= BREATH_S:
             yield ": still here\n\n"
             quiet = 0.0
         await anyio.sleep(LOOK_S)
+
+
+def _text(one: "Seen", link: "Linker") -> str:
+    """A row as JSON, written once for all who watch."""
+    found = one.texts.get(link.root)
+    if found is None:
+        found = one.texts[link.root] = json.dumps(row_of(one.kept, link.attempt))
+    return found
 
 
 def _last_of_each(seen: "Sequence[Seen]") -> "Sequence[Seen]":

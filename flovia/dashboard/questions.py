@@ -124,11 +124,6 @@ class Books:
         """One attempt, by its key, challenge, payment, or one of its requests."""
         return Question(("story", ident), lambda _: _story(self._ledger, ident))
 
-    def first(self) -> "list[Question[Overview] | Question[Answer]]":
-        """What the pages ask if nobody has chosen anything."""
-        everything = Filters()
-        return [self.overview(everything), *(self.report(name, everything, Options()) for name in REPORTS)]
-
     def _question(self, key: tuple[object, ...], filters: Filters, make: Callable[[_Ask], T]) -> Question[T]:
         def answer(known: "Known") -> T:
             now = self.now()

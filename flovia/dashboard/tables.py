@@ -53,13 +53,35 @@ class Table:
 
 @attrs.frozen(kw_only=True)
 class Chart:
-    """A picture that a script draws. ``kind``: ``days`` or ``prices``; ``about``: what it shows, in a sentence."""
+    """A picture that a script draws. ``kind``: ``days`` or ``prices``; ``about``: what it shows, in a sentence.
+
+    ``sketch``: the same without axes, for who has no script: a colour and the points of each line, in a field of 100 by
+    100.
+    """
 
     ident: str
     title: str
     kind: str
     about: str
     data: dict[str, JsonValue]
+    sketch: Sequence[tuple[str, str]]
+
+
+def sketched(xs: Sequence[float], lines: Sequence[tuple[str, Sequence[float | None]]]) -> list[tuple[str, str]]:
+    """Lines through points, each with its colour, in a field of 100 by 100 that begins at nothing."""
+    most = max((y or 0.0 for _, ys in lines for y in ys), default=0.0) or 1.0
+    first, width = xs[0], (xs[-1] - xs[0]) or 1.0
+    return [
+        (
+            color,
+            " ".join(
+                f"{100 * (x - first) / width:.1f},{100 - 98 * y / most:.1f}"
+                for x, y in zip(xs, ys, strict=True)
+                if y is not None
+            ),
+        )
+        for color, ys in lines
+    ]
 
 
 def text(value: str, href: str = "") -> Cell:

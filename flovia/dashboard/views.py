@@ -8,7 +8,7 @@ from flovia.core.errors import WiringError
 from flovia.core.money import exponent
 from flovia.dashboard.linking import Linker
 from flovia.dashboard.overview import Overview
-from flovia.dashboard.tables import ROWS, Cell, Chart, Table, heads, number, paged, part, text
+from flovia.dashboard.tables import ROWS, Cell, Chart, Table, heads, number, paged, part, sketched, text
 from flovia.insights.funnel import PHASES
 from flovia.insights.intervals import Share
 from flovia.insights.mean_money import digits_of, mean_money
@@ -109,7 +109,19 @@ def _attempts_by_day(found: Overview) -> Chart:
     }
     total = sum(one.attempts for one in days)
     about = f"Attempts that saw a price, paid and got their answer, by day: {total} attempts in {len(days)} days."
-    return Chart(ident="attempts-by-day", title="Attempts by day", kind="days", about=about, data=data)
+    drawn = [
+        ("soft", [float(one.attempts) for one in days]),
+        ("blue", [float(one.paid) for one in days]),
+        ("teal", [float(one.delivered) for one in days]),
+    ]
+    return Chart(
+        ident="attempts-by-day",
+        title="Attempts by day",
+        kind="days",
+        about=about,
+        data=data,
+        sketch=sketched([one.at for one in days], drawn),
+    )
 
 
 def _money_by_day(found: Overview) -> list[Chart]:
@@ -117,12 +129,14 @@ def _money_by_day(found: Overview) -> list[Chart]:
     for row in found.revenue[:3]:
         currency = row.currency or ""
         scale = _scale(currency)
-        values: list[JsonValue] = [one.gross.get(currency, 0) / scale for one in found.days]
-        series: list[JsonValue] = [{"label": currency.upper(), "color": "teal", "values": values}]
+        values = [one.gross.get(currency, 0) / scale for one in found.days]
+        series: list[JsonValue] = [{"label": currency.upper(), "color": "teal", "values": [*values]}]
         about = f"What was paid in {currency.upper()} by day, before refunds: {row.payments} payments."
         data: dict[str, JsonValue] = {"x": [one.at for one in found.days], "series": series}
         title = f"Paid in {currency.upper()} by day"
-        charts.append(Chart(ident=f"money-{len(charts)}", title=title, kind="days", about=about, data=data))
+        sketch = sketched([one.at for one in found.days], [("teal", values)])
+        ident = f"money-{len(charts)}"
+        charts.append(Chart(ident=ident, title=title, kind="days", about=about, data=data, sketch=sketch))
     return charts
 
 
@@ -295,18 +309,27 @@ def _priced(row: Row, link: Linker, place: int) -> Context:
     chart = None
     if len(prices) > 1 and currency is not None:
         scale = _scale(currency)
+        at = [int(str(one["price"])) / scale for one in prices]
+        values, low, high = (
+            [_scaled(one[name], scale) for one in prices] for name in ("revenuePerAttempt", "low", "high")
+        )
         data: dict[str, JsonValue] = {
-            "x": [int(str(one["price"])) / scale for one in prices],
-            "values": [_scaled(one["revenuePerAttempt"], scale) for one in prices],
-            "low": [_scaled(one["low"], scale) for one in prices],
-            "high": [_scaled(one["high"], scale) for one in prices],
+            "x": [*at],
+            "values": [*values],
+            "low": [*low],
+            "high": [*high],
             "currency": currency.upper(),
         }
         about_chart = (
             f"What one attempt brought at each of {len(prices)} prices, with 95 % intervals, of {_seen(row)} attempts."
         )
         chart = Chart(
-            ident=f"prices-{place}", title="Per attempt, by price", kind="prices", about=about_chart, data=data
+            ident=f"prices-{place}",
+            title="Per attempt, by price",
+            kind="prices",
+            about=about_chart,
+            data=data,
+            sketch=sketched(at, [("line", low), ("line", high), ("teal", values)]),
         )
     to = "" if row["to"] is None or row["advice"] == "leave" else money(int(str(row["to"])), currency)
     return {

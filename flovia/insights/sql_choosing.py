@@ -57,10 +57,9 @@ class Chosen:
         """The condition."""
         found = list(STEPS.get(self.step, ()))
         if self.state in (EXPLAINED, *OPEN):  # as reports count them
-            said = _OF.explained_at.is_not(None)
-            found += (
-                [said, _OF.state.in_(sorted(OPEN))] if self.state == EXPLAINED else [~said, _OF.state == self.state]
-            )
+            said = self.state == EXPLAINED
+            found.append(_OF.explained_at.is_not(None) if said else _OF.explained_at.is_(None))
+            found.append(_OF.state.in_(sorted(OPEN)) if said else _OF.state == self.state)
         elif self.state:
             found.append(_OF.state == self.state)
         for name in ("workflow", "payer", "rail", "price", "price_currency", "currency", "problem"):

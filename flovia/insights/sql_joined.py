@@ -4,12 +4,11 @@ Each page is a statement of its own, so that no reader is in the way of a paid r
 ended. An attempt that changes meanwhile is there in its old or its new form.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 
-from flovia.insights.attempt import Attempt
 from flovia.insights.joined import Kept
 from flovia.insights.schema import ATTEMPTS
 from flovia.insights.sql_text import by_code
@@ -98,29 +97,3 @@ def read_kept(database: Database, statement: Select[*tuple[object, ...]]) -> Seq
         )
         for row in rows
     ]
-
-
-def attempts_of(
-    database: Database,
-    *,
-    keys: Collection[str] = (),
-    payments: Collection[str] = (),
-    challenges: Collection[str] = (),
-    limit: int = PAGE,
-) -> list[Attempt]:
-    """The attempts with one of these keys, payments or challenges, the oldest first; few ids, each by an index.
-
-    Raises:
-        LedgerError: the database does not answer.
-    """
-    of = ATTEMPTS.c
-    asked = ((of.key, keys), (of.payment_id, payments), (of.challenge_id, challenges))
-    found: dict[str, Attempt] = {}
-    for column, ids in asked:
-        if ids:
-            statement = (
-                select(*(of[name] for name in COLUMNS)).where(column.in_(list(ids))).order_by(of.at).limit(limit)
-            )
-            rows: Sequence[Row] = database.query(cast("Select[*tuple[object, ...]]", statement), {})
-            found |= {one.key: one for one in map(read_attempt, rows)}
-    return sorted(found.values(), key=lambda one: (one.at, one.key))[:limit]

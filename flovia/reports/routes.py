@@ -209,6 +209,9 @@ def integrity(found: Reading, limit: int, pending_s: float) -> Answer:
             parts.append(_queue(queue))
         if waiting > len(queue):
             parts.append(Words(text=f"… and {waiting - len(queue)} more: --limit {waiting}"))
+        if queue:
+            explain = "if nothing is to be done about one: flovia ledger explain ID --note TEXT"
+            parts.append(Words(text=explain, style="dim"))
         if not waiting:
             parts.append(Words(text="nothing waits for anybody", style="green"))
         return parts

@@ -5,9 +5,11 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
@@ -18,18 +20,23 @@ from flovia.showcase.joining import Deciding
 from flovia.showcase.pages import live_members, page_members, showcase_members
 from flovia.showcase.runs import Run, Runs
 from flovia.showcase.shop import HOOKS, PATH, Shop, paid_route, webhooks
+from flovia.showcase.troubles import trouble_asked
 from flovia.web.site import HEADERS, Pages
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 PAGE: Final = "/showcase/hitpay-mpp"
+FIRST_S: Final = 1.5
+"""How long a visitor is kept waiting, at most, so that the first page of a run has its challenge on it."""
 STREAM_S: Final = 1500.0
 """How long one stream of updates lasts; the browser asks for the next one by itself."""
 MOST_STREAMS: Final = 60
 """Streams at once; who comes then polls."""
 LOOK_S: Final = 1.0
 """Between two looks at the ledger, for what no run tells of."""
+SELDOM_S: Final = 5.0
+"""The same for a run that ended a while ago."""
 
 
 class Showcase:
@@ -43,7 +50,7 @@ class Showcase:
         self._shop = shop
         self._pages = Pages("flovia.showcase")
         self._runs = Runs(shop)
-        self._deciding = Deciding(lambda: shop.flovia.ledger)
+        self._deciding = Deciding(lambda: shop.flovia.ledger, own=PATH)
         self._streams = 0
         routes = [
             Route("/", self._start_page),
@@ -61,11 +68,12 @@ class Showcase:
         ]
         if shop.configured:
             routes.insert(0, Route(HOOKS, endpoint=webhooks(shop)))
-        self._app = Starlette(routes=routes)
+        host = urlsplit(shop.url).hostname or ""
+        self._guarded = TrustedHostMiddleware(Starlette(routes=routes), allowed_hosts=[host, "localhost"])
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answer one request."""
-        await self._app(scope, receive, send)
+        """Answer one request; one for another name than this server's is somebody's page that found a way in."""
+        await self._guarded(scope, receive, send)
 
     def close(self) -> None:
         """End streams, and wait for what reads the ledger; may be called from any thread."""
@@ -99,7 +107,9 @@ class Showcase:
     async def _start(self, request: Request) -> Response:
         if (refused := _from_elsewhere(request)) is not None:
             return refused
-        return self._at(request, self._runs.start())
+        run = self._runs.start(await trouble_asked(request))
+        await run.shown(FIRST_S)
+        return self._at(request, run)
 
     async def _act(self, request: Request) -> Response:
         if (refused := _from_elsewhere(request)) is not None:
@@ -123,13 +133,18 @@ class Showcase:
             return JSONResponse({"gone": True}, 404, headers=dict(HEADERS))
         return JSONResponse(await self._live(request, run), headers=dict(HEADERS))
 
-    async def _live(self, request: Request, run: Run) -> Mapping[str, object]:
-        """What of the page follows a run, as HTML, and a mark that differs whenever it does."""
+    async def _live(self, request: Request, run: Run, seen: str = "") -> Mapping[str, object]:
+        """What of the page follows a run, as HTML, and a mark that differs whenever it does.
+
+        ``seen``: the mark that its reader has; there is no HTML if it is still that.
+        """
 
         def render() -> Mapping[str, object]:
             members = live_members(self._shop, self._deciding, run)
-            html = bytes(self._pages.render(request, "live_parts.html", 200, **members).body).decode()
             mark = sha256(repr(members["mark"]).encode()).hexdigest()[:16]
+            if mark == seen:
+                return {"mark": mark}
+            html = bytes(self._pages.render(request, "live_parts.html", 200, **members).body).decode()
             return {"mark": mark, "over": members["over"], "html": html}
 
         return await run_in_threadpool(render)
@@ -146,13 +161,13 @@ class Showcase:
             last, loop = "", asyncio.get_running_loop()
             until = loop.time() + STREAM_S
             while not self._runs.closed and loop.time() < until:
-                found = await self._live(request, run)
+                found = await self._live(request, run, last)
                 if found["mark"] != last:
                     last = str(found["mark"])
                     yield f"data: {json.dumps(found)}\n\n"
                 else:
                     yield ": still here\n\n"
-                await run.change(LOOK_S)
+                await run.change(SELDOM_S if self._runs.settled(run) else LOOK_S)
         finally:
             self._streams -= 1
 

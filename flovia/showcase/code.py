@@ -1,5 +1,6 @@
 """Code on the page: the files of ``examples/``, highlighted, and what a visitor can copy."""
 
+import ast
 import io
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -27,7 +28,10 @@ THE_LINE: Final = ("paid_api(", ".paid(")
 
 @attrs.frozen(kw_only=True)
 class Code:
-    """An example. ``lines``: how many it has; ``line``: the one that makes the route paid, as text and highlighted."""
+    """An example, without what its first text says about running it.
+
+    ``lines``: how many it has that are not empty; ``line``: the one that makes the route paid, as text and highlighted.
+    """
 
     name: str
     title: str
@@ -60,7 +64,7 @@ def _folders() -> Iterator[Traversable]:
 @cache
 def code(name: str, title: str) -> Code:
     """An example, highlighted."""
-    text = example(name)
+    text = without_docstring(example(name))
     every = text.splitlines()
     numbers = [number for number, line in enumerate(every, 1) if _is_the_line(line)]
     line = every[numbers[-1] - 1].strip()
@@ -68,10 +72,18 @@ def code(name: str, title: str) -> Code:
         name=name,
         title=title,
         html=highlighted(text, numbers[-1:]),
-        lines=len(every),
+        lines=sum(bool(one.strip()) for one in every),
         line=line,
         line_html=highlighted(line),
     )
+
+
+def without_docstring(text: str) -> str:
+    """A module from its first statement on that is no text about it."""
+    first, second = ast.parse(text).body[:2]
+    says = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    start = second.lineno if says else first.lineno
+    return "".join(text.splitlines(keepends=True)[start - 1 :])
 
 
 def _is_the_line(line: str) -> bool:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 MOST_EVENTS: Final = 1000
 """Events of one challenge that are read."""
 FRESH_S: Final = 3.0
-"""How old decisions may be before they are worked out again."""
+"""How old decisions may be before they are worked out again; longer where that takes long, see :data:`SHARE`."""
+SHARE: Final = 10.0
+"""They are left alone for so many times as long as it took to work them out."""
 PATIENCE_S: Final = 0.1
 """How long a page waits for fresh ones; with older ones at hand, or a word that they are on their way, it goes on."""
 SHOWN: Final = 3
@@ -86,12 +88,16 @@ class Decisions:
 class Deciding:
     """Decisions over a ledger, worked out in a thread of their own when somebody looks and they are old."""
 
-    def __init__(self, ledger: "Callable[[], Ledger]", *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, ledger: "Callable[[], Ledger]", *, own: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
+        self._own = own
         self._ledger = ledger
         self._clock = clock
         self._lock = threading.Lock()
         self._found: Decisions | None = None
         self._thread: threading.Thread | None = None
+        self._took_s = 0.0
 
     def now(self) -> Decisions | None:
         """What is known, None if nothing is yet. Blocks for a moment at most."""
@@ -101,7 +107,7 @@ class Deciding:
         if not isinstance(ledger, SqlLedger):
             return None
         with self._lock:
-            old = self._found is None or self._clock() - self._found.at > FRESH_S
+            old = self._found is None or self._clock() - self._found.at > max(FRESH_S, SHARE * self._took_s)
             if old and (self._thread is None or not self._thread.is_alive()):
                 self._thread = threading.Thread(
                     target=self._work, args=(ledger,), name="flovia-showcase-decisions", daemon=True
@@ -112,6 +118,13 @@ class Deciding:
             thread.join(PATIENCE_S)
         return self._found
 
+    @property
+    def possible(self) -> bool:
+        """Whether there can be any: a ledger in memory has no reports."""
+        from flovia.ledger.sql import SqlLedger
+
+        return isinstance(self._ledger(), SqlLedger)
+
     def close(self) -> None:
         """Wait for what is being worked out, so that the ledger can be closed."""
         if self._thread is not None:
@@ -120,31 +133,42 @@ class Deciding:
     def _work(self, ledger: "SqlLedger") -> None:
         from flovia.core.errors import LedgerError
 
+        started = time.monotonic()
         try:
-            self._found = decide(ledger, self._clock())
+            self._found = decide(ledger, self._clock(), self._own)
+            self._took_s = time.monotonic() - started
         except LedgerError:
             return  # busy or closed: what was known stays, and the next look asks again
 
 
-def decide(ledger: "SqlLedger", now: float) -> Decisions:
-    """Ask the ledger's reports which endpoints convert, which workflows retain, and where to price."""
+_TELLING: Final = {"raise": 0, "lower": 0, "test": 1, "leave": 2}
+"""What an advice on a price is worth to who reads it first."""
+
+
+def decide(ledger: "SqlLedger", now: float, own: str) -> Decisions:
+    """Ask the ledger's reports which endpoints convert, which workflows retain, and where to price.
+
+    ``own``: the endpoint that comes first; the others by their attempts.
+    """
     from flovia.insights.funnel import funnel
+    from flovia.insights.keeping_sessions import keep_sessions
     from flovia.insights.pricing import LEAST_SAMPLE, PRICING_BY, pricing
     from flovia.reports.payers import workflows_answer
-    from flovia.reports.reading import ask, catch_up, read
+    from flovia.reports.reading import ask, catch_up, read, rest
 
     known, floor = catch_up(ledger)
+    keep_sessions(ledger.database, None, between=rest)
     asked, known = ask(ledger, known, floor)
     found = read(ledger, asked, known, now, by=PRICING_BY, times=(), lines=False)
     rows = funnel(found.cells, ("endpoint",))
     attempts = sum(row.attempts for row in rows)
     converts = [
         (str(row.group["endpoint"]), f"{row.delivered} of {row.attempts} attempts became a paid answer")
-        for row in sorted(rows, key=lambda row: -row.attempts)[:SHOWN]
+        for row in sorted(rows, key=lambda row: (row.group["endpoint"] != own, -row.attempts))[:SHOWN]
     ]
     priced = [
         (f"{row.endpoint} at {money(row.current, row.currency)}", f"{row.advice or 'no advice yet'}: {row.reason}")
-        for row in pricing(found.cells, LEAST_SAMPLE)[:SHOWN]
+        for row in sorted(pricing(found.cells, LEAST_SAMPLE), key=lambda row: _TELLING.get(row.advice or "", 3))[:SHOWN]
     ]
     told = workflows_answer(ledger, asked, known, now, by="workflow", limit=SHOWN, least=1).payload
     retains = [_workflow(row) for row in cast("list[Mapping[str, object]]", told["workflows"])[:SHOWN]]

@@ -18,6 +18,7 @@ from flovia.showcase.joining import Deciding, attempts_of
 from flovia.showcase.runs import Run
 from flovia.showcase.shop import PATH, PRICE, Shop
 from flovia.showcase.telling import state_of, steps_of
+from flovia.showcase.troubles import TROUBLES
 from flovia.words import money
 
 
@@ -63,10 +64,13 @@ def page_members(shop: Shop, deciding: Deciding, run: Run | None) -> Mapping[str
     live = live_members(shop, deciding, run)
     return {
         **live,
+        "troubles": TROUBLES if shop.sandbox is not None else (),
         "by_hand": code.by_hand(),
         "tabs": code.tabs(),
         "the_line": code.tabs()[0],
         "page": "hitpay-mpp",
+        # In the address of the next load: the same address with the same #live would only scroll.
+        "seen": round(time.time() * 10),
         "curl": code.as_curl(shop.endpoint),
         "pay_line": code.as_flovia(shop.endpoint, shop.broker),
         "python": code.as_python(shop.endpoint, shop.broker),
@@ -100,6 +104,7 @@ def live_members(shop: Shop, deciding: Deciding, run: Run | None) -> Mapping[str
         "joined_json": None if joined is None else _pretty(joined),
         "second": second,
         "decisions": decisions,
+        "decidable": deciding.possible,
         "amount": "" if joined is None else money(joined.amount, joined.currency),
         "over": state is not None and state.over,
         "mark": (

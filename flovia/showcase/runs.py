@@ -33,6 +33,7 @@ from flovia.readable import readable_receipt, readable_signed
 from flovia.showcase.declines import count_declines
 from flovia.showcase.exchanges import Exchange, Log, Recorder, WatchedWallet
 from flovia.showcase.shop import AGENT_FIELD, PRICE, Shop
+from flovia.showcase.troubles import Trouble, expire, turn
 
 MOST_RUNS: Final = 50
 """Runs that are kept; with one more the oldest goes."""
@@ -40,6 +41,8 @@ AT_ONCE: Final = 6
 """Runs that may wait for a payment at the same time; with one more the oldest stops waiting."""
 LONGEST_S: Final = 1200.0
 """After so many seconds a run ends, whatever it waits for."""
+SETTLED_S: Final = 60.0
+"""After so many seconds an ended run is looked at less often."""
 WATCHED_S: Final = 1.5
 """Between two looks at whether a payment was declined."""
 
@@ -85,6 +88,7 @@ class Run:
         self.declines = 0
         self.result: Result | None = None
         self.ended: Ended | None = None
+        self.ended_at: float | None = None
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -99,6 +103,13 @@ class Run:
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._changed.wait()
+
+    async def shown(self, within_s: float) -> None:
+        """Wait until there is a checkout to show, or the end, but no longer than that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.checkout is None and self.ended is None:
+                    await self.change(within_s)
 
     @property
     def asked(self) -> Exchange | None:
@@ -146,6 +157,7 @@ class Runs:
         self._shop = shop
         self._clock = clock
         self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
         """Whether the server is about to end: then nobody waits for anything any more."""
 
@@ -153,8 +165,13 @@ class Runs:
         """The run with this id, if it is still kept."""
         return self._runs.get(ident)
 
-    def start(self) -> Run:
-        """Have an agent call the route, as a visitor's agent would."""
+    def start(self, trouble: Trouble | None = None) -> Run:
+        """Have an agent call the route, as a visitor's agent would. ``trouble``: what is to go wrong, in a sandbox."""
+        self._loop = asyncio.get_running_loop()
+        sandbox = self._shop.sandbox
+        expires = trouble is not None and trouble.expires
+        if sandbox is not None and trouble is not None:
+            turn(sandbox, trouble)
         run = Run(secrets.token_urlsafe(12), self._clock)
         self._runs[run.id] = run
         while len(self._runs) > MOST_RUNS:
@@ -162,7 +179,7 @@ class Runs:
         waiting = [one for one in self._runs.values() if one.ended is None]
         for one in waiting[: max(0, len(waiting) - AT_ONCE)]:
             one.stop()
-        run.go(self._work(run, None))
+        run.go(self._work(run, None, expires=expires))
         return run
 
     def again(self, run: Run) -> bool:
@@ -174,14 +191,25 @@ class Runs:
         run.go(self._work(run, reference))
         return True
 
+    def settled(self, run: Run) -> bool:
+        """Whether a run ended a while ago, so that little is to be expected of it."""
+        return run.ended_at is not None and run.ended is not None and self._clock() - run.ended_at > SETTLED_S
+
     def close(self) -> None:
         """End what waits; may be called from another thread."""
         self.closed = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended already
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        for run in self._runs.values():
+            run.touch()
 
     # --- one run ---------------------------------------------------------------------------------------------
 
-    async def _work(self, run: Run, reference: str | None) -> None:
-        watch = asyncio.create_task(self._watch_declines(run))
+    async def _work(self, run: Run, reference: str | None, *, expires: bool = False) -> None:
+        watch = asyncio.create_task(self._watch(run, expires=expires))
         try:
             async with asyncio.timeout(LONGEST_S):
                 run.ended = await self._call(run, reference)
@@ -190,6 +218,7 @@ class Runs:
         except asyncio.CancelledError:
             run.ended = self._stopped(run, "it was asked to stop waiting")
         finally:
+            run.ended_at = self._clock()
             watch.cancel()
             run.touch()
 
@@ -276,12 +305,16 @@ class Runs:
             transport=Recorder(run.log, httpx.AsyncHTTPTransport(trust_env=False)),
         )
 
-    async def _watch_declines(self, run: Run) -> None:
+    async def _watch(self, run: Run, *, expires: bool) -> None:
         """A declined payment leaves the charge open, and the broker says nothing of it: HitPay's API does."""
+        sandbox = self._shop.sandbox
         while True:
             await asyncio.sleep(WATCHED_S)
             if run.checkout is None:
                 continue
+            if expires and sandbox is not None:
+                expires = False
+                await expire(sandbox, run.checkout.charge_id)
             found = await count_declines(self._shop.provider.config, run.checkout.url)
             if found is not None and found > run.declines:
                 run.declines = found

@@ -192,7 +192,11 @@ def _on_its_way(run: Run) -> State:
 
 def _refused(run: Run) -> State:
     code = "" if run.presented is None else run.presented.code
-    return EXPIRED if code == "payment-expired" else REFUSED
+    if code == "payment-expired":
+        return EXPIRED
+    if code in ("payment-insufficient", "verification-failed"):
+        return REFUSED
+    return attrs.evolve(REFUSED, words=f"The route does not take this payment: {code or 'it gave no reason'}.", does="")
 
 
 def _answered(one: Exchange | None) -> State:

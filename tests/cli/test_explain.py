@@ -10,11 +10,11 @@ from flovia.cli.app import run
 from flovia.core import events as ev
 from flovia.core.errors import WiringError
 from flovia.core.events import Event
+from flovia.core.owed import late_key
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from flovia.remedies import find_attempts, with_database
-from flovia.testing.ledger_refunds import record_late
-from flovia.testing.ledger_steps import ManualClock, claim
+from flovia.testing.ledger_steps import DAY_S, ManualClock
 from tests.cli.test_ledger import Shop, shop, shown
 
 __all__ = ["shop"]
@@ -144,17 +144,27 @@ def test_by_any_id(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == run(["ledger", "explain", shop.challenge, "--note", "why"])
 
 
-def test_doctor_leaves_out_what_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A refund that is due and was explained is left out; what is not explained is not."""
+def test_doctor_leaves_out_what_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refund that is due and one that is explained: the one is counted, the other is not, and both stay due."""
     url = f"sqlite:///{tmp_path}/shop.db"
-    ledger = open_ledger(url)
-    record_late(ledger, ManualClock())
-    claim(ledger, ManualClock())
-    told = Event("payment.late", 1.0, "webhook_1", 1, "", "", "mock", "mpp", 70, "usd", "challenge-1", "pay-2")
-    ledger.append([told.to_row()])
+    monkeypatch.setenv("FLOVIA_LEDGER", url)
+    ledger, clock = open_ledger(url), ManualClock()
+    for number, payment in enumerate(("pay-2", "pay-3")):
+        challenge, proof = f"challenge-{number}", f"mock|{payment}"
+        told = Event(ev.PAYMENT_LATE, 1.0, f"webhook_{number}", 1, "", "", "mock", "mpp", 70, "usd", challenge, payment)
+        key = late_key("realm.test", challenge, proof)
+        assert ledger.late(key, proof, payment, 70, "usd", clock() + 7 * DAY_S, (told.to_row(),))
     ledger.close()
-    assert 0 == run(["ledger", "explain", "pay-2", "--note", "known", "--ledger", url])
-    capsys.readouterr()
+    assert 0 == run(["ledger", "explain", "pay-2", "--note", "known"])
+    run(["doctor", "--offline"])
+    told_now = capsys.readouterr().out
+    assert "1 payment has a refund that is due" in told_now
+    assert "1 payment is explained, and left out above" in told_now
+    assert 0 == run(["refunds"])
+    listed = capsys.readouterr().out
+    assert [True, True] == [payment in listed for payment in ("pay-2", "pay-3")]
 
 
 def test_a_ledger_in_memory() -> None:

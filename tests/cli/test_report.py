@@ -214,11 +214,12 @@ def test_integrity(capsys: pytest.CaptureFixture[str]) -> None:
     write(story(1, "settle", "deliver"), story(2, "settle", "fail"), story(3, "late"), story(4))
     lines, _ = report(capsys, "integrity", "--limit", "1")
     assert {"paid and delivered": "1", "paid not delivered": "1", "late": "1", "expired": "1"}.items() <= dict(
-        line.rsplit(None, 1) for line in lines[1:12]
+        line.rsplit(None, 1) for line in lines[1:13]
     ).items()
-    assert "challenge-2  pay-1-2" in lines[14]
-    assert "flovia ledger redeliver pay-1-2" in lines[15]
-    assert "… and 1 more: --limit 2" == lines[16]
+    assert "challenge-2  pay-1-2" in lines[15]
+    assert "flovia ledger redeliver pay-1-2" in lines[16]
+    assert "… and 1 more: --limit 2" == lines[17]
+    assert "flovia ledger explain ID --note TEXT" in lines[18]
     found = answer(capsys, "integrity")
     assert (2, ["paid_not_delivered", "late"]) == (found["waiting"], [row["state"] for row in found["rows"]])
     assert "challenge-3" == found["rows"][1]["challengeId"]

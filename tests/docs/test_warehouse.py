@@ -22,6 +22,7 @@ from tests.insights.test_joined import strict
 from tests.tree import ROOT
 from tests.world.__main__ import RAM, opened
 from tests.world.clock import Clock
+from tests.world.explaining import explain_some
 from tests.world.world import live
 
 duckdb = pytest.importorskip("duckdb", reason="needs DuckDB: the extra warehouse, which dev brings")
@@ -39,7 +40,7 @@ class Warehouse:
         self.url = f"sqlite:///{folder}/ledger.db"
         clock = Clock()
         with closing(opened(self.url, clock)) as ledger:
-            live(ledger, clock, ATTEMPTS, 5)
+            explain_some(ledger, live(ledger, clock, ATTEMPTS, 5).truth)
         for name in ("attempts.parquet", "attempts.ndjson"):
             assert 0 == run(["events", "export", "--joined", str(folder / name), "--ledger", self.url])
         self.connection = duckdb.connect()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flovia.core import events as ev
 from flovia.core.errors import CallerError
 from flovia.core.events import Event
-from flovia.core.operator import MAX_NAME, MAX_NOTE, Operator
+from flovia.core.operator import Operator
 from flovia.insights.asking import Asked
 from flovia.insights.attempt import EXPLAINED, Attempt, attempts
 from flovia.insights.explaining import explained_event
@@ -176,20 +176,6 @@ def test_what_cannot_be_said() -> None:
         said(one, by=Operator(name="alice"))
     with pytest.raises(CallerError, match="neither a challenge nor a payment"):
         said(attrs.evolve(one, challenge_id=None, payment_id=None))
-
-
-@pytest.mark.parametrize(("name", "note", "words"), [
-    (" ", "", "the name is empty"),
-    ("x" * (MAX_NAME + 1), "", "at most 128"),
-    ("a\nb", "", "printable"),
-    ("alice", "x" * (MAX_NOTE + 1), "at most 2000"),
-    ("alice", "a\x1b[31m", "invisible"),
-])  # fmt: skip
-def test_who_and_why_can_be_kept(name: str, note: str, words: str) -> None:
-    """A name and a note are text that can be shown anywhere."""
-    with pytest.raises(CallerError, match=words):
-        Operator.checked(name, note)
-    assert Operator(name="Ährenfeld", note="one\ntwo") == Operator.checked(" Ährenfeld ", " one\r\ntwo\n")
 
 
 def test_the_report_counts_it() -> None:

@@ -43,7 +43,7 @@ def varied(data: st.DataObject) -> list[Event]:
             more = {"provider": one.provider and provider, "payer": one.payer and payer, "amount": amount}
             events.append(attrs.evolve(one, at=abs(one.at + shift), **more))
     by = Operator(name="alice", note="known")
-    due = [one for one in attempts(events) if one.due]
+    due = [one for one in attempts(events) if one.due and (one.challenge_id or one.payment_id)]
     said = data.draw(st.sets(st.sampled_from(range(len(due))))) if due else set()
     return [*events, *(explained_event(due[number], 9e5, f"explain_{number}", by) for number in said)]
 

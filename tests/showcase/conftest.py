@@ -1,7 +1,7 @@
 """A showcase on a real server, a sandbox beside it, a ledger in a file."""
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class Site:
     sandbox: Sandbox
     flo: flovia.Flovia
     http: httpx.Client
+    close: Callable[[], None]
 
     def start(self) -> str:
         """Start a run as the page's form does; the address of its page."""
@@ -82,7 +83,7 @@ def open_site(folder: Path, *, configured: bool = True) -> Generator[Site]:
         with serving(showcase, listener), httpx.Client(base_url=url, trust_env=False, timeout=PATIENT_S) as http:
             sandbox.register_webhook(f"{url}{HOOKS}")
             try:
-                yield Site(url=url, sandbox=sandbox, flo=flo, http=http)
+                yield Site(url=url, sandbox=sandbox, flo=flo, http=http, close=showcase.close)
             finally:
                 showcase.close()
         flo.close()

@@ -2,8 +2,11 @@
 
 import html
 import json
+import os
 import re
 import runpy
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -18,8 +21,8 @@ from flovia.sandbox import Sandbox, serving
 from flovia.showcase import code
 from flovia.showcase.runs import AT_ONCE, MOST_RUNS
 from flovia.testing.servers import serve_asgi, serve_wsgi
-from tests.patience import PATIENT_S
-from tests.showcase.conftest import Site
+from tests.patience import PATIENT_S, PROGRAM_S, eventually
+from tests.showcase.conftest import Site, open_site
 from tests.tree import ROOT
 
 
@@ -29,6 +32,13 @@ def test_a_form_of_somebody_else_starts_nothing(site: Site) -> None:
     assert 403 == answer.status_code
     answer = site.http.post("/showcase/hitpay-mpp/runs", headers={"sec-fetch-site": "cross-site"})
     assert 403 == answer.status_code
+    assert [] == site.sandbox.charges()
+
+
+def test_another_name_is_not_answered(site: Site) -> None:
+    """A name that somebody made lead to this machine gets nothing: neither pages nor charges."""
+    for path in ("/showcase/hitpay-mpp", "/showcase/hitpay-mpp/paid", "/dashboard/"):
+        assert 400 == site.http.get(path, headers={"host": "elsewhere.test"}).status_code
     assert [] == site.sandbox.charges()
 
 
@@ -73,6 +83,18 @@ def test_updates_are_streamed(site: Site) -> None:
                 break
     assert "pending" in states
     assert "delivered" == states[-1]
+
+
+def test_a_stream_does_not_hold_the_server_up(tmp_path: Path) -> None:
+    """The server ends though somebody is still watching a run."""
+    with open_site(tmp_path) as site:
+        run = site.start()
+        site.until(run, "pending")
+        with site.http.stream("GET", f"{run}/events", timeout=PATIENT_S) as stream:
+            lines = stream.iter_lines()
+            assert next(lines).startswith("data: ")
+            site.close()
+            assert [] == [line for line in lines if line.startswith("data: ")][1:]
 
 
 def test_without_scripts_the_page_of_a_waiting_run_loads_itself_again(site: Site) -> None:
@@ -121,10 +143,40 @@ def test_an_example_is_paid(name: str, sandbox: Sandbox, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", [code.BY_HAND, *(name for _, name in code.ONE_LINE)])
 def test_the_page_shows_the_file(name: str) -> None:
-    """Each pane is its file, to the last character, with the line that makes it so marked."""
+    """Each pane is its file from the first import to the last character, with the line that makes it so marked."""
     shown = code.code(name, name)
     text = html.unescape(re.sub(r"<[^>]+>", "", shown.html))
-    assert (ROOT / "examples" / name).read_text(encoding="utf-8").strip() == text.strip()
+    assert text.startswith(("import ", "from "))
+    assert (ROOT / "examples" / name).read_text(encoding="utf-8").endswith(text)
     marked = re.findall(r'<span class="hll">.*?paid', shown.html)
     assert 1 == len(marked)
     assert 'provider="hitpay"' in shown.line
+
+
+# --- what a visitor can copy ---------------------------------------------------------------------------------------
+
+
+def test_the_python_that_can_be_copied(site: Site, tmp_path: Path) -> None:
+    """It shows where to pay, waits, and prints the answer with a verified receipt."""
+    text = code.as_python(f"{site.url}/showcase/hitpay-mpp/paid", site.sandbox.broker_url)
+    process = subprocess.Popen(
+        [sys.executable, "-c", text],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert eventually(site.sandbox.charges, bool)
+        site.sandbox.pay(site.charge)
+        out, _ = process.communicate(timeout=PROGRAM_S)
+    finally:
+        process.kill()
+        process.wait()
+    assert 0 == process.returncode
+    assert "'foo': 'bar'" in out
+    assert out.endswith("True\n")
+    page = html.unescape(site.http.get("/showcase/hitpay-mpp").text)
+    assert text in page
+    assert f"curl -i {site.url}/showcase/hitpay-mpp/paid" in page

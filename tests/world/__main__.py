@@ -14,6 +14,7 @@ from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from tests.world.clock import Clock
 from tests.world.comparing import compare
+from tests.world.explaining import explain_some
 from tests.world.matching import Tally
 from tests.world.reports import ByHand, BySql
 from tests.world.world import World, live
@@ -31,12 +32,13 @@ def main() -> int:
         "--ledger", help="the URL of an empty one; left out, a SQLite file in memory that is gone afterwards"
     )
     parser.add_argument("--python", action="store_true", help="join all events in memory, too")
+    parser.add_argument("--explain", action="store_true", help="an operator explains a third of what needs somebody")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=RAM if RAM.is_dir() else None) as folder:
         clock = Clock()
         url = options.ledger or f"sqlite:///{folder}/ledger.db"
         with closing(opened(url, clock)) as ledger:
-            return _run(ledger, clock, options.attempts, options.seed, by_hand=options.python)
+            return _run(ledger, clock, options.attempts, options.seed, by_hand=options.python, explains=options.explain)
 
 
 def opened(url: str, clock: Clock) -> Ledger:
@@ -46,13 +48,15 @@ def opened(url: str, clock: Clock) -> Ledger:
     return open_ledger(url, clock=clock, patience_s=60)
 
 
-def _run(ledger: Ledger, clock: Clock, attempts: int, seed: int, *, by_hand: bool) -> int:
+def _run(ledger: Ledger, clock: Clock, attempts: int, seed: int, *, by_hand: bool, explains: bool) -> int:
     if ledger.read_events(limit=1):
         print("there are events in this ledger already, of which the world knows nothing: name an empty one")
         return 2
     started = time.monotonic()
     world = live(ledger, clock, attempts, seed)
     _tell(world)
+    if explains:
+        print(f"{explain_some(ledger, world.truth):,} explained by an operator")
     started = _took(f"{sum(1 for _ in world.truth.attempts()):,} attempts lived through", started)
     tallies: list[Tally] = []
     if isinstance(ledger, SqlLedger):

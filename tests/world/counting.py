@@ -223,7 +223,7 @@ def revenue(stories: Iterable[Story], by: Sequence[str]) -> list[Row]:
             "refunds": len(back),
             "refunded": str(refunded),
             "net": str(gross - refunded),
-            "owed": str(sum(story.came or 0 for story in found if story.fate in TO_GO_BACK)),
+            "owed": str(sum(story.came or 0 for story in found if story.fate in TO_GO_BACK and not story.explained)),
         }
         rows.append(named(group[:-1], by, "priceCurrency") | row)
     return rows

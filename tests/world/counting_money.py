@@ -27,7 +27,7 @@ STATES: Final = {
 """The reconciliation state of each fate that money had."""
 ALL_STATES: Final = (
     *("paid_and_delivered", "paid_not_delivered", "pending", "expired", "late", "duplicate", "underpaid", "overpaid"),
-    *("unmatched_payment", "request_without_payment", "refunded"),
+    *("unmatched_payment", "request_without_payment", "refunded", "explained"),
 )
 NEEDS_SOMEBODY: Final = {
     "undelivered": "paid, not delivered yet",
@@ -43,8 +43,13 @@ NEEDS_SOMEBODY: Final = {
 """The fates that are in the queue, and in which words."""
 
 
+def key_of(story: Story) -> str:
+    """The name of an attempt whose challenge somebody answered, or of money that no request brought."""
+    return f"p|{story.provider}||{story.payment_id}" if story.kind == "money" else f"c|{story.challenge_id}"
+
+
 def state(story: Story, now: int) -> str:
-    """How payment and request agree. ``now``: ms since 1970."""
+    """How payment and request agree, whatever somebody said about it. ``now``: ms since 1970."""
     if story.kind == "turned_away":
         return "request_without_payment"
     if story.fate in ("not_paid", "not_accepted"):
@@ -59,14 +64,15 @@ def state(story: Story, now: int) -> str:
 def states(truth: Truth, question: Question) -> Row:
     """How many of each state."""
     stories = [story for story in counted(truth, question) if story.kind != "probe"]
-    found = Counter(state(story, truth.now) for story in stories)
+    found = Counter("explained" if story.explained else state(story, truth.now) for story in stories)
     return {name: found[name] for name in ALL_STATES}
 
 
 def queue(truth: Truth, question: Question) -> list[Row]:
     """What needs somebody."""
     stories = [story for story in counted(truth, question) if story.kind in ("attempt", "money")]
-    return [_waiting(story, truth.now) for story in stories if story.fate in NEEDS_SOMEBODY]
+    due = [story for story in stories if story.fate in NEEDS_SOMEBODY and not story.explained]
+    return [_waiting(story, truth.now) for story in due]
 
 
 def _waiting(story: Story, now: int) -> Row:
@@ -92,6 +98,7 @@ def _waiting(story: Story, now: int) -> Row:
         "currency": story.came_in or story.currency,
         "problem": story.problem,
         "remedy": Fits(f"a text with {command}", lambda found: command in found),
+        "attemptId": key_of(story),
     }
 
 

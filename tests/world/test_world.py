@@ -20,6 +20,7 @@ from tests.world import counting, counting_money, counting_people, counting_work
 from tests.world.__main__ import RAM, opened, show
 from tests.world.clock import Clock
 from tests.world.comparing import FUNNELS, REVENUES, compare
+from tests.world.explaining import explain_some
 from tests.world.matching import Tally
 from tests.world.reports import ByHand, BySql
 from tests.world.truth import WEEK_MS, Truth
@@ -38,6 +39,7 @@ def small(url: str, attempts: int, seed: int) -> tuple[World, list[Event], list[
     clock = Clock()
     with closing(opened(url, clock)) as ledger:
         world = live(ledger, clock, attempts, seed)
+        explain_some(ledger, world.truth)
         if isinstance(ledger, SqlLedger):
             return world, [], compare(world.truth, BySql(ledger))
         events = [event for _, event in ledger.read_events(limit=1_000_000)]
@@ -198,7 +200,7 @@ def test_the_truth_knows_nothing_of_flovia(name: str) -> None:
 def test_the_lists_are_whole() -> None:
     """Every module of the world is held to one of these rules, or is what asks and compares."""
     files = {path.stem for path in FOLDER.glob("*.py")}
-    assert {*WORLD, *PLAIN, "reports", "comparing", "__main__", "__init__", "test_world"} == files
+    assert {*WORLD, *PLAIN, "reports", "comparing", "explaining", "__main__", "__init__", "test_world"} == files
 
 
 def test_an_empty_truth_is_no_report() -> None:

@@ -46,6 +46,7 @@ class Story:
     price, ``brought_at`` the first credential, ``paid_at``, ``delivered_at``, ``last_at`` what happened outside of
     requests. ``verdict_ms``: how long the bank took to say that it was paid; ``handler_ms``: the answer that was
     delivered. ``fate``: what became of it. ``came``, ``came_in``: the money; ``back``: what of it was given back.
+    ``explained``: an operator has said that nothing is to be done about it.
     """
 
     number: int
@@ -73,6 +74,7 @@ class Story:
     came_in: str | None = None
     back: int | None = None
     last_at: int = 0
+    explained: bool = False
     asks: list[Ask] = field(default_factory=list[Ask])
 
     @property

@@ -47,6 +47,7 @@
 
   for (const box of boxes) {
     const data = JSON.parse(document.getElementById(box.dataset.from).textContent);
+    box.textContent = "";
     plots.set(box, (box.dataset.kind === "prices" ? prices : days)(box, data));
   }
   const watching = new ResizeObserver((entries) => {

@@ -95,7 +95,15 @@
   };
   if (!window.EventSource) { polled(); return; }
   const stream = new EventSource(live.dataset.events);
-  stream.onmessage = (event) => put(JSON.parse(event.data).html);
-  stream.onerror = () => { if (stream.readyState === EventSource.CLOSED) polled(); };
+  let failures = 0;
+  stream.onmessage = (event) => { failures = 0; put(JSON.parse(event.data).html); };
+  // A browser tries again by itself after a break; what never gets through (a proxy that buffers, say) is given up.
+  stream.onerror = () => {
+    failures += 1;
+    if (stream.readyState !== EventSource.CLOSED && failures < 3) return;
+    stream.onerror = null;
+    stream.close();
+    polled();
+  };
   addEventListener("pagehide", () => stream.close());
 })();
