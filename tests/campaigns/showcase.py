@@ -26,6 +26,7 @@ from tests.campaigns.serving import Server, serving
 from tests.campaigns.stores import opened
 from tests.campaigns.traffic import Latencies, Watch, percentile, shown, steadily
 from tests.campaigns.wire import Client
+from tests.patience import PROGRAM_S
 
 CONNECTIONS: Final = 64
 GROWN_MIB: Final = 24.0
@@ -51,6 +52,7 @@ class Tab:
     port: int
     told: int = 0
     longest_s: float = 0.0
+    open: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     async def watch(self) -> None:
         """Read the stream until cancelled.
@@ -64,6 +66,7 @@ class Tab:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             assert head.startswith("http/1.1 200"), head
             assert "text/event-stream" in head, head
+            self.open.set()
             last = time.monotonic()
             while line := await reader.readline():
                 if line.startswith(b"data: "):
@@ -106,6 +109,9 @@ async def _window(tabs: Tabs, server: Server, payers: Payers, watching: bool, se
     opened = [Tab(server.port) for _ in range(tabs.tabs if watching else 0)]
     reading = [asyncio.create_task(tab.watch()) for tab in opened]
     try:
+        async with asyncio.timeout(PROGRAM_S):
+            for tab in opened:
+                await tab.open.wait()
         number = await steadily(tabs.rate, seconds, lambda: payers.arrive(name, tabs.patient), patient=tabs.patient)
         for task in reading:
             if task.done():
