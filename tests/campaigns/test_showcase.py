@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="this campaign r
 
 def test_tabs_that_watch_and_payments(tmp_path: Path) -> None:
     """Fifty tabs see what is paid while it is paid, no payment fails for them, and no process grows."""
-    seconds = 15 if CI else 6
+    seconds = 15 if CI else 12
     small = showcase.Tabs(seconds=seconds, window_s=seconds / 4, rate=100 if CI else 20, patient=True)
     lines = showcase.run(small, "sqlite", tmp_path)
     assert "none failed" in lines[0]
