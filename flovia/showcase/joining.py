@@ -78,10 +78,11 @@ class Decision:
 
 @attrs.frozen(kw_only=True)
 class Decisions:
-    """All of them, of ``attempts`` in the ledger at ``at`` (Unix seconds)."""
+    """All of them, of ``attempts`` in the ledger at ``at`` (Unix seconds), of which the demo made ``seeded`` up."""
 
     at: float
     attempts: int
+    seeded: int
     each: Sequence[Decision]
 
 
@@ -155,11 +156,12 @@ def decide(ledger: "SqlLedger", now: float, own: str) -> Decisions:
     from flovia.insights.pricing import LEAST_SAMPLE, PRICING_BY, pricing
     from flovia.reports.payers import workflows_answer
     from flovia.reports.reading import ask, catch_up, read, rest
+    from flovia.showcase.seed_world import PROVIDER
 
     known, floor = catch_up(ledger)
     keep_sessions(ledger.database, None, between=rest)
     asked, known = ask(ledger, known, floor)
-    found = read(ledger, asked, known, now, by=PRICING_BY, times=(), lines=False)
+    found = read(ledger, asked, known, now, by=(*PRICING_BY, "provider"), times=(), lines=False)
     rows = funnel(found.cells, ("endpoint",))
     attempts = sum(row.attempts for row in rows)
     converts = [
@@ -175,6 +177,7 @@ def decide(ledger: "SqlLedger", now: float, own: str) -> Decisions:
     return Decisions(
         at=now,
         attempts=attempts,
+        seeded=sum(cell.attempts for route, cell in found.cells.items() if route.provider == PROVIDER),
         each=(
             Decision(question="which endpoints convert", rows=converts, nothing="no attempt yet"),
             Decision(question="which workflows retain", rows=retains, nothing="no session of a known payer yet"),

@@ -25,7 +25,11 @@
         ...data.series.map((one) => ({ label: one.label, stroke: color(one.color), width: 1.5, fill: data.series.length === 1 ? fade(color(one.color)) : undefined, points: { show: data.x.length < 40 } })),
       ],
     };
-    return new uPlot(options, [data.x, ...data.series.map((one) => one.values)], box);
+    const plot = new uPlot(options, [data.x, ...data.series.map((one) => one.values)], box);
+    const newest = () => plot.setLegend({ idx: data.x.length - 1 });
+    plot.over.addEventListener("mouseleave", newest);
+    newest();
+    return plot;
   }
 
   function prices(box, data) {
