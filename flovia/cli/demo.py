@@ -9,6 +9,7 @@ import tempfile
 import time
 import webbrowser
 from contextlib import ExitStack, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -57,6 +58,7 @@ def demo(
 
 
 def _demo(stack: ExitStack, port: int | None, ledger: str | None, browser: bool, seed_attempts: int | None) -> None:
+    import_module("uvicorn")  # what is missing is said before anything is begun
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flovia-demo-")))
     listener = stack.enter_context(listen(port))
     url = f"http://{HOST}:{listener.getsockname()[1]}"

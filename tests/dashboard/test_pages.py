@@ -1,6 +1,8 @@
 """The pages, as a server sends them: what they say, where they lead, and that nobody's text can do anything."""
 
+import os
 import re
+from collections import Counter
 from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,6 +17,8 @@ from tests.dashboard.shop import NOW, dashboard, fresh, page, populate_oddly, se
 from tests.patience import eventually
 
 PAGES = ("/", "/endpoints", "/revenue", "/pricing", "/latency", "/retention", "/workflows", "/integrity", "/events")
+CI = bool(os.environ.get("CI"))
+MANY = 10_000 if CI else 1_000
 MOST_BYTES = 150_000
 """Transferred for one page, with all that it loads: what was promised."""
 
@@ -76,12 +80,14 @@ def test_each_page(client: httpx.Client, path: str) -> None:
 def test_every_link_leads_somewhere(client: httpx.Client) -> None:
     """From each page to each other, to the events behind each number, to each export."""
     seen: dict[str, int] = {}
+    shapes: Counter[str] = Counter()
     for path in PAGES:
         for link in Parts(page(client, path)).links:
             if link.startswith("/") and link not in seen:
-                answer = client.get(link)
-                seen[link] = answer.status_code
-    assert len(seen) > 100
+                shapes[re.sub("=[^&]*", "", link)] += 1
+                if CI or shapes[re.sub("=[^&]*", "", link)] <= 2:
+                    seen[link] = client.get(link).status_code
+    assert len(seen) > (100 if CI else 50)
     assert {} == {link: status for link, status in seen.items() if status != 200}
 
 
@@ -165,23 +171,24 @@ def test_data_for_scripts_is_no_markup(tmp_path: Path) -> None:
             assert "</script><b>" not in page(client, path)
 
 
-def test_ten_thousand_endpoints(tmp_path: Path) -> None:
+def test_very_many_endpoints(tmp_path: Path) -> None:
     """A page shows some, says how many there are, and leads on."""
     url = fresh(tmp_path)
     with closing(open_ledger(url)) as ledger:
-        for number in range(10_000):
+        for number in range(MANY):
             changed = [attrs.evolve(one, endpoint=f"/e{number}", at=one.at + NOW) for one in story(number)]
             ledger.append([attrs.evolve(one, provider=one.provider and "hitpay").to_row() for one in changed])
             if number % 300 == 0:
                 ledger.flush()  # an outbox that is full drops what comes
     with served(url) as client:
-        assert 10_000 == client.get("/api/overview").json()["endpoints"]
+        assert MANY == client.get("/api/overview").json()["endpoints"]
         # The first answers were made while the ledger was being read.
-        text = eventually(lambda: page(client, "/endpoints"), lambda text: "of 10,000" in text)
-        assert "1–50 of 10,000" in text
+        text = eventually(lambda: page(client, "/endpoints"), lambda text: f"of {MANY:,}" in text)
+        assert f"1–50 of {MANY:,}" in text
         assert len(text) < MOST_BYTES
-        assert "9951–10000 of 10,000" in page(client, "/endpoints?page=200")
-        assert "9951–10000 of 10,000" in page(client, "/endpoints?page=9999")
+        last = f"{MANY - 49}–{MANY} of {MANY:,}"
+        assert last in page(client, f"/endpoints?page={MANY // 50}")
+        assert last in page(client, "/endpoints?page=9999")
         for path in PAGES:
             assert len(page(client, path)) < MOST_BYTES, path
         assert "datalist" not in page(client, "/")

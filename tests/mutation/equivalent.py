@@ -54,7 +54,6 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "fe7372b1aafb": _ROW,
     "85075e643016": _ROW,
     "a8893964194b": _NO_PARAMETERS,
-    "8f95ef6812fd": _NO_PARAMETERS,
     "8d7f8564f694": _NOT_NULL,
     "7b77786066a2": _NOT_NULL,
     "3b0e3baf567a": _NOT_NULL,
