@@ -168,6 +168,8 @@ def explained_payments(ledger: "SqlLedger", challenges: Iterable[str]) -> set[tu
         return set()
     source, none = RelatedEvents(ledger), range(0)
     about = source.of_challenges(said, MOST_RELATED, none)
+    if len(about) >= MOST_RELATED:
+        return set()  # what ends an explanation may be among those that were left out
     requests = {event.request_id for _, event in about}
     events = dict([*about, *source.of_requests(requests, MOST_RELATED, none)])
     return {(one.challenge_id or "", one.payment_id or "") for one in attempts(events.values()) if one.explained}

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from flovia.api import Flovia
 
-_PROXY_FIELDS: Final = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"})
+_PROXY_FIELDS: Final = frozenset(
+    {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
+)
 WSGI: Final = "wsgi_environ"
 """Where a request that came by WSGI has its environ."""
 
@@ -93,7 +95,8 @@ def is_from_here(visitor: Visitor) -> bool:
     host = visitor.header("host")
     if host is None or not is_loopback(host_without_port(host)):
         return False
-    if visitor.client and not is_loopback(visitor.client):
+    # A peer that nobody knows came over a Unix socket, and those are what proxies come by.
+    if visitor.client is None or not is_loopback(visitor.client):
         return False
     return not any(name in _PROXY_FIELDS for name, _ in visitor.headers)
 

@@ -266,7 +266,10 @@ def _amount(text: str, refund: Refund) -> Price:
         raise CallerError("there is nothing that could go back" if refund.state != "done" else "it went back already")
     whole = refund.amount if refund.state == "begun" and refund.amount is not None else refund.paid
     if not text.strip():
-        return Price(amount=whole, currency=refund.currency)
+        try:
+            return Price(amount=whole, currency=refund.currency)
+        except WiringError as error:  # a currency of the payment method's own, or more than any price
+            raise CallerError(f"{error}; flovia refund on the command line gives back all of it") from None
     words = text.strip()
     try:
         found = Price.parse(words if " " in words else f"{words} {refund.currency.upper()}")
@@ -284,7 +287,7 @@ def _told_of(done: str, work: Work) -> Told | None:
     match done:
         case "explain" if work.attempt.explained:
             return Told(kind="good", title="Explained", detail="It is out of the queue.")
-        case "redeliver" if any(one.what == "made redeemable again" for one in work.deeds):
+        case "redeliver" if work.delivery and any(one.what == "made redeemable again" for one in work.deeds):
             detail = "Its own credential redeems it again, for a week at least, with its deliveries counted anew."
             return Told(kind="good", title="Redeemable again", detail=detail)
         case "refund":

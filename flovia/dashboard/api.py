@@ -1,7 +1,7 @@
 """The same numbers for programs: JSON, CSV, and what has just come."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
@@ -14,7 +14,7 @@ from flovia.dashboard.filters import number_of, read_filters, text_of
 from flovia.dashboard.http import before_of, chosen_of, in_thread, options_of, problem
 from flovia.dashboard.joined_rows import matcher
 from flovia.dashboard.linking import Linker
-from flovia.dashboard.live import Wanted, message, news, stream
+from flovia.dashboard.live import MOST_STREAMS, Wanted, message, news, stream
 from flovia.dashboard.openapi import openapi
 from flovia.dashboard.questions import REPORTS
 from flovia.reports.as_csv import csv_of
@@ -40,6 +40,7 @@ class Api:
 
     def __init__(self, desks: "Desks", own: tuple[str, ...]) -> None:
         self._desks = desks
+        self._streams = 0
         self._own = own
 
     async def report(self, request: "Request") -> Response:
@@ -98,7 +99,7 @@ class Api:
         """``GET /events/new?after=N``: what has come, for pages that cannot be told."""
         keeper = self._desks.here().keeper
         keeper.look()
-        newest, rows = news(keeper, _after(request), self._wanted(request), _linker(request))
+        newest, rows = news(keeper, _after(request), await self._wanted(request), _linker(request))
         return Response(message(newest, rows), headers=dict(HEADERS), media_type="application/json")
 
     async def stream(self, request: "Request") -> Response:
@@ -110,12 +111,24 @@ class Api:
         number = _after(request)
         told = request.headers.get("last-event-id", "")
         number = int(told) if told.isascii() and told.isdecimal() and len(told) < 16 else number
-        found = stream(keeper, number, self._wanted(request), _linker(request))
+        if self._streams >= MOST_STREAMS:
+            return problem(503, "Too many watch", "so many streams are open that there is no other one: /events/new")
+        found = self._counted(stream(keeper, number, await self._wanted(request), _linker(request)))
         headers = {**HEADERS, "x-accel-buffering": "no"}
         return StreamingResponse(found, headers=headers, media_type="text/event-stream")
 
-    def _wanted(self, request: "Request") -> Wanted:
-        filters, chosen = read_filters(request.query_params, self._desks.books.now()), chosen_of(request.query_params)
+    async def _counted(self, found: AsyncIterator[str]) -> AsyncIterator[str]:
+        self._streams += 1
+        try:
+            async for one in found:
+                yield one
+        finally:
+            self._streams -= 1
+
+    async def _wanted(self, request: "Request") -> Wanted:
+        # A clock that is a database's may have to be asked.
+        filters = read_filters(request.query_params, await in_thread(self._desks.books.now))
+        chosen = chosen_of(request.query_params)
         wanted = matcher(filters, chosen, self._own)
         return lambda seen: wanted(seen.kept)
 

@@ -132,6 +132,11 @@ class Keeper:
             if not found.behind or self._closed:
                 return found
 
+    @property
+    def closed(self) -> bool:
+        """Whether it reads no more."""
+        return self._closed
+
     def close(self) -> None:
         """End the thread."""
         self._closed = True

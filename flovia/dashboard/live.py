@@ -16,7 +16,12 @@ LOOK_S: Final = 0.25
 """How often a stream looks at what was seen. In memory: the ledger is not asked."""
 BREATH_S: Final = 15.0
 """After so long without anything a comment is sent, so that nothing in between takes the connection for dead."""
-RETRY_MS: Final = 2000
+RETRY_MS: Final = 1000
+LASTS_S: Final = 20.0
+"""How long one stream lasts. The browser asks for the next one by itself and is asked again who is there; and no server
+that is told to end waits longer."""
+MOST_STREAMS: Final = 200
+"""Streams of one process at once."""
 Wanted = Callable[["Seen"], bool]
 
 
@@ -34,11 +39,13 @@ def message(newest: int, rows: Sequence[str]) -> str:
 
 
 async def stream(keeper: "Keeper", number: int, wanted: Wanted, link: "Linker") -> AsyncIterator[str]:
-    """Server-sent events, one for each look that found something, for as long as somebody reads."""
+    """Server-sent events, one for each look that found something, for a while."""
     yield f"retry: {RETRY_MS}\n\n"
     number = min(number, keeper.newest)
     quiet = 0.0
-    while True:
+    for _ in range(round(LASTS_S / LOOK_S)):
+        if keeper.closed:
+            return
         keeper.look()
         if keeper.newest > number:
             number, rows = news(keeper, number, wanted, link)

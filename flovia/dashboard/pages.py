@@ -155,7 +155,7 @@ class Site:
                 request, 404, "There is no such attempt", "No attempt, challenge, payment or request has this name."
             )
         first, *others = story.attempts
-        filters = read_filters(request.query_params, self._desks.books.now())
+        filters = read_filters(request.query_params, await in_thread(self._desks.books.now))
         link = Linker(root=str(request.scope.get("root_path", "")), filters=filters)
 
         def make() -> "Response":

@@ -265,13 +265,15 @@ def explanation_of(about: Sequence[Event], outcome: str) -> Event | None:
     """The explanation that holds for an attempt with this outcome, of the events about it; None if there is none.
 
     An explanation is about one outcome. When the outcome is another one (late money came, another delivery failed for
-    good, a refund became due), that is a new reason, and the attempt is due again. So it is when somebody made the
-    payment redeemable again after it was explained. The last explanation counts.
+    good, a refund became due), that is a new reason, and the attempt is due again. So it is when after it was explained
+    somebody made the payment redeemable again, or asked for its refund and did not get it. The last explanation counts.
     """
     said = in_order(event for event in about if event.type == ev.PAYMENT_EXPLAINED)
     if not said or said[-1].reason != outcome:
         return None
-    reopened = any(event.type == ev.PAYMENT_REOPENED and event.at > said[-1].at for event in about)
+    reopened = any(
+        event.type in (ev.PAYMENT_REOPENED, ev.PAYMENT_REFUND_FAILED) and event.at > said[-1].at for event in about
+    )
     return None if reopened else said[-1]
 
 

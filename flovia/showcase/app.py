@@ -51,6 +51,7 @@ class Showcase:
         self._pages = Pages("flovia.showcase")
         self._runs = Runs(shop)
         self._deciding = Deciding(lambda: shop.flovia.ledger, own=PATH)
+        self._dashboard = Dashboard(shop.flovia)
         self._streams = 0
         routes = [
             Route("/", self._start_page),
@@ -64,7 +65,7 @@ class Showcase:
             Route(f"{PAGE}/runs/{{run}}/{{verb}}", self._act, methods=["POST"]),
             Route(PATH, endpoint=paid_route(shop)),
             Route("/static/{version}/{name}", self._pages.file),
-            Mount("/dashboard", Dashboard(shop.flovia)),
+            Mount("/dashboard", self._dashboard),
         ]
         if shop.configured:
             routes.insert(0, Route(HOOKS, endpoint=webhooks(shop)))
@@ -78,6 +79,7 @@ class Showcase:
     def close(self) -> None:
         """End streams, and wait for what reads the ledger; may be called from any thread."""
         self._runs.close()
+        self._dashboard.close()
         self._deciding.close()
 
     # --- pages -----------------------------------------------------------------------------------------------

@@ -94,12 +94,12 @@ async def send_from(app: Dashboard, client: tuple[str, int] | None, headers: lis
 
 @pytest.mark.anyio
 async def test_another_peer_is_refused(tmp_path: Path) -> None:
-    """The name alone is not enough, and no name is none."""
+    """The name alone is not enough, no name is none, and neither is a peer that nobody knows."""
     host = [(b"host", b"localhost:8000")]
     with dashboard(fresh(tmp_path)) as app:
         assert 403 == await send_from(app, ("203.0.113.9", 1234), host)
         assert 200 == await send_from(app, ("127.0.0.1", 1234), host)
-        assert 200 == await send_from(app, None, host)
+        assert 403 == await send_from(app, None, host), "a Unix socket, behind which a proxy may be"
         assert 403 == await send_from(app, ("127.0.0.1", 1234), [])
         assert 403 == await send_from(app, ("127.0.0.1", 1234), [*host, *host])
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from flovia.dashboard import api, live
 from flovia.dashboard.keeper import NEWEST, Keeper
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
@@ -98,6 +99,15 @@ def test_who_lost_the_connection_goes_on(tmp_path: Path) -> None:
         rows = eventually(lambda: again.rows, bool)
         assert [row["id"] for row in found["rows"]] == [row["id"] for row in rows]
         again.close()
+
+
+def test_a_stream_ends_and_the_next_one_is_asked_who_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No stream outlives the right to look, or keeps a server from ending; and there are only so many."""
+    monkeypatch.setattr(live, "LASTS_S", 0.5)
+    with served(fresh(tmp_path)) as client:
+        assert "retry:" in client.get("/events/stream?after=0").text
+        monkeypatch.setattr(api, "MOST_STREAMS", 0)
+        assert 503 == client.get("/events/stream?after=0").status_code
 
 
 def test_fifty_watch_and_one_reads(tmp_path: Path) -> None:

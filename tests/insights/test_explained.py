@@ -109,6 +109,9 @@ def test_made_redeemable_again() -> None:
     reopened = moved(ev.PAYMENT_REOPENED, "redeliver_1", 1500.0, "challenge-1")
     assert only([*events, said(only(events)), reopened]).due
     assert not only([*events, attrs.evolve(reopened, at=500.0), said(only(events))]).due
+    # Somebody asked for its refund after all, and nobody knows whether it went back.
+    asked = attrs.evolve(reopened, type=ev.PAYMENT_REFUND_FAILED, reason="unknown")
+    assert only([*events, said(only(events)), asked]).due
 
 
 def test_delivered_after_all() -> None:

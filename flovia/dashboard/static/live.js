@@ -93,10 +93,13 @@
   }
   function listen() {
     source = new EventSource(address(table.dataset.stream));
-    source.onopen = () => { if (!paused) told(); };
+    // A stream ends now and then, and the next one begins: nothing to tell, unless it takes long.
+    let lost = 0;
+    source.onopen = () => { clearTimeout(lost); if (!paused) told(); };
     source.onmessage = (event) => take(JSON.parse(event.data));
     source.onerror = () => {
-      say("The connection was lost; it is tried again.");
+      clearTimeout(lost);
+      lost = setTimeout(() => say("The connection was lost; it is tried again."), 4000);
       if (source.readyState === EventSource.CLOSED) { source = null; poll(); }
     };
   }
