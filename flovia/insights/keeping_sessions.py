@@ -70,9 +70,14 @@ _OF_LANE: Final = and_(
     SESSIONS.c.payer == bindparam("payer"),
     SESSIONS.c.test == bindparam("test"),
 )
+# Not one that begins at the very moment of the mark and behind it: whoever began with that again would come no further.
 _BEFORE: Final = (
     select(SESSIONS)
-    .where(_OF_LANE, SESSIONS.c.started_at <= bindparam("since"))
+    .where(
+        _OF_LANE,
+        SESSIONS.c.started_at <= bindparam("since"),
+        or_(SESSIONS.c.started_at < bindparam("since"), by_code(SESSIONS.c.key) <= bindparam("since_key")),
+    )
     .order_by(SESSIONS.c.started_at.desc(), by_code(SESSIONS.c.key).desc())
     .limit(1)
 )
@@ -245,7 +250,7 @@ def _advance(connection: "Connection", one: _Mark, gap_s: float, at_most: int, r
     lane = {"workflow": one.lane.workflow, "payer": one.lane.payer, "test": int(one.lane.test)}
     run: Run | None = None
     since, since_key = one.since, one.since_key
-    found = connection.execute(_BEFORE, {**lane, "since": since}).first() if one.known else None
+    found = connection.execute(_BEFORE, {**lane, "since": since, "since_key": since_key}).first() if one.known else None
     if found is not None and (found.last_at, found.last_key) <= (since, since_key):
         run = Run.resumed(read_session(connection, found))
     elif found is not None:

@@ -1,5 +1,7 @@
 """Sessions in the database: whatever comes in whatever order, they are those of all attempts at once."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -53,6 +55,31 @@ def test_any_order_any_changes(book: Book, data: st.DataObject, attempts: list[A
             check(book, list(there.values()))
     keep_sessions(book.ledger.database, page=data.draw(st.integers(1, 12)))
     check(book, list(there.values()))
+
+
+@BOTH
+@pytest.mark.parametrize("page", [1, 2, 3])
+def test_sessions_that_begin_at_one_moment(both: Book, page: int) -> None:
+    """However few attempts a transaction reads, it comes to an end, also where several sessions begin at once."""
+    wipe(both)
+    # Sessions of their own by their keys' order: each attempt ends long before the next one of its payer.
+    apart = [attempt(key, 1000.0 * number) for number, key in enumerate("bcd")]
+    put(both, apart)
+    keep_sessions(both.ledger.database, page=page)
+    together = [attempt(key, 0.0) for key in "abcd"]
+    put(both, together)
+    keep_sessions(both.ledger.database, page=page, between=at_most(100))
+    check(both, together)
+
+
+def at_most(times: int) -> Callable[[], None]:
+    """Fails if it is called more often."""
+    calls = iter(range(times))
+
+    def call() -> None:
+        assert next(calls, None) is not None, "it comes no further"
+
+    return call
 
 
 @BOTH
