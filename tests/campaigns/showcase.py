@@ -53,6 +53,7 @@ class Tab:
     told: int = 0
     longest_s: float = 0.0
     open: asyncio.Event = attrs.field(factory=asyncio.Event)
+    saw: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     async def watch(self) -> None:
         """Read one stream after the other until cancelled, as a browser does.
@@ -74,6 +75,7 @@ class Tab:
                     if line.startswith(b"id: "):
                         number = line[4:].decode("ascii").strip()
                     if line.startswith(b"data: "):
+                        self.saw.set()
                         self.told += len(json.loads(line.removeprefix(b"data: "))["rows"])
                         now = time.monotonic()
                         self.longest_s, last = max(self.longest_s, now - last), now
@@ -116,9 +118,10 @@ async def _window(tabs: Tabs, server: Server, payers: Payers, watching: bool, se
             for tab in opened:
                 await tab.open.wait()
         number = await steadily(tabs.rate, seconds, lambda: payers.arrive(name, tabs.patient), patient=tabs.patient)
-        late = time.monotonic() + (PROGRAM_S if tabs.patient else 0.0)
-        while not all(tab.told for tab in opened) and time.monotonic() < late:
-            await asyncio.sleep(0.1)  # a busy machine tells them later
+        if tabs.patient:  # a busy machine tells them later
+            async with asyncio.timeout(PROGRAM_S):
+                for tab in opened:
+                    await tab.saw.wait()
         for task in reading:
             if task.done():
                 task.result()
