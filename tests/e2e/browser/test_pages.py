@@ -127,6 +127,6 @@ def blank() -> Generator[str]:
 
 @pytest.mark.parametrize("path", [*PAGES, *MANY])
 def test_it_is_painted_soon(browser: "Browser", url: str, blank: str, one_of: dict[str, str], path: str) -> None:
-    """The budget that is named for first paint, 200 ms over loopback: the median of several loads."""
+    """The budget that is named for first paint, 200 ms over loopback: the best of several loads."""
     rounds = first_paint(browser, f"{url}{one_of.get(path, path)}", blank)
     assert rounds[-1].soon, f"{path}: {rounds}"
