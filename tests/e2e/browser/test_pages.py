@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Generator
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -47,6 +48,8 @@ PAGES: Final = (
     "/dashboard/events",
 )
 MANY: Final = ("an attempt", "a case")
+# Each width, and each scheme; for pictures all of both.
+LOOKS: Final = [(1440, "light"), (768, "light"), (360, "dark")] if not PICTURES else [*product(WIDTHS, SCHEMES)]
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +96,7 @@ def test_every_page_is_looked_at(url: str) -> None:
     assert set() == linked - {page.partition("?")[0] for page in PAGES} - {"/", "/dashboard"}
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 @pytest.mark.parametrize("path", [*PAGES, *MANY])
 def test_a_page(
     browser: "Browser", url: str, one_of: dict[str, str], path: str, width: int, scheme: Literal["light", "dark"]
