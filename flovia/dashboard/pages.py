@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PAINT_S: Final = 0.04
 """How long a page waits for its answer; then it shows an older one, or says that it is being made."""
+FRESH_S: Final = 0.5
+"""How long the queue waits for an answer about the ledger as it is now, before an older one is shown."""
 EVENTS: Final = 50
 SUGGESTED: Final = 200
 """Endpoints that the filter suggests; of more than so many none, one types a name or follows a link."""
@@ -107,7 +109,8 @@ class Site:
 
     async def integrity(self, request: "Request") -> "Response":
         """``GET /integrity``"""
-        return await self._report(request, "/integrity", "integrity", integrity_page)
+        # Whoever comes from having worked on a finding is to see that it is gone.
+        return await self._report(request, "/integrity", "integrity", integrity_page, fresh_s=FRESH_S)
 
     async def events(self, request: "Request") -> "Response":
         """``GET /events``"""
@@ -197,7 +200,13 @@ class Site:
     # --- how a page is made ----------------------------------------------------------------------------------
 
     async def _report(
-        self, request: "Request", path: str, name: str, view: "Callable[[Answer, Linker], Context]"
+        self,
+        request: "Request",
+        path: str,
+        name: str,
+        view: "Callable[[Answer, Linker], Context]",
+        *,
+        fresh_s: float | None = None,
     ) -> "Response":
         params = {one: value for one, value in request.query_params.items() if one in ("by", "least", "limit")}
         options: Options = options_of(name, params)
@@ -208,6 +217,8 @@ class Site:
             lambda filters: self._desks.books.report(name, filters, options),
             view,
             name,
+            ahead=fresh_s is not None,
+            wait_s=PAINT_S if fresh_s is None else fresh_s,
         )
 
     async def _page(
@@ -220,11 +231,12 @@ class Site:
         api: str,
         *,
         ahead: bool = False,
+        wait_s: float = PAINT_S,
     ) -> "Response":
         desk, books = self._desks.here(), self._desks.books
         filters = read_filters(request.query_params, await in_thread(books.now))
         question = ask(filters)
-        found = await desk.answer(question, PAINT_S, now=ahead and desk.keeper.known is not None)
+        found = await desk.answer(question, wait_s, now=ahead and desk.keeper.known is not None)
         if found is None and ahead:
             found = desk.answers.kept(question)
         title = dict(PAGES)[path]

@@ -166,6 +166,7 @@ def test_nothing_is_cut_off(page: "Page", office: Office, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(f"{office.url}/integrity")
     page.get_by_role("link", name=re.compile("Work on it")).click()
+    page.wait_for_url("**/integrity/**")
     for _ in range(2):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         fields = page.locator("main input:not([type=hidden]), main textarea, main button")
