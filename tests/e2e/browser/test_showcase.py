@@ -188,8 +188,13 @@ def test_by_keyboard(page: "Page", site: Site) -> None:
     page.focus("#open-checkout")
     with page.context.expect_page() as opened:
         page.keyboard.press("Enter")
-    opened.value.keyboard.press("Tab")
-    opened.value.keyboard.press("Enter")
+    checkout = opened.value
+    checkout.get_by_role("button").first.wait_for()
+    for _ in range(10):
+        checkout.keyboard.press("Tab")
+        if str(checkout.evaluate("document.activeElement.textContent")).strip().startswith("Pay"):
+            break
+    checkout.keyboard.press("Enter")
     until(page, "delivered")
 
 
