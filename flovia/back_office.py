@@ -205,6 +205,10 @@ class BackOffice:
         )
         return await runtime.arun(flow, self._world())
 
+    def has_provider(self, name: str) -> bool:
+        """Whether a provider of this name is the app's: its default one, or one of a route that was made."""
+        return any(one.name == name for one in self._roster.all())
+
     def _asked(self, provider: str | Provider | None) -> list[Provider]:
         found = self._roster.all() if provider is None else [self._roster.find(provider)]
         if not found:

@@ -176,13 +176,13 @@ class Actions:
         if not form.get("amount", "").strip():
             raise CallerError("the form does not say how much is to go back")
         amount = _amount(form.get("amount", ""), work.refund)
-        try:
-            self._flovia.refund(work.attempt.payment_id, amount, by=by)
-        except WiringError as error:
+        # Another provider may know a payment by the same id.
+        if (name := work.attempt.provider) is not None and not self._flovia.has_provider(name):
             raise CallerError(
-                f"{error}; this dashboard gives back what the providers of its Flovia took, and the command line the"
-                f" rest: flovia refund {work.attempt.payment_id}"
-            ) from None
+                f"{name} took it, and is no provider of this app; the command line gives it back: flovia refund"
+                f" {work.attempt.payment_id} --provider {name}"
+            )
+        self._flovia.refund(work.attempt.payment_id, amount, provider=name, by=by)
         return None
 
     # --- the page -------------------------------------------------------------------------------------------

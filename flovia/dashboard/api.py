@@ -55,12 +55,10 @@ class Api:
         desk, books = self._desks.here(), self._desks.books
         filters = read_filters(request.query_params, await in_thread(books.now))
         if name == "overview":
-            seen = await desk.answer(books.overview(filters), None, now=True)
-            assert seen is not None  # noqa: S101 - it was waited for
+            seen = await desk.sure(books.overview(filters))
             return await in_thread(lambda: _json(seen.value.to_json(), seen))
         question = books.report(name, filters, options_of(name, request.query_params))
-        found = await desk.answer(question, None, now=True)
-        assert found is not None  # noqa: S101 - it was waited for
+        found = await desk.sure(question)
         if kind == "csv":
             return await in_thread(lambda: _csv(csv_of(found.value.rows), name, found))
         return await in_thread(lambda: _json(found.value.payload, found))
@@ -72,8 +70,7 @@ class Api:
         filters = read_filters(params, await in_thread(books.now))
         limit = number_of(params, "limit", 100, MOST)
         question = books.events(filters, chosen_of(params), limit + 1, before_of(params))
-        found = await desk.answer(question, None, now=True)
-        assert found is not None  # noqa: S101 - it was waited for
+        found = await desk.sure(question)
         rows, more = found.value[:limit], found.value[limit:]
         last = rows[-1].attempt if more else None
         following = None if last is None else f"{last.at!r},{last.key}"
@@ -82,8 +79,7 @@ class Api:
     async def attempt(self, request: "Request") -> Response:
         """``GET /api/attempts/{id}``"""
         ident = text_of(request.path_params, "ident")
-        found = await self._desks.here().answer(self._desks.books.story(ident), None, now=True)
-        assert found is not None  # noqa: S101 - it was waited for
+        found = await self._desks.here().sure(self._desks.books.story(ident))
         story = found.value
         if not story.attempts:
             return problem(404, "No such attempt", "no attempt, challenge, payment or request has this name")

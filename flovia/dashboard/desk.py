@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import anyio
@@ -36,8 +37,8 @@ class Desk:
     keeper: Keeper
     answers: Answers
 
-    async def answer(self, question: Question[T], wait_s: float | None, *, now: bool = False) -> Found[T] | None:
-        """The answer, or None if there is none yet after ``wait_s`` seconds; None waits as long as it takes.
+    async def answer(self, question: Question[T], wait_s: float, *, now: bool = False) -> Found[T] | None:
+        """The answer, or None if there is none yet after ``wait_s`` seconds.
 
         An old answer is better than none. ``now``: the ledger is read to its end first, and no old one is given.
 
@@ -53,11 +54,23 @@ class Desk:
         if kept is not None and self.answers.age(kept) < JUST_NOW_S:
             return kept
         with anyio.move_on_after(wait_s):
-            while not coming.done():  # noqa: ASYNC110 - a thread makes it, and knows no loop
-                await anyio.sleep(_POLL_S)
-        if coming.done():
-            return coming.result()
+            return await self._made(coming)
         return kept
+
+    async def sure(self, question: Question[T]) -> Found[T]:
+        """The answer about the ledger as it is now, however long it takes.
+
+        Raises:
+            CallerError: the question cannot be meant.
+            LedgerError: the ledger does not answer.
+        """
+        self.keeper.look()
+        return await self._made(self.answers.make(question, now=True))
+
+    async def _made(self, coming: Future[Found[T]]) -> Found[T]:
+        while not coming.done():  # noqa: ASYNC110 - a thread makes it, and knows no loop
+            await anyio.sleep(_POLL_S)
+        return coming.result()
 
     def close(self) -> None:
         """End its threads."""

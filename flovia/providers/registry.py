@@ -74,7 +74,8 @@ def observed(provider: str | Provider) -> tuple[str, str, Reading | None]:
 class Roster:
     """The providers of one app: the default one, and those that were asked for.
 
-    A name stands for one object, so that what a provider keeps (a circuit breaker, keys) is kept once.
+    A name stands for one object, so that what a provider keeps (a circuit breaker, keys) is kept once: for the one that
+    the app has given under it, if there is one, and else for the one that is registered.
     """
 
     def __init__(self, default: str | Provider | None) -> None:
@@ -90,11 +91,18 @@ class Roster:
         """
         if isinstance(provider, str):
             if provider not in self._named:
-                self._named[provider] = find_provider(provider)
+                self._named[provider] = self._given(provider) or find_provider(provider)
             provider = self._named[provider]
         if not any(known is provider for known in self._found):
             self._found.append(provider)
         return provider
+
+    def _given(self, name: str) -> Provider | None:
+        """The only object of that name that the app has given; None if there is none, or several."""
+        given = [] if self._default is None or isinstance(self._default, str) else [self._default]
+        given += [one for one in self._found if not any(one is other for other in given)]
+        named = [one for one in given if one.name == name]
+        return named[0] if len(named) == 1 else None
 
     @property
     def default(self) -> Provider | None:

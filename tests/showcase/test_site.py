@@ -17,10 +17,11 @@ from flovia import api
 from flovia.client import Budget, PendingFiles
 from flovia.client.hitpay import HitPayWallet, Pins
 from flovia.client.httpx import PayingTransport, payment_info
-from flovia.sandbox import Sandbox, serving
+from flovia.sandbox import Sandbox
 from flovia.showcase import code
 from flovia.showcase.runs import AT_ONCE, MOST_RUNS
 from flovia.testing.servers import serve_asgi, serve_wsgi
+from tests.e2e.hitpay.environment import examples_environment
 from tests.patience import PATIENT_S, PROGRAM_S, eventually
 from tests.showcase.conftest import Site, open_site
 from tests.tree import ROOT
@@ -115,13 +116,7 @@ def test_without_scripts_the_page_of_a_waiting_run_loads_itself_again(site: Site
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Sandbox]:
     """A broker on this machine, and the examples' environment."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("flovia.api._default", None)
-    for name in ("FLOVIA_LEDGER", "FLOVIA_PRICE", "FLOVIA_SECRET", "FLOVIA_PUBLIC_ORIGIN"):
-        monkeypatch.delenv(name, raising=False)
-    with serving() as found:
-        for name, value in found.environment.items():
-            monkeypatch.setenv(name, value)
+    with examples_environment(monkeypatch, tmp_path) as found:
         yield found
 
 

@@ -19,6 +19,7 @@ import flovia_wsgi
 from flovia.providers.hitpay import HitPayConfig, HitPayProvider
 from flovia.sandbox import Sandbox, serving
 from flovia.testing.servers import serve_wsgi
+from tests.e2e.browser.looking import PATIENCE_S, window
 from tests.require import chromium
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE_S = 60.0
 _CHECKOUT = re.compile(r"http://127\.0\.0\.1:\d+/payment-request/\S+/checkout")
 
 
@@ -52,15 +52,8 @@ def browser() -> Generator["Browser"]:
 @pytest.fixture
 def page(browser: "Browser") -> Generator["Page"]:
     """A fresh window that fails the test if the page logs an error."""
-    context = browser.new_context()
-    context.set_default_timeout(PATIENCE_S * 1000)
-    found = context.new_page()
-    errors: list[str] = []
-    found.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    found.on("pageerror", lambda error: errors.append(str(error)))
-    yield found
-    context.close()
-    assert [] == errors
+    with window(browser) as found:
+        yield found
 
 
 class AgentProcess:

@@ -15,6 +15,7 @@ from tests.require import node_module
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Response
 
+PATIENCE_S: Final = 60.0
 WIDTHS: Final = (360, 768, 1440)
 SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 MOST_BYTES: Final = 150 * 1024
@@ -165,6 +166,20 @@ def _painted(browser: "Browser", url: str) -> float:
     found = float(page.evaluate(_PAINT))
     context.close()
     return found
+
+
+@contextmanager
+def window(browser: "Browser", **options: object) -> "Generator[Page]":
+    """A window, with options of its own; what its page complains about fails the test."""
+    context = browser.new_context(**options)  # type: ignore[arg-type]  # what new_context takes
+    context.set_default_timeout(PATIENCE_S * 1000)
+    found = context.new_page()
+    errors: list[str] = []
+    found.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    found.on("pageerror", lambda error: errors.append(str(error)))
+    yield found
+    context.close()
+    assert [] == errors
 
 
 def screenshot(browser: "Browser", url: str, file: Path, width: int, scheme: Literal["light", "dark"]) -> None:

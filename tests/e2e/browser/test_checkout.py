@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.browser.conftest import PATIENCE_S, Market, open_market
+from tests.e2e.browser.conftest import Market, open_market
+from tests.e2e.browser.looking import PATIENCE_S
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -14,7 +14,7 @@ import pytest
 from flovia.testing.servers import serve_asgi, serve_wsgi
 from tests.dashboard.shop import dashboard, fresh, populate, populate_oddly, story, write
 from tests.dashboard.test_pages import MOST_BYTES, PAGES
-from tests.e2e.browser.conftest import PATIENCE_S
+from tests.e2e.browser.looking import PATIENCE_S
 from tests.patience import eventually
 
 if TYPE_CHECKING:

@@ -1,14 +1,12 @@
 """The showcase's live flow in headless Chromium: a visitor calls, pays on the checkout page, sees what became of it."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from tests.e2e.browser.conftest import PATIENCE_S
-from tests.e2e.browser.looking import SCHEMES, WIDTHS, axe, seen
+from tests.e2e.browser.looking import PATIENCE_S, SCHEMES, WIDTHS, axe, seen, window
 from tests.showcase.conftest import Site, open_site
 
 if TYPE_CHECKING:
@@ -24,20 +22,6 @@ def site(tmp_path: Path) -> Generator[Site]:
     """A showcase with a sandbox of its own."""
     with open_site(tmp_path) as found:
         yield found
-
-
-@contextmanager
-def window(browser: "Browser", **options: object) -> "Generator[Page]":
-    """A window with options of its own; what its page complains about fails the test."""
-    context = browser.new_context(**options)  # type: ignore[arg-type]  # what new_context takes
-    context.set_default_timeout(PATIENCE_S * 1000)
-    found = context.new_page()
-    errors: list[str] = []
-    found.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    found.on("pageerror", lambda error: errors.append(str(error)))
-    yield found
-    context.close()
-    assert [] == errors
 
 
 def open_page(page: "Page", site: Site) -> None:

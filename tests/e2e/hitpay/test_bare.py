@@ -16,22 +16,17 @@ from flovia.ledger.opening import open_ledger
 from flovia.providers.hitpay import BrokerNames, HitPayConfig, HitPayProvider
 from flovia.providers.hitpay.observed import DEFAULT_READING
 from flovia.providers.registry import observed
-from flovia.sandbox import Sandbox, serving
+from flovia.sandbox import Sandbox
 from flovia.signed import ClaimNames, SignedLimits
 from flovia.testing.servers import serve_asgi
+from tests.e2e.hitpay.environment import examples_environment
 from tests.tree import ROOT
 
 
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Sandbox]:
     """A broker on this machine, and the example's environment."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("flovia.api._default", None)
-    for name in ("FLOVIA_LEDGER", "FLOVIA_PRICE", "FLOVIA_SECRET", "FLOVIA_PUBLIC_ORIGIN"):
-        monkeypatch.delenv(name, raising=False)
-    with serving() as found:
-        for name, value in found.environment.items():
-            monkeypatch.setenv(name, value)
+    with examples_environment(monkeypatch, tmp_path) as found:
         yield found
 
 
