@@ -8,13 +8,14 @@ import attrs
 from starlette.responses import Response, StreamingResponse
 
 from flovia.core.encoding import JsonValue
+from flovia.core.errors import CallerError
 from flovia.dashboard.access import WSGI
 from flovia.dashboard.answers import Found
 from flovia.dashboard.filters import number_of, read_filters, text_of
 from flovia.dashboard.http import before_of, chosen_of, in_thread, options_of, problem
 from flovia.dashboard.joined_rows import matcher
 from flovia.dashboard.linking import Linker
-from flovia.dashboard.live import MOST_STREAMS, Wanted, message, news, stream
+from flovia.dashboard.live import MOST_STREAMS, Wanted, news, stream
 from flovia.dashboard.openapi import openapi
 from flovia.dashboard.questions import REPORTS
 from flovia.reports.as_csv import csv_of
@@ -35,13 +36,11 @@ class Api:
 
     Args:
         desks: the answers.
-        own: payers that are the merchant's own.
     """
 
-    def __init__(self, desks: "Desks", own: tuple[str, ...]) -> None:
+    def __init__(self, desks: "Desks") -> None:
         self._desks = desks
         self._streams = 0
-        self._own = own
 
     async def report(self, request: "Request") -> Response:
         """``GET /api/{name}`` and ``/api/{name}.csv``"""
@@ -54,6 +53,10 @@ class Api:
             return problem(404, "No such answer", f"There is: overview, events, {', '.join(REPORTS)}, openapi.json")
         desk, books = self._desks.here(), self._desks.books
         filters = read_filters(request.query_params, await in_thread(books.now))
+        if filters.workflow:
+            raise CallerError(
+                "workflow narrows /api/events alone, and these numbers are of all workflows; leave it out"
+            )
         if name == "overview":
             seen = await desk.sure(books.overview(filters))
             return await in_thread(lambda: _json(seen.value.to_json(), seen))
@@ -95,8 +98,8 @@ class Api:
         """``GET /events/new?after=N``: what has come, for pages that cannot be told."""
         keeper = self._desks.here().keeper
         keeper.look()
-        newest, rows = news(keeper, _after(request), await self._wanted(request), _linker(request))
-        return Response(message(newest, rows), headers=dict(HEADERS), media_type="application/json")
+        found = await news(keeper, _after(request), await self._wanted(request), _linker(request))
+        return Response(str(found), headers=dict(HEADERS), media_type="application/json")
 
     async def stream(self, request: "Request") -> Response:
         """``GET /events/stream?after=N``: what comes, as server-sent events."""
@@ -104,12 +107,10 @@ class Api:
             return problem(404, "No streams here", "mounted under WSGI the page asks again: /events/new")
         keeper = self._desks.here().keeper
         keeper.look()
-        number = _after(request)
-        told = request.headers.get("last-event-id", "")
-        number = int(told) if told.isascii() and told.isdecimal() and len(told) < 16 else number
+        position = _position(request.headers.get("last-event-id", ""), _after(request))
         if self._streams >= MOST_STREAMS:
             return problem(503, "Too many watch", "so many streams are open that there is no other one: /events/new")
-        found = self._counted(stream(keeper, number, await self._wanted(request), _linker(request)))
+        found = self._counted(stream(keeper, position, await self._wanted(request), _linker(request)))
         headers = {**HEADERS, "x-accel-buffering": "no"}
         return StreamingResponse(found, headers=headers, media_type="text/event-stream")
 
@@ -122,16 +123,20 @@ class Api:
             self._streams -= 1
 
     async def _wanted(self, request: "Request") -> Wanted:
+        books, known = self._desks.books, self._desks.here().keeper.known
         # A clock that is a database's may have to be asked.
-        filters = read_filters(request.query_params, await in_thread(self._desks.books.now))
-        chosen = chosen_of(request.query_params)
-        wanted = matcher(filters, chosen, self._own)
+        filters = read_filters(request.query_params, await in_thread(books.now))
+        floor = None if known is None else known.floor
+        wanted = matcher(await in_thread(lambda: books.asked(filters, floor)), chosen_of(request.query_params))
         return lambda seen: wanted(seen.kept)
 
 
 def _after(request: "Request") -> int:
-    value = request.query_params.get("after", "0")
-    return int(value) if value.isascii() and value.isdecimal() and len(value) < 16 else 0
+    return _position(request.query_params.get("after", ""), 0)
+
+
+def _position(text: str, default: int) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else default
 
 
 def _linker(request: "Request") -> Linker:

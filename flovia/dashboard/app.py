@@ -15,6 +15,7 @@ from flovia.dashboard.api import Api
 from flovia.dashboard.desk import Desks
 from flovia.dashboard.http import Handler, problem
 from flovia.dashboard.pages import Site
+from flovia.dashboard.pool import UnavailableError
 from flovia.dashboard.wsgi import WsgiFace
 from flovia.web.site import Pages
 
@@ -67,11 +68,11 @@ class Dashboard:
             self._actions = Actions(
                 flovia, self._desks, self._pages, self._site, names=named, local=not named and not open
             )
-        self._app = Starlette(routes=self._routes(flovia.settings.own_payers))
+        self._app = Starlette(routes=self._routes())
         self._wsgi = WsgiFace(self)
 
-    def _routes(self, own: tuple[str, ...]) -> list[Route]:
-        site, api = self._site, Api(self._desks, own)
+    def _routes(self) -> list[Route]:
+        site, api = self._site, Api(self._desks)
         pages: dict[str, Handler] = {
             "/": site.overview,
             "/endpoints": site.endpoints,
@@ -144,6 +145,10 @@ class Dashboard:
                 return refuse(request, 400, "That cannot be answered", f"{error}.")
             except LedgerError as error:
                 return refuse(request, 503, "The ledger does not answer", f"{error}. Try again in a moment.")
+            except UnavailableError as error:
+                refused = refuse(request, 503, "The dashboard cannot answer now", f"{error}.")
+                refused.headers["retry-after"] = "1"
+                return refused
             except FloviaError as error:
                 return refuse(request, 500, "That did not work", f"{error}.")
 

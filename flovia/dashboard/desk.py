@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import anyio
@@ -14,6 +15,7 @@ from flovia.core.errors import WiringError
 from flovia.dashboard.answers import Answers, Found, Question
 from flovia.dashboard.filters import Filters
 from flovia.dashboard.keeper import Keeper
+from flovia.dashboard.pool import BusyError, ClosedError
 from flovia.dashboard.questions import REPORTS, Books, Options
 from flovia.ledger.opening import open_ledger
 
@@ -41,16 +43,21 @@ class Desk:
         """The answer, or None if there is none yet after ``wait_s`` seconds.
 
         An old answer is better than none. ``now``: the ledger is read to its end first, and no old one is given.
+        Where too much is asked for already there is none, either.
 
         Raises:
             CallerError: the question cannot be meant.
             LedgerError: the ledger does not answer.
+            ClosedError: this dashboard makes no answers any more.
         """
         self.keeper.look()
         kept = None if now else self.answers.kept(question)
         if kept is not None and self.answers.is_fresh(kept):
             return kept
-        coming = self.answers.make(question, now=now)
+        try:
+            coming = self.answers.make(question, now=now)
+        except BusyError:
+            return kept
         if kept is not None and self.answers.age(kept) < JUST_NOW_S:
             return kept
         with anyio.move_on_after(wait_s):
@@ -63,9 +70,15 @@ class Desk:
         Raises:
             CallerError: the question cannot be meant.
             LedgerError: the ledger does not answer.
+            UnavailableError: too much is asked for already, or this dashboard makes no answers any more.
         """
         self.keeper.look()
         return await self._made(self.answers.make(question, now=True))
+
+    def begin(self, question: Question[T]) -> None:
+        """Make an answer for later, if there is room for it."""
+        with suppress(BusyError):
+            self.answers.make(question)
 
     async def _made(self, coming: Future[Found[T]]) -> Found[T]:
         while not coming.done():  # noqa: ASYNC110 - a thread makes it, and knows no loop
@@ -95,6 +108,7 @@ class Desks:
         self._ledger, self._own = _for_reports(flovia)
         self._lock = threading.Lock()
         self._desk: Desk | None = None
+        self._closed = 0
 
     @property
     def books(self) -> Books:
@@ -103,7 +117,13 @@ class Desks:
         return Books(self._ledger, own=settings.own_payers, hiding_keys=settings.hiding_keys, clock=self._clock)
 
     def here(self) -> Desk:
-        """The desk of this process, made on first use."""
+        """The desk of this process, made on first use.
+
+        Raises:
+            ClosedError: it was closed in this process.
+        """
+        if self._closed == os.getpid():
+            raise ClosedError
         desk = self._desk
         if desk is not None and desk.pid == os.getpid():
             return desk
@@ -122,6 +142,7 @@ class Desks:
 
     def close(self) -> None:
         """End the threads of this process, and let go of the ledger."""
+        self._closed = os.getpid()
         desk, self._desk = self._desk, None
         if desk is not None and desk.pid == os.getpid():
             desk.close()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from flovia.core.encoding import JsonValue
-from flovia.dashboard.filters import Filters
+from flovia.core.errors import CallerError
 from flovia.dashboard.tables import cut
 from flovia.insights.asking import TEST_PROVIDERS, Asked
 from flovia.insights.integrity import is_asked
@@ -48,15 +48,12 @@ def row_of(kept: "Kept", address: Callable[[str], str]) -> dict[str, JsonValue]:
     }
 
 
-def matcher(filters: Filters, chosen: "Chosen", own: tuple[str, ...]) -> "Callable[[Kept], bool]":
-    """Whether an attempt that has just changed is one of those that a page shows: by what can be told from it alone."""
-    asked = Asked(endpoint=filters.endpoint or None, own=own, test=filters.test)
-    names = ("workflow", "payer", "rail", "price_currency", "currency", "state", "problem")
-    wanted = [(name, value) for name in names if (value := getattr(chosen, name))]
+def matcher(asked: Asked, chosen: "Chosen") -> "Callable[[Kept], bool]":
+    """Whether an attempt that has just changed is one of those that the page's table shows.
 
-    def matches(kept: "Kept") -> bool:
-        one = kept.attempt
-        price = chosen.price in ("", str(one.price))
-        return price and is_asked(one, asked) and all(getattr(one, name) == value for name, value in wanted)
-
-    return matches
+    Raises:
+        CallerError: a path was chosen. Only sessions know it, and they are made again when a question needs them.
+    """
+    if chosen.path:
+        raise CallerError("what comes does not say which path it is on until its session is made; leave path out")
+    return lambda kept: is_asked(kept.attempt, asked) and chosen.takes(kept.attempt)

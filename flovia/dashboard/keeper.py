@@ -7,13 +7,13 @@ while, and begins again with the next page.
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from flovia.core.errors import FloviaError
+from flovia.dashboard.pool import ClosedError
 from flovia.reports.reading import fold_new, fold_on, known_of
 
 if TYPE_CHECKING:
@@ -48,14 +48,26 @@ class Known:
 
 @attrs.frozen(kw_only=True)
 class Seen:
-    """An attempt that is new or has changed. ``number`` grows by one with each.
+    """An attempt that is new or has changed; its ``position`` says by which event.
 
     ``texts``: what is sent of it, by where the dashboard is mounted: written once for all who watch.
     """
 
-    number: int
     kept: "Kept"
     texts: dict[str, str] = attrs.field(factory=dict[str, str], eq=False, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Told:
+    """What those who watch are told, all of it at once: two attempts may share their newest event.
+
+    ``seen``: each attempt that changed behind event ``since``, up to event ``position``, as it was then, in the order
+    of these events; of more than :data:`NEWEST` the last ones.
+    """
+
+    since: int
+    position: int
+    seen: Sequence[Seen] = ()
 
 
 class Keeper:
@@ -87,19 +99,13 @@ class Keeper:
         self._closed = False
         self._looked = monotonic()
         self._prepared = False
-        self._told = -1
         self._failing = False
-        self._seen: deque[Seen] = deque(maxlen=NEWEST)
+        self.told: Told | None = None
+        """None until the ledger was read for the first time."""
         self.known: Known | None = None
         """None until the ledger was read for the first time."""
         self.rounds = 0
         """How often the ledger was asked for what is new."""
-
-    @property
-    def newest(self) -> int:
-        """The number of the newest attempt that was seen; 0 before the first."""
-        seen = self._seen
-        return seen[-1].number if seen else 0
 
     @property
     def running(self) -> bool:
@@ -117,20 +123,53 @@ class Keeper:
                 self._thread = threading.Thread(target=self._run, name="flovia-dashboard", daemon=True)
                 self._thread.start()
 
-    def since(self, number: int) -> Sequence[Seen]:
-        """What was seen after this one, the oldest first, as far as it is kept."""
-        return [one for one in tuple(self._seen) if one.number > number]
+    def at_hand(self, position: int) -> tuple[int, Sequence[Seen]] | None:
+        """The same as :meth:`since` where this process knows it; None if the ledger has to be asked."""
+        told = self.told
+        if told is None:
+            return position, []
+        if position > told.position or (position < told.since and len(told.seen) < NEWEST):
+            return None
+        return told.position, [one for one in told.seen if one.kept.position > position]
+
+    def since(self, position: int) -> tuple[int, Sequence[Seen]]:
+        """What changed behind this event, :data:`NEWEST` attempts at most, and the event to ask with next.
+
+        The ledger is asked where this process does not know: what came before it began to read, or what another
+        process has told that is ahead of it. So whoever asks one process after another misses nothing, and sees
+        nothing twice.
+
+        Raises:
+            LedgerError: the ledger does not answer.
+        """
+        from flovia.insights.fold import position_of
+        from flovia.insights.sql_joined import last_changed
+        from flovia.insights.store import read_state
+
+        found, told = self.at_hand(position), self.told
+        if found is not None:
+            return found
+        if told is None:
+            return position, []
+        if position > told.position:
+            # Another process may be ahead of this one, but nobody is ahead of the ledger: then the number is of one
+            # that it was put in the place of, and this one is followed from where it is.
+            here = position_of(read_state(self._ledger.database)["cursor"])
+            return min(position, here), []
+        changed = last_changed(self._ledger.database, position, told.position, NEWEST)
+        return told.position, [Seen(kept=one) for one in changed]
 
     def catch_up(self) -> Known:
         """Fold all that is new, now, in this thread.
 
         Raises:
             LedgerError: the ledger does not answer.
+            ClosedError: it was closed before it was there.
         """
-        while True:
-            found = self.read_on()
-            if not found.behind or self._closed:
-                return found
+        while (found := self.read_on()).behind:
+            if self._closed:
+                raise ClosedError
+        return found
 
     @property
     def closed(self) -> bool:
@@ -163,36 +202,62 @@ class Keeper:
         Raises:
             LedgerError: the ledger does not answer.
         """
+        with self._folding:
+            return self._read_on()
+
+    def first(self) -> Known:
+        """What is known; before anything is, some of the ledger is read first, by one of those who ask.
+
+        Raises:
+            LedgerError: the ledger does not answer.
+        """
+        while (known := self.known) is None:
+            # Whoever reads the ledger to its end takes the lock again and again, and nobody must wait for that.
+            if self._folding.acquire(timeout=0.05):
+                try:
+                    return self.known or self._read_on()
+                finally:
+                    self._folding.release()
+        return known
+
+    def _read_on(self) -> Known:
         from flovia.insights.rollup import roll_up
 
-        with self._folding:
-            self.rounds += 1
-            ends = self._monotonic() + SLICE_S
-            ledger = self._ledger
+        self.rounds += 1
+        ends = self._monotonic() + SLICE_S
+        ledger = self._ledger
 
-            def enough() -> bool:
-                return self._closed or self._monotonic() > ends
+        def enough() -> bool:
+            return self._closed or self._monotonic() > ends
 
-            position = fold_on(ledger, enough) if self._prepared else fold_new(ledger, enough)
-            self._prepared = True
-            moved = self.known is None or position != self.known.position
-            counted = roll_up(ledger.database)
-            if moved or counted or self.known is None:
-                left_out, floor = known_of(ledger)
-                behind = bool(ledger.count_events(position, 1))
-                self.known = Known(position=position, behind=behind, left_out=left_out, floor=floor)
-                self._tell(position)
-            elif self.known.behind:
-                self.known = attrs.evolve(self.known, behind=bool(ledger.count_events(position, 1)))
-            return self.known
+        ready, self._prepared = self._prepared, False  # after a failure the tables are looked for again
+        position = fold_on(ledger, enough) if ready else fold_new(ledger, enough)
+        self._prepared = True
+        moved = self.known is None or position != self.known.position
+        counted = roll_up(ledger.database)
+        if moved or counted or self.known is None:
+            left_out, floor = known_of(ledger)
+            behind = bool(ledger.count_events(position, 1))
+            self.known = Known(position=position, behind=behind, left_out=left_out, floor=floor)
+            self._tell(position)
+        elif self.known.behind:
+            self.known = attrs.evolve(self.known, behind=bool(ledger.count_events(position, 1)))
+        return self.known
 
     def _tell(self, position: int) -> None:
         """Show those who watch what has changed; of very much only the end."""
-        from flovia.insights.sql_joined import changed
+        from flovia.insights.attempt import superseded
+        from flovia.insights.sql_joined import last_changed
 
-        if self._told < 0:
-            self._told = position  # what was there before anybody looked is no news
-        for page in changed(self._ledger.database, max(self._told, position - 20 * NEWEST), position):
-            for one in page:
-                self._seen.append(Seen(number=self.newest + 1, kept=one))
-        self._told = position
+        told = self.told
+        if told is None or position < told.position:
+            # What was there before anybody looked is no news. And a ledger that is less far than it was is another
+            # one, that was put in its place.
+            self.told = Told(since=position, position=position)
+            return
+        seen = {one.kept.attempt.key: one for one in told.seen}
+        for one in last_changed(self._ledger.database, told.position, position, NEWEST):
+            for key in (one.attempt.key, *superseded(one.attempt)):
+                seen.pop(key, None)  # it moves to the end
+            seen[one.attempt.key] = Seen(kept=one)
+        self.told = Told(since=told.since, position=position, seen=tuple(seen.values())[-NEWEST:])

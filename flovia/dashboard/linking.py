@@ -8,6 +8,7 @@ import attrs
 from flovia.core.encoding import JsonValue
 from flovia.dashboard.filters import Filters
 
+LIVE: Final = "/events"
 PAGES: Final = (
     ("/", "Overview"),
     ("/endpoints", "Endpoints"),
@@ -17,7 +18,7 @@ PAGES: Final = (
     ("/retention", "Retention"),
     ("/workflows", "Workflows"),
     ("/integrity", "Integrity"),
-    ("/events", "Live"),
+    (LIVE, "Live"),
 )
 """The pages of the navigation, in its order."""
 
@@ -30,7 +31,12 @@ class Linker:
     filters: Filters
 
     def to(self, path: str, /, **others: object) -> str:
-        """Another page, or the same one, with the same filters and others."""
+        """Another page, or the same one, with the same filters and others.
+
+        A workflow is carried to no page but the live one: the others count all workflows together.
+        """
+        if path != LIVE:
+            others = {"workflow": "", **others}
         return f"{self.root}{path}{self.filters.query(**others)}"
 
     def attempt(self, ident: str) -> str:
@@ -43,7 +49,7 @@ class Linker:
 
     def events(self, **chosen: object) -> str:
         """The joined events behind a number."""
-        return self.to("/events", **chosen)
+        return self.to(LIVE, **chosen)
 
     def route(self, row: "dict[str, JsonValue]", **chosen: object) -> str:
         """The joined events behind a row of a report, which is told apart by what is in it."""
@@ -51,4 +57,4 @@ class Linker:
         found = {names[name]: row[name] for name in names if row.get(name)}
         if row.get("price") is not None:
             found["price_currency"] = row.get("priceCurrency") or row.get("currency")
-        return self.to("/events", **(found | chosen))
+        return self.to(LIVE, **(found | chosen))

@@ -5,8 +5,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import attrs
 
+from flovia.core.errors import FloviaError
+from flovia.dashboard.http import in_thread
 from flovia.dashboard.joined_rows import row_of
+from flovia.insights.attempt import superseded
+from flovia.words import safe
 
 if TYPE_CHECKING:
     from flovia.dashboard.keeper import Keeper, Seen
@@ -25,38 +30,69 @@ MOST_STREAMS: Final = 200
 Wanted = Callable[["Seen"], bool]
 
 
-def news(keeper: "Keeper", number: int, wanted: Wanted, link: "Linker") -> tuple[int, list[str]]:
-    """What came after this number: the number to ask with next, and rows as JSON, the oldest first."""
-    seen = keeper.since(number)
-    newest = seen[-1].number if seen else keeper.newest
-    # Numbers begin anew with each process: a page that knows a larger one was told so by another.
-    return newest, [_text(one, link) for one in _last_of_each(seen) if wanted(one)]
+@attrs.frozen
+class News:
+    """What came: the event to ask with next, rows as JSON, the oldest first, and the ids of rows that are gone, because
+    they are none of the wanted any more, or part of another one.
+    """
+
+    after: int
+    rows: Sequence[str]
+    gone: Sequence[str]
+
+    def __str__(self) -> str:
+        """The same as one JSON object."""
+        return f'{{"after": {self.after}, "rows": [{", ".join(self.rows)}], "gone": {json.dumps([*self.gone])}}}'
 
 
-def message(newest: int, rows: Sequence[str]) -> str:
-    """The same as one JSON object."""
-    return f'{{"after": {newest}, "rows": [{", ".join(rows)}]}}'
+async def news(keeper: "Keeper", position: int, wanted: Wanted, link: "Linker") -> News:
+    """What came behind this event.
+
+    Raises:
+        LedgerError: it had to be asked, and does not answer.
+    """
+    found = keeper.at_hand(position)
+    if found is None:
+        found = await in_thread(lambda: keeper.since(position))
+    after, seen = found
+    rows = [_text(one, link) for one in seen if wanted(one)]
+    gone = [key for one in seen for key in superseded(one.kept.attempt)]
+    gone += [one.kept.attempt.key for one in seen if not wanted(one)]
+    return News(after, rows, [safe(key) for key in gone])
 
 
-async def stream(keeper: "Keeper", number: int, wanted: Wanted, link: "Linker") -> AsyncIterator[str]:
-    """Server-sent events, one for each look that found something, for a while."""
+async def stream(keeper: "Keeper", position: int, wanted: Wanted, link: "Linker") -> AsyncIterator[str]:
+    """Server-sent events, one for each look that found something, for a while.
+
+    Their ids are positions in the ledger, so that the next stream may be another process's.
+    """
     yield f"retry: {RETRY_MS}\n\n"
-    number = min(number, keeper.newest)
-    quiet = 0.0
+    quiet, told, said = 0.0, None, position
     for _ in range(round(LASTS_S / LOOK_S)):
         if keeper.closed:
             return
         keeper.look()
-        if keeper.newest > number:
-            number, rows = news(keeper, number, wanted, link)
-            if rows:
-                yield f"id: {number}\ndata: {message(number, rows)}\n\n"
-                quiet = 0.0
+        if keeper.told is not told:
+            told = keeper.told
+            try:
+                found = await news(keeper, position, wanted, link)
+            except FloviaError:
+                return  # the browser asks for the next one
+            position = found.after
+            if found.rows or found.gone:
+                said, quiet = position, 0.0
+                yield f"id: {position}\ndata: {found}\n\n"
         quiet += LOOK_S
         if quiet >= BREATH_S:
-            yield ": still here\n\n"
-            quiet = 0.0
+            # An id alone is told to nobody, but the next stream begins there.
+            yield f": still here\n{_mark(position, said)}\n"
+            said, quiet = position, 0.0
         await anyio.sleep(LOOK_S)
+    yield f"{_mark(position, said) or ': until then'}\n"
+
+
+def _mark(position: int, said: int) -> str:
+    return "" if position == said else f"id: {position}\n"
 
 
 def _text(one: "Seen", link: "Linker") -> str:
@@ -65,8 +101,3 @@ def _text(one: "Seen", link: "Linker") -> str:
     if found is None:
         found = one.texts[link.root] = json.dumps(row_of(one.kept, link.attempt))
     return found
-
-
-def _last_of_each(seen: "Sequence[Seen]") -> "Sequence[Seen]":
-    """Each attempt as it is by now."""
-    return list({one.kept.attempt.key: one for one in seen}.values())

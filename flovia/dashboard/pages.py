@@ -11,7 +11,7 @@ from flovia.dashboard.answers import Found, Question
 from flovia.dashboard.filters import PRESETS, Filters, number_of, read_filters, text_of
 from flovia.dashboard.http import before_of, chosen_of, in_thread, options_of
 from flovia.dashboard.joined_rows import row_of
-from flovia.dashboard.linking import PAGES, Linker
+from flovia.dashboard.linking import LIVE, PAGES, Linker
 from flovia.dashboard.payer_views import integrity_page, retention_page, workflows_page
 from flovia.dashboard.questions import Options
 from flovia.dashboard.tables import LONGEST
@@ -115,9 +115,6 @@ class Site:
     async def events(self, request: "Request") -> "Response":
         """``GET /events``"""
         chosen, before = chosen_of(request.query_params), before_of(request.query_params)
-        keeper = self._desks.here().keeper
-        # What is seen while the page is made comes by the stream as well: better twice than never.
-        after = keeper.newest
 
         def ask(filters: Filters) -> "Question[Sequence[Kept]]":
             return self._desks.books.events(filters, chosen, EVENTS + 1, before)
@@ -128,14 +125,14 @@ class Site:
             last = kept[EVENTS - 1].attempt if len(kept) > EVENTS else None
             older = "" if last is None else link.events(**narrowed, before=f"{last.at!r},{last.key}")
             query = link.filters.query(**narrowed)
-            live = before is None and not link.filters.until
+            live = before is None and not link.filters.until and not chosen.path
             return {
                 "rows": rows,
                 "chosen": narrowed,
                 "older": older,
                 "newest": link.events(**narrowed) if before is not None else "",
                 "live": live,
-                "after": after,
+                "by_path": bool(chosen.path),
                 "stream": "" if _is_wsgi(request) else link.root + "/events/stream" + query,
                 "poll": link.root + "/events/new" + query,
                 "json_href": link.root + "/api/events" + query,
@@ -235,6 +232,9 @@ class Site:
     ) -> "Response":
         desk, books = self._desks.here(), self._desks.books
         filters = read_filters(request.query_params, await in_thread(books.now))
+        workflow = "" if path == LIVE else filters.workflow
+        if workflow:  # what a number leads to is what it counts
+            filters = attrs.evolve(filters, workflow="")
         question = ask(filters)
         found = await desk.answer(question, wait_s, now=ahead and desk.keeper.known is not None)
         if found is None and ahead:
@@ -246,7 +246,7 @@ class Site:
         link = Linker(root=str(request.scope.get("root_path", "")), filters=filters)
         suggested = desk.answers.kept(books.endpoints(SUGGESTED))
         if suggested is None or not desk.answers.is_fresh(suggested):
-            desk.answers.make(books.endpoints(SUGGESTED))
+            desk.begin(books.endpoints(SUGGESTED))
 
         def make() -> "Response":
             more = view(ready.value, link)
@@ -254,10 +254,12 @@ class Site:
             names = [name for name in names if name.isprintable() and len(name) <= LONGEST]
             options = {one: value for one, value in request.query_params.items() if one in ("by", "least", "limit")}
             exports = {
-                "csv_href": link.to(f"/api/{api}.csv", workflow="", **options) if api not in ("", "overview") else "",
-                "json_href": link.to(f"/api/{api}", workflow="", **options) if api else "",
+                "csv_href": link.to(f"/api/{api}.csv", **options) if api not in ("", "overview") else "",
+                "json_href": link.to(f"/api/{api}", **options) if api else "",
             }
-            return self._render(request, template, path, link, ready, {"names": names, **exports, **more})
+            return self._render(
+                request, template, path, link, ready, {"names": names, "unused": workflow, **exports, **more}
+            )
 
         return await in_thread(make)
 
@@ -295,6 +297,7 @@ class Site:
             "filters": link.filters,
             "presets": PRESETS,
             "names": [],
+            "unused": "",
             "csv_href": "",
             "json_href": "",
             "as_of": moment(found.made),

@@ -1,7 +1,7 @@
 """What the pages ask of the ledger: each report as the command line gives it, and what only a page shows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypedDict, TypeVar
 
 import attrs
 
@@ -19,7 +19,7 @@ from flovia.insights.sql_choosing import Chosen, endpoints, find, newest
 from flovia.ledger.related import RelatedEvents
 from flovia.reports import payers, routes
 from flovia.reports.answer import Answer
-from flovia.reports.reading import Reading, ask, read, rest
+from flovia.reports.reading import Reading, ask, asked_of, read, rest
 
 if TYPE_CHECKING:
     from flovia.dashboard.keeper import Known
@@ -50,6 +50,15 @@ class Story:
 
     attempts: tuple[Kept, ...]
     events: tuple[Event, ...]
+
+
+class _About(TypedDict):
+    """What filters say, besides the time."""
+
+    endpoint: str | None
+    own: Sequence[str]
+    hiding_keys: Sequence[str]
+    test: bool
 
 
 @attrs.frozen(kw_only=True)
@@ -94,7 +103,7 @@ class Books:
         """One of :data:`REPORTS`, the same as its command gives."""
         make, filters = _REPORTS[name], attrs.evolve(filters, workflow="")
         question = self._question((name, options), filters, lambda asking: make(asking, options))
-        return attrs.evolve(question, heavy=name in ("retention", "workflows"))
+        return attrs.evolve(question, heavy=name in ("retention", "workflows"), rows=_rows_of)
 
     def overview(self, filters: Filters) -> Question[Overview]:
         """What the first page says."""
@@ -112,17 +121,36 @@ class Books:
         """Joined events, the newest first."""
 
         def make(asking: _Ask) -> Sequence[Kept]:
+            if chosen.path:
+                keep_sessions(asking.ledger.database, None, between=rest)
             return newest(asking.ledger.database, asking.asked, chosen, limit, before)
 
-        return self._question(("events", chosen, limit, before), filters, make)
+        question = self._question(("events", chosen, limit, before), filters, make)
+        return attrs.evolve(question, heavy=bool(chosen.path), rows=len)
+
+    def asked(self, filters: Filters, floor: float | None) -> "Asked":
+        """What these filters ask about, now. ``floor``: the time before which attempts were pruned.
+
+        Raises:
+            CallerError: they cannot be meant.
+        """
+        since, until = filters.span(self.now())
+        return asked_of(floor, since, until, **self._about(filters))
 
     def endpoints(self, limit: int) -> Question[list[str]]:
         """Names of endpoints, one more than ``limit`` if there are more."""
-        return Question(("endpoints", limit), lambda _: endpoints(self._ledger.database, limit + 1))
+        return Question(("endpoints", limit), lambda _: endpoints(self._ledger.database, limit + 1), rows=len)
 
     def story(self, ident: str) -> Question[Story]:
         """One attempt, by its key, challenge, payment, or one of its requests."""
-        return Question(("story", ident), lambda _: _story(self._ledger, ident))
+        return Question(
+            ("story", ident),
+            lambda _: _story(self._ledger, ident),
+            rows=lambda story: len(story.attempts) + len(story.events),
+        )
+
+    def _about(self, filters: Filters) -> _About:
+        return _About(endpoint=filters.endpoint or None, own=self._own, hiding_keys=self._keys, test=filters.test)
 
     def _question(self, key: tuple[object, ...], filters: Filters, make: Callable[[_Ask], T]) -> Question[T]:
         def answer(known: "Known") -> T:
@@ -134,14 +162,15 @@ class Books:
                 known.floor,
                 since=since,
                 until=until,
-                endpoint=filters.endpoint or None,
-                own=self._own,
-                hiding_keys=self._keys,
-                test=filters.test,
+                **self._about(filters),
             )
             return make(_Ask(ledger=self._ledger, asked=asked, known=left_out, now=now))
 
         return Question((*key, filters), answer)
+
+
+def _rows_of(answer: Answer) -> int:
+    return len(answer.rows)
 
 
 def _funnel(asking: _Ask, options: Options) -> Answer:

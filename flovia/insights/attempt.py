@@ -13,7 +13,19 @@ from flovia.core import events as ev
 from flovia.core.encoding import JsonValue
 from flovia.core.events import Event
 from flovia.insights import join as words
-from flovia.insights.grouping import BOUGHT, DELIVERIES, PRESENTED, Group, Request, first, grouped, in_order
+from flovia.insights.grouping import (
+    BOUGHT,
+    DELIVERIES,
+    PRESENTED,
+    Group,
+    Request,
+    challenge_key,
+    first,
+    grouped,
+    in_order,
+    payment_key,
+    request_key,
+)
 from flovia.insights.join import ENDS, JoinedEvent, chronology, joined, telling_of
 from flovia.insights.joined import joined_event
 
@@ -259,6 +271,18 @@ def attempt_of(group: Group) -> Attempt:
         explained_by=explained.operator if explained else None,
         explanation=explained.note if explained else None,
     )
+
+
+def superseded(one: Attempt) -> Sequence[str]:
+    """Keys that attempts may have had which are part of this one by now.
+
+    As soon as somebody answers a challenge, its requests are no attempts of their own any more, and its payment is no
+    money that no request brought.
+    """
+    if one.challenge_id is None or one.key != challenge_key(one.challenge_id):
+        return ()
+    paid = () if one.payment_id is None else (payment_key((one.provider, one.payment_id)),)
+    return [*map(request_key, one.request_ids), *paid]
 
 
 def explanation_of(about: Sequence[Event], outcome: str) -> Event | None:

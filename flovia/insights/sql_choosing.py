@@ -1,13 +1,14 @@
 """Some attempts as a database keeps them, the newest first, and one by whatever names it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 import attrs
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 
+from flovia.core.errors import CallerError
 from flovia.insights.asking import Asked
-from flovia.insights.attempt import ATTEMPT, EXPLAINED, OPEN
+from flovia.insights.attempt import ATTEMPT, EXPLAINED, OPEN, Attempt
 from flovia.insights.joined import Kept
 from flovia.insights.measures import NO_MONEY
 from flovia.insights.schema import ATTEMPTS
@@ -31,6 +32,20 @@ STEPS: Final[dict[str, tuple[ColumnElement[bool], ...]]] = {
     "due": (_OF.due == 1,),
 }
 """How far attempts came, as the funnel counts it; with ``money`` all that brought some; ``due``: needs somebody."""
+
+_CAME: Final[dict[str, Callable[[Attempt], bool]]] = {
+    "shown": lambda one: one.kind == ATTEMPT,
+    "presented": lambda one: one.kind == ATTEMPT and one.presented_at is not None,
+    "abandoned": lambda one: one.kind == ATTEMPT and one.presented_at is None,
+    "paid": lambda one: one.kind == ATTEMPT and one.verified_at is not None,
+    "delivered": lambda one: one.kind == ATTEMPT and one.delivered_at is not None,
+    "failed": lambda one: one.kind == ATTEMPT and one.verified_at is not None and one.delivered_at is None,
+    "undelivered": lambda one: one.kind == ATTEMPT and one.delivered_at is None,
+    "money": lambda one: one.outcome not in NO_MONEY and one.amount is not None,
+    "due": lambda one: one.due,
+}
+"""The same of an attempt at hand."""
+_SAME: Final = ("workflow", "payer", "rail", "price_currency", "currency", "problem")
 
 
 @attrs.frozen(kw_only=True)
@@ -62,13 +77,29 @@ class Chosen:
             found.append(_OF.state.in_(sorted(OPEN)) if said else _OF.state == self.state)
         elif self.state:
             found.append(_OF.state == self.state)
-        for name in ("workflow", "payer", "rail", "price", "price_currency", "currency", "problem"):
+        for name in (*_SAME, "price"):
             value: str = getattr(self, name)
             if value:
                 found.append(_OF[name] == value)
         if self.path:
             found.append(_OF.session.in_(select(SESSIONS.c.key).where(SESSIONS.c.signature == self.path)))
         return found
+
+    def takes(self, one: Attempt) -> bool:
+        """Whether an attempt at hand is one of them: the same as :meth:`where` says of its row.
+
+        Raises:
+            CallerError: a path was chosen. Only sessions know it, and those of an attempt that has just changed are
+                yet to be made again.
+        """
+        if self.path:
+            raise CallerError("an attempt at hand does not say which path its session took; leave path out")
+        return (
+            (not self.step or _CAME[self.step](one))
+            and self.state in ("", one.counts_as)
+            and (not self.price or (one.price is not None and str(one.price) == self.price))
+            and all(getattr(one, name) == value for name in _SAME if (value := getattr(self, name)))
+        )
 
 
 def newest(

@@ -86,6 +86,23 @@ def changed(
         start = and_(of.last_position >= last.position, or_(of.last_position > last.position, same))
 
 
+def last_changed(database: Database, after: int, until: int, limit: int) -> Sequence[Kept]:
+    """Of the attempts that :func:`changed` gives the last ones, in the same order, by one statement.
+
+    Args:
+        database: where they are.
+        after: not included.
+        until: included, and as there.
+        limit: how many at most.
+
+    Raises:
+        LedgerError: the database does not answer.
+    """
+    of = ATTEMPTS.c
+    order = KEPT.order_by(of.last_position.desc(), by_code(of.key).desc()).limit(limit)
+    return read_kept(database, order.where(of.last_position > after, of.last_position <= until))[::-1]
+
+
 def read_kept(database: Database, statement: Select[*tuple[object, ...]]) -> Sequence[Kept]:
     """The attempts of rows as :data:`KEPT` reads them."""
     rows: Sequence[Row] = database.query(statement, {})

@@ -103,14 +103,28 @@ def ask(
         hiding_keys: under which payers may be hashed there.
         test: count attempts with the mock provider too.
     """
+    asked = asked_of(floor, since, until, endpoint=endpoint, own=own, hiding_keys=hiding_keys, test=test)
+    return asked, attrs.evolve(known, own_unmatched=_unmatched(ledger, asked, own, hiding_keys))
+
+
+def asked_of(
+    floor: float | None,
+    since: float | None,
+    until: float | None,
+    *,
+    endpoint: str | None,
+    own: Sequence[str],
+    hiding_keys: Sequence[str],
+    test: bool,
+) -> "Asked":
+    """The question alone, without asking the ledger; see :func:`ask`."""
     from flovia.insights.asking import Asked
 
     if since is not None and floor is not None and since < floor:
         since -= since % 86400  # of such old days only whole ones are known
     hidden = [hider(key)(one) for key in hiding_keys for one in own if not one.endswith("*")]
     every = tuple(dict.fromkeys([*own, *hidden]))
-    asked = Asked(since=since, until=until, endpoint=endpoint, own=every, test=test)
-    return asked, attrs.evolve(known, own_unmatched=_unmatched(ledger, asked, own, hiding_keys))
+    return Asked(since=since, until=until, endpoint=endpoint, own=every, test=test)
 
 
 def _unmatched(ledger: "SqlLedger", asked: "Asked", own: Sequence[str], hiding_keys: Sequence[str]) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ from collections.abc import Generator
 import pytest
 
 from flovia.core.errors import LedgerError
-from flovia.dashboard.answers import KEPT, OLD_S, REST, Answers, Question
+from flovia.dashboard.answers import KEPT, KEPT_ROWS, OLD_S, REST, WAITING, Answers, Question
 from flovia.dashboard.keeper import Known
+from flovia.dashboard.pool import BusyError, ClosedError
 from flovia.insights.asking import LeftOut
 
 
@@ -18,13 +19,21 @@ class Ledger:
         self.known: Known | None = None
         self.caught_up = 0
         self.at = 0
+        self.open = threading.Event()
+        """Not set while there is so much that is new that reading it takes its time."""
+        self.open.set()
 
     def read_on(self) -> Known:
         self.known = Known(position=self.at, behind=False, left_out=LeftOut(), floor=None)
         return self.known
 
+    def first(self) -> Known:
+        return self.known or self.read_on()
+
     def catch_up(self) -> Known:
         self.caught_up += 1
+        if not self.open.is_set():
+            self.open.wait(60)
         return self.read_on()
 
 
@@ -166,3 +175,87 @@ def test_an_error_is_not_kept(world: World) -> None:
         world.answers.make(question).result(60)
     assert world.answers.kept(question) is None
     assert "well" == world.answers.make(question).result(60).value
+
+
+def test_who_wants_the_newest_keeps_nobody_waiting(world: World) -> None:
+    """While the ledger is read to its end, which may take minutes, those content with what is known are answered."""
+    world.ledger.open.clear()
+    newest = [world.answers.make(world.question(f"n{one}"), now=True) for one in range(5)]
+    heavy = world.answers.make(world.question("heavy", heavy=True), now=True)
+    assert "quick at 0" == world.ask(world.question("quick"))
+    assert "slow at 0" == world.ask(world.question("slow", heavy=True))
+    assert not any(one.done() for one in newest)
+    world.ledger.at = 9
+    world.ledger.open.set()
+    assert [f"n{one} at 9" for one in range(5)] == [one.result(60).value for one in newest]
+    assert "heavy at 9" == heavy.result(60).value
+    assert world.ledger.caught_up <= 2
+
+
+def test_so_much_is_asked_for_and_no_more(world: World) -> None:
+    """Whoever comes beyond that is told so at once, may ask for what is being made, and is answered later. Those who
+    want the newest are counted for themselves.
+    """
+    go = threading.Event()
+    asked = [Question((f"q{one}",), lambda _: str(go.wait(60))) for one in range(WAITING)]
+    made = [world.answers.make(one) for one in asked]
+    with pytest.raises(BusyError, match="ask again"):
+        world.answers.make(world.question("beyond"))
+    assert made[3] is world.answers.make(asked[3])
+    later = world.answers.make(world.question("newest"), now=True)
+    heavy = world.answers.make(world.question("heavy", heavy=True))
+    go.set()
+    assert ["True"] * WAITING == [one.result(60).value for one in made]
+    assert "beyond at 0" == world.ask(world.question("beyond"))
+    assert ["newest at 0", "heavy at 0"] == [later.result(60).value, heavy.result(60).value]
+
+
+def test_large_answers_are_kept_as_long_as_there_is_room(world: World) -> None:
+    """It is their rows that count; the newest is kept, however many it has."""
+
+    def sized(name: str, rows: int) -> Question[str]:
+        return Question((name,), lambda _: name, False, lambda _: rows)
+
+    third = KEPT_ROWS // 3
+    questions = [sized(f"q{one}", third) for one in range(3)]
+    for one in (*questions, questions[0]):
+        world.ask(one)
+    assert all(world.answers.kept(one) for one in questions)
+    world.ask(sized("small", 10))
+    assert [False, True, True] == [world.answers.kept(one) is not None for one in questions]
+    huge = sized("huge", 10 * KEPT_ROWS)
+    world.ask(huge)
+    assert world.answers.kept(huge) is not None
+    assert not any(world.answers.kept(one) for one in questions)
+    world.ask(sized("small", 10))
+    assert world.answers.kept(huge) is None
+
+
+def test_who_waits_when_it_is_closed_is_told_so(world: World) -> None:
+    """What is being made is made; what was not begun, and what is asked for later, fails with words."""
+    began, go = threading.Event(), threading.Event()
+
+    def slow(known: Known) -> str:
+        began.set()
+        return str(go.wait(60))
+
+    running = world.answers.make(Question(("slow",), slow, heavy=True))
+    began.wait(60)
+    waiting = [world.answers.make(world.question("behind", heavy=True))]
+    world.ledger.open.clear()
+    waiting += [world.answers.make(world.question(f"n{one}"), now=True) for one in range(2)]
+    closing = threading.Thread(target=world.answers.close)
+    closing.start()
+    with pytest.raises(ClosedError, match="has been closed"):
+        waiting[0].result(60)
+    go.set()
+    world.ledger.open.set()
+    closing.join(60)
+    assert "True" == running.result(0).value
+    for one in (
+        *waiting,
+        world.answers.make(world.question("later")),
+        world.answers.make(world.question("now"), now=True),
+    ):
+        with pytest.raises(ClosedError):
+            one.result(60)

@@ -1,21 +1,26 @@
 """What is live: one reader for all who watch, by a stream or by asking again, in each process its own."""
 
 import json
+import re
+import sqlite3
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from flovia.core.errors import LedgerError
 from flovia.dashboard import api, live
-from flovia.dashboard.keeper import NEWEST, Keeper
+from flovia.dashboard.keeper import NEWEST, Keeper, Seen
+from flovia.insights.store import values_of, write_rows
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from flovia.testing.servers import serve_asgi, serve_wsgi
 from tests.dashboard.shop import dashboard, fresh, page, served, story, write
+from tests.insights.living import attempt
 from tests.patience import eventually
 
 
@@ -51,6 +56,11 @@ class Watcher:
         self._client.close()
 
 
+def position_of(base: str) -> int:
+    """How far the ledger is read: where a page that is opened now begins to listen."""
+    return int(httpx.get(f"{base}/api/funnel", timeout=120).headers["flovia-position"])
+
+
 @contextmanager
 def keeping(url: str, **how: float) -> Generator[Keeper]:
     """A keeper of a ledger."""
@@ -68,8 +78,9 @@ def test_the_stream_brings_what_is_new(tmp_path: Path) -> None:
     url = fresh(tmp_path)
     write(url, story(1, "settle", "deliver"))
     with dashboard(url) as app, serve_asgi(app) as base:
-        httpx.get(f"{base}/api/funnel")
-        everything, other = Watcher(base), Watcher(base, "/events/stream?after=0&endpoint=/other")
+        after = position_of(base)
+        everything = Watcher(base, f"/events/stream?after={after}")
+        other = Watcher(base, f"/events/stream?after={after}&endpoint=/other")
         eventually(lambda: everything.said, bool)
         write(url, story(2), endpoint="/other")
         write(url, story(3, "settle", "deliver"))
@@ -94,8 +105,10 @@ def test_who_lost_the_connection_goes_on(tmp_path: Path) -> None:
         ident = next(line for line in said if line.startswith("id:"))
         first.close()
         write(url, story(2))
-        found = eventually(lambda: httpx.get(f"{base}/events/new?after=1").json(), lambda one: bool(one["rows"]))
-        again = Watcher(base, **{"last-event-id": ident.removeprefix("id: ")})
+        told = ident.removeprefix("id: ")
+        found = eventually(lambda: httpx.get(f"{base}/events/new?after={told}").json(), lambda one: bool(one["rows"]))
+        assert 1 == len(found["rows"])
+        again = Watcher(base, **{"last-event-id": told})
         rows = eventually(lambda: again.rows, bool)
         assert [row["id"] for row in found["rows"]] == [row["id"] for row in rows]
         again.close()
@@ -115,9 +128,9 @@ def test_fifty_watch_and_one_reads(tmp_path: Path) -> None:
     url = fresh(tmp_path)
     write(url, story(0))
     with dashboard(url) as app, serve_asgi(app) as base:
-        httpx.get(f"{base}/api/funnel")
+        after = position_of(base)
         keeper = app._desks.here().keeper
-        watchers = [Watcher(base) for _ in range(50)]
+        watchers = [Watcher(base, f"/events/stream?after={after}") for _ in range(50)]
         eventually(lambda: [one.status for one in watchers], lambda found: found == [200] * 50)
         before, began = keeper.rounds, time.monotonic()
         for number in range(1, 6):
@@ -146,8 +159,8 @@ def test_a_ledger_that_fails_is_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said once, and what came meanwhile is read later."""
-    from flovia.core.errors import LedgerError
     from flovia.dashboard import keeper as module
+    from flovia.reports import reading
 
     url = fresh(tmp_path)
     write(url, story(1))
@@ -160,7 +173,8 @@ def test_a_ledger_that_fails_is_tried_again(
             raise LedgerError("the disk is full")
         return real(*arguments)  # type: ignore[arg-type] # what it is called with
 
-    monkeypatch.setattr(module, "fold_on", sometimes)
+    for one in (module, reading):
+        monkeypatch.setattr(one, "fold_on", sometimes)
     with keeping(url, poll_s=0.01) as keeper:
         keeper.catch_up()
         failing.set()
@@ -168,7 +182,7 @@ def test_a_ledger_that_fails_is_tried_again(
         eventually(lambda: len(tries), lambda one: one > 3)
         write(url, story(2))
         failing.clear()
-        assert 1 == len(eventually(lambda: keeper.since(0), bool))
+        assert 2 == len(eventually(lambda: keeper.since(0)[1], lambda seen: len(seen) > 1))
     assert 1 == sum("the disk is full" in record.message for record in caplog.records)
 
 
@@ -181,11 +195,11 @@ def test_much_at_once_shows_its_end(tmp_path: Path) -> None:
             for number in range(NEWEST + 100):
                 ledger.append([one.to_row() for one in story(number)])
                 ledger.flush()
-        keeper.catch_up()
-        seen = keeper.since(0)
+        known = keeper.catch_up()
+        position, seen = keeper.since(0)
         assert NEWEST == len(seen)
-        assert NEWEST + 100 == keeper.newest == seen[-1].number
-        assert [] == list(keeper.since(keeper.newest))
+        assert known.position == position == seen[-1].kept.position
+        assert (position, []) == keeper.since(position)
 
 
 def test_under_wsgi_the_page_asks_again(tmp_path: Path) -> None:
@@ -203,15 +217,185 @@ def test_under_wsgi_the_page_asks_again(tmp_path: Path) -> None:
         assert [] == client.get(f"/events/new?after={found['after']}").json()["rows"]
 
 
-def test_a_number_of_another_process(tmp_path: Path) -> None:
-    """Workers count for themselves: a number that is too large brings nothing, and the right one to go on with."""
+def keys(seen: Sequence[Seen]) -> list[str]:
+    """The attempts, in their order."""
+    return [one.kept.attempt.key for one in seen]
+
+
+def test_whoever_asks_one_worker_after_the_other_sees_all_once(tmp_path: Path) -> None:
+    """Two processes on one ledger, each as far as it happens to be: a poll that goes to this one and that one brings
+    each attempt once, and in its last form.
+    """
+    url = fresh(tmp_path)
+    with keeping(url) as first, keeping(url) as second:
+        after = first.catch_up().position
+        brought: list[str] = []
+        for number in range(12):
+            write(url, story(number, "settle", "deliver"))
+            ahead, late = (first, second) if number % 3 else (second, first)
+            ahead.catch_up()
+            for keeper in (late, ahead, late, ahead):
+                after, seen = keeper.since(after)
+                brought += keys(seen)
+        assert [f"c|challenge-{number}" for number in range(12)] == brought
+        second.catch_up()
+        assert [after] * 2 == [keeper.since(after)[0] for keeper in (first, second)]
+
+
+def test_a_worker_that_has_just_begun_knows_what_came_before(tmp_path: Path) -> None:
+    """It asks the ledger for what it has not seen, of very much the end, and each attempt once."""
+    url = fresh(tmp_path)
+    write(url, story(1))
+    with keeping(url) as first:
+        after = first.catch_up().position
+        write(url, story(2), story(3))
+        first.catch_up()
+        write(url, story(3, "settle")[2:])
+        first.catch_up()
+        with keeping(url) as second:
+            assert (after, []) == second.since(after)
+            position = second.catch_up().position
+            assert second.at_hand(after) is None
+            assert (position, keys(first.since(after)[1])) == (second.since(after)[0], keys(second.since(after)[1]))
+            with closing(open_ledger(url)) as ledger:
+                for number in range(10, NEWEST + 20):
+                    ledger.append([one.to_row() for one in story(number)])
+            second.catch_up()
+            with keeping(url) as third:
+                third.catch_up()
+                assert NEWEST == len(third.since(after)[1])
+                assert keys(second.since(after)[1]) == keys(third.since(after)[1])
+
+
+def test_attempts_that_share_their_newest_event(tmp_path: Path) -> None:
+    """They are told together: whoever was told of one of them goes on behind all."""
+    url = fresh(tmp_path)
+    rows = [values_of(attempt(name, 1.0), 1, 1) for name in "abc"]
+    with keeping(url) as keeper, closing(open_ledger(url)) as ledger:
+        assert isinstance(ledger, SqlLedger)
+        keeper.catch_up()
+        with ledger.database.write() as connection:
+            write_rows(connection, {str(row["key"]) for row in rows}, rows)
+        write(url, story(9))
+        keeper.catch_up()
+        assert ["c|a", "c|b", "c|c", "r|req-9-0"] == keys(keeper.since(0)[1])
+        assert ["r|req-9-0"] == keys(keeper.since(1)[1])
+
+
+def test_a_ledger_that_was_put_in_the_place_of_another(tmp_path: Path) -> None:
+    """A number that the ledger has not reached is of another one: it is followed from where it is. Its tables of
+    reports may have to be made anew.
+    """
+    url, path = fresh(tmp_path), tmp_path / "ledger.db"
+    with closing(open_ledger(url)):
+        pass
+    with closing(sqlite3.connect(path)) as live, closing(sqlite3.connect(":memory:")) as kept:
+        live.backup(kept)
+        with keeping(url) as keeper:
+            write(url, *(story(number) for number in range(5)))
+            after = keeper.catch_up().position
+            kept.backup(live)
+            with pytest.raises(LedgerError):
+                keeper.catch_up()
+            write(url, story(7))
+            here = keeper.catch_up().position
+            assert here < after
+            assert (here, []) == keeper.since(after)
+            assert [] == keeper.since(here)[1]
+            write(url, story(8))
+            position = keeper.catch_up().position
+            assert (position, ["r|req-8-0"]) == (position, keys(keeper.since(here)[1]))
+
+
+def test_a_number_that_no_ledger_has_reached(tmp_path: Path) -> None:
+    """It brings nothing, and the right one to go on with."""
+    url = fresh(tmp_path)
+    with served(url) as client:
+        write(url, story(1))
+        here = int(client.get("/api/funnel").headers["flovia-position"])
+        found = {"after": here, "rows": [], "gone": []}
+        assert found == client.get("/events/new?after=77777").json()
+        assert found == client.get(f"/events/new?after={here}").json()
+        assert 1 == len(client.get("/events/new?after=0").json()["rows"])
+
+
+def test_the_page_listens_from_where_its_table_ends(tmp_path: Path) -> None:
+    """Whichever process it asks then."""
+    url = fresh(tmp_path)
+    write(url, story(1))
+    with served(url) as client:
+        text = page(client, "/events")
+        here = re.search(r'data-after="(\d+)"', text)
+        assert here is not None
+        assert int(here[1]) == int(client.get("/api/funnel").headers["flovia-position"])
+        write(url, story(2))
+    with served(url) as other:
+        found = eventually(lambda: other.get(f"/events/new?after={here[1]}").json(), lambda one: bool(one["rows"]))
+        assert ["r|req-2-0"] == [row["id"] for row in found["rows"]]
+
+
+def test_a_stream_without_rows_moves_its_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the next one would begin where the first did, and have ever more to look through."""
+    monkeypatch.setattr(live, "LASTS_S", 0.5)
+    url = fresh(tmp_path)
+    write(url, story(1), provider="mock")
+    with served(url) as client:
+        here = client.get("/api/funnel").headers["flovia-position"]
+        assert f"id: {here}\n" in client.get("/events/stream?after=0&endpoint=/nowhere").text
+        assert "id:" not in client.get(f"/events/stream?after={here}").text
+
+
+def test_what_does_not_belong_any_more_goes(tmp_path: Path) -> None:
+    """An attempt that a filter shows, and that then changes, leaves the page."""
     url = fresh(tmp_path)
     with served(url) as client:
         client.get("/api/funnel")
-        write(url, story(1))
-        eventually(lambda: client.get("/events/new?after=0").json(), lambda one: bool(one["rows"]))
-        assert {"after": 1, "rows": []} == client.get("/events/new?after=77").json()
-        assert {"after": 1, "rows": []} == client.get("/events/new?after=1").json()
+        whole = story(1, "settle", "deliver")
+        write(url, whole[:4])
+        after = int(client.get("/api/funnel").headers["flovia-position"])
+        before = client.get("/events/new?after=0&step=undelivered").json()
+        write(url, whole[4:])
+        client.get("/api/funnel")
+        (row,) = before["rows"]
+        assert row["id"] not in before["gone"]
+        then = client.get(f"/events/new?after={after}&step=undelivered").json()
+        assert [] == then["rows"]
+        assert row["id"] in then["gone"]
+
+
+def test_an_attempt_that_is_part_of_another_goes(tmp_path: Path) -> None:
+    """An unpaid request has a row of its own, which leaves the page when its challenge is answered."""
+    url = fresh(tmp_path)
+    with served(url) as client:
+        whole = story(1, "settle", "deliver")
+        asked = [one for one in whole if one.request_id == whole[0].request_id]
+        write(url, asked)
+        after = int(client.get("/api/funnel").headers["flovia-position"])
+        (row,) = client.get("/events/new?after=0").json()["rows"]
+        write(url, [one for one in whole if one not in asked])
+        client.get("/api/funnel")
+        for since in (0, after):
+            then = client.get(f"/events/new?after={since}").json()
+            assert ["c|challenge-1"] == [one["id"] for one in then["rows"]]
+            assert row["id"] in then["gone"]
+        assert [one["attemptId"] for one in client.get("/api/events").json()["events"]] == ["c|challenge-1"]
+
+
+def test_by_path_nothing_moves_by_itself(tmp_path: Path) -> None:
+    """An attempt's path is known when its session is made, so the page says so, and shows what is on it."""
+    url = fresh(tmp_path)
+    with served(url) as client:
+        write(url, story(1, "settle", "deliver"), payer="did:example:one")
+        query = {"path": '["/reports/{id}"]'}
+        text = page(client, f"/events?{httpx.QueryParams(query)}")
+        assert "do not move by themselves" in text
+        assert "data-stream" not in text
+        assert "live.js" not in text
+        assert 1 == len(client.get("/api/events", params=query).json()["events"])
+        for address in ("/events/new", "/events/stream"):
+            answer = client.get(address, params=query)
+            assert 400 == answer.status_code
+            assert "leave path out" in answer.json()["detail"]
 
 
 def test_test_money_and_own_payers_stay_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def look_around(client: httpx.Client, below: str) -> None:
         assert [200] * len(parts.loads) == [client.get(one).status_code for one in parts.loads]
     assert 1 == client.get(f"{below}/api/funnel").json()["rows"][0]["delivered"]
     row = client.get(f"{below}/events/new?after=0").json()
-    assert {"after", "rows"} == set(row)
+    assert {"after", "rows", "gone"} == set(row)
 
 
 @pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "hypercorn-trio"])

@@ -11,6 +11,7 @@
   let after = Number(table.dataset.after);
   let paused = false;
   let waiting = [];
+  const leaving = new Set();
   let source = null;
   let timer = 0;
   let came = 0;
@@ -55,25 +56,31 @@
     }
     return row;
   }
-  function show(rows) {
+  function show(rows, gone) {
     for (const old of body.querySelectorAll("tr.new")) old.classList.remove("new");
     const focused = document.activeElement;
+    const away = new Set(gone);
+    for (const old of [...body.rows]) if (away.has(old.dataset.id)) old.remove();
     for (const one of rows) {
       for (const old of body.rows) if (old.dataset.id === one.id) { old.remove(); break; }
       body.prepend(rowOf(one));
     }
     while (body.rows.length > MOST) body.lastElementChild.remove();
     if (focused && focused !== document.activeElement && !focused.isConnected) pause.focus();
-    if (rows.length) none.hidden = true;
+    none.hidden = body.rows.length > 0;
     came += rows.length;
   }
   function say(text) { if (state.textContent !== text) state.textContent = text; }
   function told() { say(came ? `Live: ${came} since this page was opened.` : "Live: waiting for what comes."); }
   function take(found) {
     after = found.after;
-    if (paused) { waiting = waiting.concat(found.rows).slice(-MOST); say(`Paused: ${waiting.length} are waiting.`); return; }
-    show(found.rows);
-    told();
+    if (!paused) { show(found.rows, found.gone); told(); return; }
+    for (const id of found.gone) leaving.add(id);
+    for (const one of found.rows) leaving.delete(one.id);
+    // An attempt is waiting once, as it is by now, and not at all if it is none of these any more.
+    const newer = new Set(found.rows.map((one) => one.id));
+    waiting = waiting.filter((one) => !leaving.has(one.id) && !newer.has(one.id)).concat(found.rows).slice(-MOST);
+    say(`Paused: ${waiting.length} are waiting.`);
   }
   function address(base) {
     const url = new URL(base, location.href);
@@ -112,7 +119,7 @@
     paused = !paused;
     pause.textContent = paused ? "Go on" : "Pause";
     pause.setAttribute("aria-pressed", String(paused));
-    if (!paused) { show(waiting); waiting = []; told(); } else say("Paused.");
+    if (!paused) { show(waiting, leaving); waiting = []; leaving.clear(); told(); } else say("Paused.");
   });
   addEventListener("pagehide", end);
   addEventListener("pageshow", (event) => { if (event.persisted) begin(); });
