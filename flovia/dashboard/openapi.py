@@ -105,6 +105,6 @@ def _path(ident: str, about: str, members: list[JsonValue], kind: str = "applica
         "200": good,
         "400": {"description": "A member of the query cannot be meant.", "content": problem},
         "403": {"description": "Nobody who may look.", "content": problem},
-        "503": {"description": "The ledger does not answer now.", "content": problem},
+        "503": {"description": "The ledger does not answer now, or too much is asked for at once.", "content": problem},
     }
     return {"get": {"operationId": ident, "summary": about, "parameters": members, "responses": answers}}

@@ -407,7 +407,7 @@ def test_test_money_and_own_payers_stay_away(tmp_path: Path, monkeypatch: pytest
         write(url, story(1, "settle", "deliver"), provider="mock")
         write(url, story(2, "settle", "deliver"), payer="did:example:me")
         write(url, story(3, "settle", "deliver"), payer="did:example:other")
-        found = eventually(lambda: client.get("/events/new?after=0").json(), lambda one: int(one["after"]) >= 3)
+        found = eventually(lambda: client.get("/events/new?after=0").json(), lambda one: bool(one["rows"]))
         assert ["did:example:other"] == [row["payer"] for row in found["rows"]]
         assert 2 == len(client.get("/events/new?after=0&test=1").json()["rows"])
         assert ["did:example:other"] == [

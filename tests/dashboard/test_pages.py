@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote
 
 import attrs
 import httpx
@@ -232,3 +233,21 @@ def test_the_time_of_an_answer_is_by_the_clock_given(tmp_path: Path) -> None:
         assert 0 == client.get("/api/overview?since=7d").json()["attempts"]
         assert 1 == client.get("/api/overview?since=9d").json()["attempts"]
         assert "As of 2025-06-23" in page(client, "/")
+
+
+def test_a_workflow_narrows_live_alone(client: httpx.Client) -> None:
+    """No other page carries it: what a number leads to would be less than it counts. A page that gets it says so."""
+    (name, *_) = [one["name"] for one in client.get("/api/workflows").json()["workflows"]]
+    query = f"workflow={quote(name, safe='')}"
+    for path in PAGES:
+        text = page(client, f"{path}?{query}")
+        carried = [one for one in Parts(text).links if "workflow=" in one]
+        assert all("/events?" in one for one in carried)
+        assert ("A workflow narrows Live alone" in text) == (path != "/events")
+        if path not in ("/events", "/workflows"):
+            assert 1 == len(carried)
+        if path == "/endpoints":
+            assert 'type="hidden" name="workflow"' not in text
+    answer = client.get(f"/api/funnel?{query}")
+    assert 400 == answer.status_code
+    assert "/api/events alone" in answer.json()["detail"]
