@@ -197,6 +197,34 @@ def test_live(browser: "Browser", tmp_path: Path, face: str) -> None:
         assert [] == errors
 
 
+def test_live_rows_leave(page: "Page", tmp_path: Path) -> None:
+    """An attempt that is none of those wanted any more leaves the page, at once or when it goes on after a pause."""
+    url = fresh(tmp_path)
+    whole = {number: story(number, "settle", "deliver") for number in (1, 2)}
+    unpaid = {
+        number: [one for one in every if one.request_id == every[0].request_id] for number, every in whole.items()
+    }
+    paid = {number: [one for one in every if one not in unpaid[number]] for number, every in whole.items()}
+    write(url, unpaid[1])
+    with shown(url) as base:
+        page.goto(f"{base}/events?step=abandoned")
+        rows = page.locator("#events tbody tr")
+        eventually(rows.count, lambda count: count == 1)
+        write(url, unpaid[2])
+        assert 2 == eventually(rows.count, lambda count: count == 2)
+        write(url, paid[1])
+        assert 1 == eventually(rows.count, lambda count: count == 1)
+        page.get_by_role("button", name="Pause").click()
+        write(url, paid[2])
+        state = page.locator("#live-state")
+        eventually(state.inner_text, lambda text: "0 are waiting" in text)
+        assert 1 == rows.count()
+        page.get_by_role("button", name="Go on").click()
+        assert 0 == eventually(rows.count, lambda count: count == 0)
+        assert page.locator("#events-none").is_visible()
+        page.goto("about:blank")  # its stream ends before the server does
+
+
 def test_without_javascript(browser: "Browser", base: str) -> None:
     """Every page has its numbers; the live one is reloaded by hand; what takes its time reloads itself."""
     context = browser.new_context(java_script_enabled=False)
