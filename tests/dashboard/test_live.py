@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 
 from flovia.core.errors import LedgerError
 from flovia.dashboard import api, live
-from flovia.dashboard.keeper import NEWEST, Keeper, Seen
+from flovia.dashboard.keeper import NEWEST, Keeper, Known, Seen
+from flovia.insights.asking import LeftOut
 from flovia.insights.store import values_of, write_rows
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
@@ -215,6 +217,14 @@ def test_under_wsgi_the_page_asks_again(tmp_path: Path) -> None:
         found = eventually(lambda: client.get("/events/new?after=0").json(), lambda one: bool(one["rows"]))
         assert 1 == len(found["rows"])
         assert [] == client.get(f"/events/new?after={found['after']}").json()["rows"]
+
+
+def test_what_is_known_is_told_while_the_ledger_is_read(tmp_path: Path) -> None:
+    """Whoever is content with it need not wait until whoever reads the ledger to its end is there."""
+    with keeping(fresh(tmp_path)) as keeper, ThreadPoolExecutor(1) as pool, keeper._folding:
+        waiting = pool.submit(keeper.first)
+        keeper.known = Known(position=3, behind=True, left_out=LeftOut(), floor=None)
+        assert keeper.known == waiting.result(60) == keeper.first()
 
 
 def keys(seen: Sequence[Seen]) -> list[str]:

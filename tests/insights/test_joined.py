@@ -20,7 +20,7 @@ from flovia.insights.attempt import KINDS, OUTCOMES, PROVENANCES, STATES, Attemp
 from flovia.insights.fold import position_of
 from flovia.insights.join import CONVERTED, INSIGHTS, join
 from flovia.insights.joined import SCHEMA, TYPE, Kept, envelope, joined_event, line, schema
-from flovia.insights.sql_joined import began, changed
+from flovia.insights.sql_joined import began, changed, last_changed
 from flovia.insights.store import prepare, read_state
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
@@ -224,6 +224,9 @@ def test_what_changed(both: Book) -> None:
     middle = head(both)
     assert ["c|challenge-1", "r|req-2-0", "r|req-0-0"] == keys(list(changed(database, start, middle, page=1)))
     assert [] == list(changed(database, middle, middle))
+    assert ["r|req-2-0", "r|req-0-0"] == keys([last_changed(database, start, middle, 2)])
+    assert keys(list(changed(database, start, middle))) == keys([last_changed(database, start, middle, 9)])
+    assert [] == last_changed(database, middle, middle, 9)
     both.write(whole[-1:])
     both.fold()
     (page,) = changed(database, middle, head(both))
