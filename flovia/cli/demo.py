@@ -44,8 +44,8 @@ def demo(
         port: where to listen on 127.0.0.1; if left out 8402, or another one if that is taken.
         ledger: where to keep payments and events, such as sqlite:///demo.db; if left out, a temporary file.
         browser: open the page.
-        seed_attempts: how many made-up attempts the ledger is to have, for the dashboard, at most 100000; if left out
-            2000, or none with --ledger. What is more than 2000 comes while the demo runs.
+        seed_attempts: about how many made-up attempts the ledger is to have, for the dashboard, at most 100000; if
+            left out 2000, or none with --ledger. What is more than 2000 comes while the demo runs.
     """
     ending = Ending()  # leaves the ledger closed and no file behind
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from flovia.cli.misuse import Misused
 from flovia.core.errors import WiringError
 
 if TYPE_CHECKING:
@@ -40,14 +41,15 @@ def seed_first(url: str, ledger: "Ledger", attempts: int | None, *, own: bool) -
         own: whether the user has named the ledger.
 
     Raises:
-        WiringError: too many, or the ledger is not empty, or in memory.
+        Misused: too many.
+        WiringError: the ledger is not empty, or in memory.
     """
     from flovia.showcase.seeding import FIRST, MOST, Where, seed
 
     if attempts is None:
         attempts = 0 if own else FIRST
     if not 0 <= attempts <= MOST:
-        raise WiringError(f"--seed-attempts is a number from 0 to {MOST}, not {attempts}")
+        raise Misused(f"--seed-attempts is a number from 0 to {MOST}, not {attempts}")
     if attempts == 0:
         return Seeding()
     if not ledger.shared:

@@ -10,6 +10,7 @@ from typing import Final
 
 from flovia.api import Flovia
 from flovia.asgi import AsgiReceive, AsgiScope, AsgiSend
+from flovia.cli.misuse import Misused
 from flovia.core.errors import WiringError
 
 AsgiApplication = Callable[..., Awaitable[None]]
@@ -50,10 +51,11 @@ def listen(port: int | None) -> socket.socket:
     """A listening socket on loopback: ``port``, else :data:`PORT`, else any free one.
 
     Raises:
-        WiringError: the port that was asked for cannot be had.
+        Misused: it is no port.
+        WiringError: it cannot be had.
     """
     if port is not None and not 0 <= port <= 65535:
-        raise WiringError(f"{port} is no port; choose one from 1 to 65535 with --port")
+        raise Misused(f"{port} is no port; choose one from 1 to 65535 with --port")
     try:
         return socket.create_server((HOST, PORT if port is None else port))
     except OSError as error:

@@ -5,6 +5,7 @@ import shlex
 import sys
 
 from flovia.cli.ending import Ending
+from flovia.cli.misuse import Misused
 from flovia.core.errors import WiringError
 
 MADE_THERE = "\"$(python3 -c 'import secrets; print(secrets.token_urlsafe(32))')\""
@@ -41,20 +42,25 @@ def sandbox(
 
     ending = Ending()
     if auto_pay is not None and not 0 <= auto_pay < 1e9:
-        raise WiringError("--auto-pay takes a number of seconds")
+        raise Misused("--auto-pay takes a number of seconds")
     if contract not in ("current", "2026-05-old"):
-        raise WiringError("--contract is current or 2026-05-old")
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        serving(
-            broker_port=broker_port,
-            api_port=api_port,
-            host=host,
-            seed=seed,
-            limits=HITPAY_LIMITS if limits else None,
-            webhook=webhook,
-        ) as running,
-    ):
+        raise Misused("--contract is current or 2026-05-old")
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+        try:
+            running = stack.enter_context(
+                serving(
+                    broker_port=broker_port,
+                    api_port=api_port,
+                    host=host,
+                    seed=seed,
+                    limits=HITPAY_LIMITS if limits else None,
+                    webhook=webhook,
+                )
+            )
+        except WiringError as error:
+            if error.__cause__ is None:  # the option itself cannot be meant; a port that is taken has a cause
+                raise Misused(str(error)) from None
+            raise
         if auto_pay is not None:
             running.fault("payer", "auto_pay", delay=auto_pay)
         if contract != "current":

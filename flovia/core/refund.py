@@ -66,3 +66,15 @@ class RefundingProvider(Protocol):
     def refund(self, order: RefundOrder) -> Flow[RefundVerdict]:
         """Give back. An exception counts as :class:`RefundUnknown`."""
         ...
+
+
+@runtime_checkable
+class CheckedRefunds(RefundingProvider, Protocol):
+    """A provider that may lack what it needs for refunds, such as a key where only events are read."""
+
+    def refunds_lack(self) -> str | None:
+        """What is missing and what to do about it, for people; None if refunds can be asked for.
+
+        It is asked before an order is put on record: a setting that is missing here is no word of the backend's.
+        """
+        ...

@@ -28,7 +28,15 @@ from flovia.core.owed import (
     challenge_of,
 )
 from flovia.core.provider import Provider
-from flovia.core.refund import NotRefunded, Refunded, RefundingProvider, RefundOrder, RefundUnknown, RefundVerdict
+from flovia.core.refund import (
+    CheckedRefunds,
+    NotRefunded,
+    Refunded,
+    RefundingProvider,
+    RefundOrder,
+    RefundUnknown,
+    RefundVerdict,
+)
 
 _log = logging.getLogger("flovia")
 
@@ -110,6 +118,9 @@ def refund(
             f"provider {provider.name!r} cannot give money back through flovia; refund {payment_id} where you manage"
             " your payments with it",
         )
+    lacking = provider.refunds_lack() if isinstance(provider, CheckedRefunds) else None
+    if lacking is not None:
+        raise RefundError("unsupported", f"{lacking}; nothing was asked for")
     proof = f"{provider.method}|{payment_id}"
     units, currency = (None, None) if amount is None else (amount.amount, amount.currency)
     nonce = yield from token()

@@ -66,14 +66,17 @@ class Clock:
 
     def __init__(self, ms: int) -> None:
         self.ms = self._start = ms
+        self._rng = dice(f"{ms} work")
+        self._worked = 0.0
 
     def __call__(self) -> float:
         """Unix seconds."""
         return self.ms / 1000
 
     def monotonic(self) -> float:
-        """Seconds since the start."""
-        return (self.ms - self._start) / 1000
+        """Seconds since the start, and what the work between two looks took: no answer is there in no time."""
+        self._worked += self._rng.lognormvariate(-7.6, 0.6)  # about half a millisecond
+        return (self.ms - self._start) / 1000 + self._worked
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,8 @@ from flovia.asgi import AsgiReceive, AsgiScope, AsgiSend
 from flovia.cli import demo
 from flovia.cli.demo_agent import pay_once
 from flovia.cli.demo_site import HOST, listen, serving
-from flovia.core.errors import LedgerError, PeerError, WiringError
+from flovia.cli.misuse import Misused
+from flovia.core.errors import LedgerError, PeerError
 from flovia.ledger.memory import MemoryLedger
 from tests.patience import PROGRAM_S
 
@@ -27,7 +28,7 @@ def test_without_a_port_any_free_one_will_do() -> None:
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_number_that_is_no_port_is_refused(port: int) -> None:
     """The message says which ports there are."""
-    with pytest.raises(WiringError, match="from 1 to 65535"):
+    with pytest.raises(Misused, match="from 1 to 65535"):
         listen(port)
 
 

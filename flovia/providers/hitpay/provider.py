@@ -23,7 +23,7 @@ from flovia.providers.hitpay.native import read_native
 from flovia.providers.hitpay.observed import HitPayReading
 from flovia.providers.hitpay.problems import NOT_CONFIGURED, WALLET_UNSUPPORTED
 from flovia.providers.hitpay.reconciling import Reconciler
-from flovia.providers.hitpay.refunds import Refunds
+from flovia.providers.hitpay.refunds import NO_KEY, Refunds
 from flovia.providers.hitpay.saved import SavedMethods, SavedWallets
 from flovia.providers.hitpay.silent import SilentCharges
 from flovia.providers.hitpay.webhooks import Webhooks
@@ -183,6 +183,10 @@ class HitPayProvider:
     def webhook(self, headers: Headers, body: bytes) -> Flow[Heard]:
         """Check a webhook, over its raw bytes, and ask HitPay what is true."""
         return (yield from self._webhooks.hear(headers, body))
+
+    def refunds_lack(self) -> str | None:
+        """Refunds need the key."""
+        return NO_KEY if self.config.api_key is None else None
 
     def refund(self, order: RefundOrder) -> Flow[RefundVerdict]:
         """Give a payment back."""

@@ -21,7 +21,7 @@ from flovia.providers.hitpay.core_api import CoreApi, Money, PaymentRequest, rea
 
 _log = logging.getLogger("flovia")
 
-NO_KEY: Final = "HITPAY_API_KEY is not set: set it and try again"
+NO_KEY: Final = "HITPAY_API_KEY is not set here: set it as the app has it and try again"
 NO_PAYMENT: Final = "HitPay's own payment behind this one is not known: refund it in the dashboard"
 REFUSED: Final = "HitPay refuses this refund: a payment can be refunded once, and not for longer than its method allows"
 ANOTHER: Final = "this payment has been refunded already, with another amount or order"
