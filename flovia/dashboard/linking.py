@@ -53,7 +53,7 @@ class Linker:
         """The events behind a row of a report, which is told apart by its endpoint, rail and price, as far as it has
         these. "" if one of them is not known: there is no filter for that, and without one it would be all events.
         """
-        found = {name: row[name] for name in ("endpoint", "rail", "price") if name in row}
+        found: dict[str, JsonValue] = {name: row[name] for name in ("endpoint", "rail", "price") if name in row}
         if "price" in found:
             found["price_currency"] = row.get("priceCurrency") or row.get("currency")
         return self.behind(**(found | chosen)) if all(value not in (None, "") for value in found.values()) else ""

@@ -12,6 +12,7 @@ import attrs
 import httpx
 import pytest
 
+from flovia.core.encoding import JsonValue
 from flovia.dashboard.filters import Filters
 from flovia.dashboard.linking import Linker
 from flovia.ledger.opening import open_ledger
@@ -122,10 +123,10 @@ def test_what_no_filter_can_tell_leads_nowhere(client: httpx.Client) -> None:
         if not re.search("<caption>(Paths|Declared)", table):
             assert [] == links(table)
     assert "(no request)" not in {said for _, said in links(page(client, "/revenue"))}
-    row: dict[str, object] = {"endpoint": "/a", "rail": None, "price": "100", "currency": "sgd"}
+    row: dict[str, JsonValue] = {"endpoint": "/a", "rail": None, "price": "100", "currency": "sgd"}
     link = Linker(root="", filters=Filters())
-    assert "" == link.route(row)  # type: ignore[arg-type]  # of strings and None
-    assert "" == link.route({**row, "rail": "mpp", "currency": None})  # type: ignore[arg-type]  # the same
+    assert "" == link.route(row)
+    assert "" == link.route({**row, "rail": "mpp", "currency": None})
 
 
 def test_a_path_leads_to_the_attempts_of_its_sessions(client: httpx.Client) -> None:
