@@ -70,7 +70,7 @@ class RefundingProvider(Protocol):
 
 @runtime_checkable
 class CheckedRefunds(Protocol):
-    """A :class:`RefundingProvider` that may lack what it needs for refunds, such as a key where only events are read."""
+    """A :class:`RefundingProvider` that may lack what refunds need, such as a key where only events are read."""
 
     def refunds_lack(self) -> str | None:
         """What is missing and what to do about it, for people; None if refunds can be asked for.
