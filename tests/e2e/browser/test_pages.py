@@ -2,7 +2,8 @@
 
 No violation that axe finds, at most 150 KB transferred, nothing from elsewhere, a policy without ``unsafe-``, no
 console error, no layout shift, no page wider than its window, and a first paint within 200 ms on loopback.
-``FLOVIA_SEEDED_ATTEMPTS=100000`` does it over a large ledger; ``FLOVIA_PICTURES=FOLDER`` keeps what was seen.
+``FLOVIA_SEEDED_ATTEMPTS=100000`` does it over a large ledger; ``FLOVIA_PICTURES=FOLDER`` keeps what was seen,
+and how soon it was painted.
 """
 
 import os
@@ -131,4 +132,7 @@ def blank() -> Generator[str]:
 def test_it_is_painted_soon(browser: "Browser", url: str, blank: str, one_of: dict[str, str], path: str) -> None:
     """The budget that is named for first paint, 200 ms over loopback: the best of several loads."""
     rounds = first_paint(browser, f"{url}{one_of.get(path, path)}", blank)
+    if PICTURES:
+        with (Path(PICTURES) / "paint.txt").open("a", encoding="utf-8") as file:
+            print(f"{path}: {rounds[-1].page:.0f} ms; a page with a word on it: {rounds[-1].blank:.0f} ms", file=file)
     assert rounds[-1].soon, f"{path}: {rounds}"
