@@ -19,7 +19,7 @@ from flovia.api import Flovia
 from flovia.cli.console import console, members
 from flovia.cli.demo_agent import Exchange, pay_once
 from flovia.cli.demo_seeding import seed_first
-from flovia.cli.demo_showcase import open_showcase
+from flovia.cli.demo_showcase import hitpay, open_showcase, settings_to_export
 from flovia.cli.demo_site import HOST, PRICE, listen, mock_route, serving, site
 from flovia.cli.ending import Ending
 from flovia.core.errors import LedgerError
@@ -68,8 +68,9 @@ def _demo(stack: ExitStack, port: int | None, ledger: str | None, browser: bool,
     stack.callback(flovia.close)
     make_ready(flovia.ledger)
     seeding = seed_first(ledger, flovia.ledger, seed_attempts, own=own)
-    lines = lines_to_try(url, ledger)
-    showcase = open_showcase(stack, flovia.ledger, url, folder, lines)
+    takes = hitpay(stack, os.environ)
+    lines = [*lines_to_try(url, ledger), *settings_to_export(takes, ledger)]
+    showcase = open_showcase(stack, flovia.ledger, url, folder, lines, takes)
     stack.enter_context(serving(site(mock_route(flovia), showcase), listener))
     stack.callback(showcase.close)
     before = _last_position(flovia.ledger)

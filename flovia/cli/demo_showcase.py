@@ -1,7 +1,7 @@
 """The showcase of ``flovia demo``: a HitPay of its own on this machine, or HitPay's sandbox where there is a key."""
 
-import os
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,18 +18,22 @@ if TYPE_CHECKING:
     from flovia.showcase.app import Showcase
 
 KEY: Final = "HITPAY_API_KEY"
+PROGRAM: Final = "flovia"
 
 
-def open_showcase(stack: ExitStack, ledger: "Ledger", url: str, folder: Path, lines: Sequence[str]) -> "Showcase":
-    """The showcase over a ledger, for a server at ``url``; what it starts ends with the stack.
-
-    Raises:
-        WiringError: the environment's settings for HitPay cannot work here.
-    """
+def open_showcase(
+    stack: ExitStack,
+    ledger: "Ledger",
+    url: str,
+    folder: Path,
+    lines: Sequence[str],
+    takes: "tuple[Sandbox | None, HitPayConfig]",
+) -> "Showcase":
+    """The showcase over a ledger, for a server at ``url``; ``takes``: who takes the payments, of :func:`hitpay`."""
     from flovia.providers.hitpay import HitPayProvider
     from flovia.showcase.app import Showcase
 
-    sandbox, config = hitpay(stack, os.environ)
+    sandbox, config = takes
     provider = HitPayProvider(config)
     # An app of its own over the same ledger: the mock provider beside it accepts made-up payments.
     flovia = Flovia(
@@ -45,6 +49,30 @@ def open_showcase(stack: ExitStack, ledger: "Ledger", url: str, folder: Path, li
     return Showcase(
         Shop(flovia=flovia, provider=provider, url=url, folder=folder / "agent", sandbox=sandbox, lines=lines)
     )
+
+
+def settings_to_export(takes: "tuple[Sandbox | None, HitPayConfig]", ledger: str) -> list[str]:
+    """What commands about the page's payments need in another terminal, as lines for a shell; none if they cannot work.
+
+    A key is among them only if it is that of the sandbox on this machine, which opens nothing.
+    """
+    if not ledger.startswith("sqlite:///"):
+        return []  # what is only in this process's memory nobody else can read
+    sandbox, config = takes
+    settings = {
+        "HITPAY_MPP_ENDPOINT": config.broker_endpoint.origin,
+        "HITPAY_API_ENDPOINT": config.api_endpoint.origin,
+        # Another terminal may be in another folder.
+        "FLOVIA_LEDGER": f"sqlite:///{Path(ledger.removeprefix('sqlite:///')).absolute()}",
+    }
+    about = f"and {KEY} as it is set here"
+    if sandbox is not None:
+        settings = {KEY: sandbox.api_key, **settings}
+        about = "the key is of this demo's own sandbox, and no secret"
+    return [
+        f"# for commands about the page's payments, such as {PROGRAM} refund, in another terminal ({about})",
+        *(f"export {name}={shlex.quote(value)}" for name, value in settings.items()),
+    ]
 
 
 def hitpay(stack: ExitStack, environ: Mapping[str, str]) -> "tuple[Sandbox | None, HitPayConfig]":

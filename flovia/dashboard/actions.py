@@ -130,6 +130,7 @@ class Actions:
 
     async def _ask(self, request: "Request", work: Work, form: "Mapping[str, str]") -> "Response":
         try:
+            _check_provider(work)
             return await self._render(request, work, None, form, _amount(form.get("amount", ""), work.refund))
         except CallerError as error:
             told = Told(kind="bad", title="That cannot be given back", detail=f"{error}.", status=400)
@@ -162,6 +163,10 @@ class Actions:
         )
 
     def _redeliver(self, work: Work, by: Operator) -> Told | None:
+        if work.delivery == "open" and work.reopened is not None:
+            who = work.reopened.who or "Somebody"
+            detail = f"{who} did that, {work.reopened.when}: its agent can come back until {work.until}."
+            return Told(kind="warn", title="It is redeemable again already", detail=detail)
         ident = work.attempt.challenge_id or work.ident
         found = redeliver(with_database(self._flovia.ledger), ident, by).reopening
         if found is None:
@@ -184,12 +189,8 @@ class Actions:
             raise CallerError("the form does not say how much is to go back")
         amount = _amount(form.get("amount", ""), work.refund)
         # Another provider may know a payment by the same id.
-        if (name := work.attempt.provider) is not None and not self._flovia.has_provider(name):
-            raise CallerError(
-                f"{name} took it, and is no provider of this app; the command line gives it back: flovia refund"
-                f" {work.attempt.payment_id} --provider {name}"
-            )
-        self._flovia.refund(work.attempt.payment_id, amount, provider=name, by=by)
+        _check_provider(work)
+        self._flovia.refund(work.attempt.payment_id, amount, provider=work.attempt.provider, by=by)
         return None
 
     # --- the page -------------------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ class Actions:
             return None
         attempts.sort(key=lambda one: (one.key != ident, not one.due))
         ledger = with_database(self._flovia.ledger)
-        return await in_thread(lambda: work_on(ledger, attempts))
+        return await in_thread(lambda: work_on(ledger, attempts, self._flovia.has_provider))
 
     def _who(self, request: "Request") -> str:
         return str(request.scope.get("flovia.who", "")) if self._names else ""
@@ -260,6 +261,16 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
         return ""
+
+
+def _check_provider(work: Work) -> None:
+    """Refuse what no provider of the app can do.
+
+    Raises:
+        CallerError: another one took the payment.
+    """
+    if work.foreign:
+        raise CallerError(f"taken by {work.foreign}, which is no provider of this app: it cannot be given back here")
 
 
 def _amount(text: str, refund: Refund) -> Price:

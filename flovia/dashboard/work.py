@@ -1,6 +1,7 @@
 """One finding as its page shows it: what is known, what was done about it, and what can be done now."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -8,8 +9,9 @@ import attrs
 from flovia.core import events as ev
 from flovia.core.events import Event
 from flovia.core.exchange import DELIVERED, DELIVERING, REFUNDED, SETTLED
-from flovia.insights.integrity import finding
+from flovia.insights.integrity import finding, remedy_without
 from flovia.ledger.history import History, look_up
+from flovia.providers.registry import is_registered
 from flovia.words import moment, money
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ _DEEDS: Final = {
     ev.PAYMENT_REFUNDED: "given back",
     ev.PAYMENT_REFUND_FAILED: "not given back",
 }
+_TRIED: Final = frozenset({ev.ACCESS_GRANTED, ev.PAYMENT_DELIVERY_FAILED, ev.PAYMENT_DELIVERED})
 _ENDS: Final = {"refused": "the provider refused", "unknown": "nobody knows the outcome"}
 
 
@@ -72,7 +75,10 @@ class Refund:
 class Work:
     """A finding and what can be done about it.
 
-    ``delivery``: ``possible`` to make it redeemable again, ``running`` until ``until``, or "" if it is none of these.
+    ``delivery``: ``possible`` to make it redeemable again, ``running`` until ``until``, ``open`` if somebody did so and
+    its agent has not come back yet (it can until ``until``; ``reopened`` says who did it and when), or "" if it is
+    none of these. ``foreign``: the provider that took it, if that is none of the app's, so that nothing goes back here;
+    else "". ``commands``: whether the command line has that provider.
     """
 
     attempt: "Attempt"
@@ -83,6 +89,14 @@ class Work:
     until: str
     refund: Refund
     remedy: str
+    reopened: Deed | None = None
+    foreign: str = ""
+    commands: bool = True
+
+    @property
+    def quoted_payment(self) -> str:
+        """The payment's id, for a shell."""
+        return shlex.quote(self.attempt.payment_id or "")
 
     @property
     def ident(self) -> str:
@@ -90,8 +104,8 @@ class Work:
         return self.attempt.payment_id or self.attempt.challenge_id or self.attempt.key
 
 
-def work_on(ledger: "SqlLedger", attempts: Sequence["Attempt"]) -> Work:
-    """What is known of the first of these attempts.
+def work_on(ledger: "SqlLedger", attempts: Sequence["Attempt"], has_provider: Callable[[str], bool]) -> Work:
+    """What is known of the first of these attempts. ``has_provider``: of the app, by name.
 
     Raises:
         LedgerError: the ledger does not answer.
@@ -100,6 +114,10 @@ def work_on(ledger: "SqlLedger", attempts: Sequence["Attempt"]) -> Work:
     history = look_up(ledger.database, one.payment_id or one.challenge_id or one.request_id)
     row = _row_of(one, history)
     delivery, until = _delivery(row, ledger.now())
+    reopened = _reopened(history.events, one) if delivery == "possible" else None
+    if reopened is not None and row is not None and float(row["keep_until"] or 0) > ledger.now():
+        delivery, until = "open", moment(row["keep_until"])
+    foreign = "" if one.provider is None or has_provider(one.provider) else one.provider
     return Work(
         attempt=one,
         others=others,
@@ -108,8 +126,23 @@ def work_on(ledger: "SqlLedger", attempts: Sequence["Attempt"]) -> Work:
         delivery=delivery,
         until=until,
         refund=_refund(one, row, history),
-        remedy=finding(one).remedy if one.due else "",
+        remedy=_remedy(one) if one.due else "",
+        reopened=None if reopened is None else _deed(reopened),
+        foreign=foreign,
+        commands=not foreign or is_registered(foreign),
     )
+
+
+def _remedy(one: "Attempt") -> str:
+    if one.provider is None or is_registered(one.provider):
+        return finding(one).remedy
+    return remedy_without(one.insight, one.payment_id or one.challenge_id or one.request_id, one.provider)
+
+
+def _reopened(events: Sequence[Event], one: "Attempt") -> Event | None:
+    """That it was made redeemable again, if nobody has redeemed it since."""
+    last = next((e for e in reversed(events) if e.type in (ev.PAYMENT_REOPENED, *_TRIED)), None)
+    return last if last is not None and last.type == ev.PAYMENT_REOPENED and _is_deed(last, one) else None
 
 
 def _row_of(one: "Attempt", history: History) -> "Row | None":

@@ -9,7 +9,7 @@ import attrs
 from flovia.core.encoding import JsonValue
 from flovia.insights.asking import TEST_PROVIDERS, Asked
 from flovia.insights.attempt import EXPLAINED as SAID
-from flovia.insights.attempt import UNPAID, Attempt
+from flovia.insights.attempt import OUTCOMES, UNPAID, Attempt
 from flovia.insights.measures import Cells
 
 PENDING_S: Final = 300.0
@@ -162,6 +162,29 @@ def finding(one: Attempt) -> Finding:
         remedy=_remedy(one),
         key=one.key,
     )
+
+
+def remedy_without(insight: str, ident: str, provider: str) -> str:
+    """What is to be done about a finding where no command has the provider: none that would ask it is named.
+
+    Args:
+        insight: of the finding.
+        ident: its payment, challenge or request.
+        provider: that took the money, or would.
+    """
+    elsewhere = f"Only an app that has the provider {provider} can give it back"
+    ident = shlex.quote(ident)
+    match OUTCOMES[insight]:
+        case "undelivered":
+            return f"its credential still redeems; if it came too often: flovia ledger redeliver {ident}. {elsewhere}"
+        case "exhausted":
+            return f"see why the handler fails, then: flovia ledger redeliver {ident}. {elsewhere}"
+        case "unknown":
+            return f"ask {provider} what became of it: no command here has this provider"
+        case "no_payment":
+            return f"look for where it belongs: flovia ledger show {ident}"
+        case _:
+            return elsewhere
 
 
 def _remedy(one: Attempt) -> str:

@@ -1,5 +1,6 @@
 """Finding a provider by the name people write: the ones that ship with flovia, then entry points."""
 
+from functools import cache
 from typing import Final, cast
 
 from flovia.core.errors import WiringError
@@ -41,6 +42,14 @@ def find_provider(name: str) -> Provider:
         f"there is no provider {name!r}; known: {', '.join(known)}. Install the package that registers it under"
         f" the entry point group {GROUP!r}, or pass the provider object itself"
     )
+
+
+@cache
+def is_registered(name: str) -> bool:
+    """Whether :func:`find_provider` finds something under a name, and so do the commands; nothing is loaded."""
+    from importlib.metadata import entry_points
+
+    return name in OBSERVED_RECEIPT_FIELDS or any(entry.name == name for entry in entry_points(group=GROUP))
 
 
 def observed_receipt_field(name: str) -> str:

@@ -110,6 +110,8 @@ _NOTES: Final = {
 
 def _checkout_page(d: Draft, request: PaymentRequest, note: str) -> Reply:
     state, payable = _state(d, request)
+    if not note and state == "pending" and any(d.payments[one].status == "failed" for one in request.payments):
+        note = "declined"  # also if it was not declined on this page
     total = f"{write_amount(request.amount, request.currency)} {request.currency.upper()}"
     rows = [
         ("Reference", request.reference or request.id),

@@ -5,16 +5,15 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
 from flovia.dashboard import Dashboard
+from flovia.dashboard.access import is_from_here, visitor_of
 from flovia.showcase import simulated
 from flovia.showcase.joining import Deciding
 from flovia.showcase.pages import live_members, page_members, showcase_members
@@ -69,18 +68,26 @@ class Showcase:
         ]
         if shop.configured:
             routes.insert(0, Route(HOOKS, endpoint=webhooks(shop)))
-        host = urlsplit(shop.url).hostname or ""
-        self._guarded = TrustedHostMiddleware(Starlette(routes=routes), allowed_hosts=[host, "localhost"])
+        self._app = Starlette(routes=routes)
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answer one request; one for another name than this server's is somebody's page that found a way in."""
-        await self._guarded(scope, receive, send)
+        """Answer one request; one for another name than this server's is somebody's page that found a way in.
+
+        Nor is one answered that came by a proxy: it may be from anywhere. The dashboard says the same itself.
+        """
+        if scope["type"] == "http" and not _is_of_dashboard(scope) and not is_from_here(visitor_of(scope)):
+            await self._elsewhere(Request(scope))(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
     def close(self) -> None:
         """End streams, and wait for what reads the ledger; may be called from any thread."""
         self._runs.close()
         self._dashboard.close()
         self._deciding.close()
+
+    def _elsewhere(self, request: Request) -> Response:
+        return self._pages.render(request, "elsewhere.html", 403, shop=self._shop)
 
     # --- pages -----------------------------------------------------------------------------------------------
 
@@ -169,6 +176,10 @@ class Showcase:
                 await run.change(SELDOM_S if self._runs.settled(run) else LOOK_S)
         finally:
             self._streams -= 1
+
+
+def _is_of_dashboard(scope: "Scope") -> bool:
+    return f"{scope['path']}/".startswith("/dashboard/")
 
 
 def _from_elsewhere(request: Request) -> Response | None:

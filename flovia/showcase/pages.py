@@ -9,7 +9,8 @@ import attrs
 from markupsafe import Markup
 
 from flovia.core.errors import FloviaError
-from flovia.insights.join import JoinedEvent
+from flovia.core.money import Price
+from flovia.insights.join import MISMATCHED, PARTLY_REFUNDED, REFUND_DUE, REFUNDED, JoinedEvent
 from flovia.insights.joined import line
 from flovia.readable import readable_challenge
 from flovia.showcase import code
@@ -86,6 +87,7 @@ def live_members(shop: Shop, deciding: Deciding, run: Run | None) -> Mapping[str
     state = None if run is None else state_of(run, joined, second, now)
     decisions = deciding.now()
     checkout = None if run is None else run.checkout
+    came = None if checkout is None else other_sum(checkout.price, joined, second)
     expires_at = None if run is None else run.expires_at
     exchanges = () if run is None else run.log.shown(now)
     return {
@@ -94,9 +96,10 @@ def live_members(shop: Shop, deciding: Deciding, run: Run | None) -> Mapping[str
         "price": PRICE,
         "run": run,
         "state": state,
-        "steps": () if run is None or state is None else steps_of(run, state),
+        "steps": () if run is None or state is None else steps_of(run, state, came),
         "challenge": None if challenge is None else _shown(readable_challenge(challenge, now)),
         "checkout": checkout,
+        "came": came,
         "qr": None if checkout is None or state is None or not state.payable else code.qr_svg(checkout.url),
         "exchanges": exchanges,
         "expires_at": expires_at,
@@ -117,6 +120,19 @@ def live_members(shop: Shop, deciding: Deciding, run: Run | None) -> Mapping[str
             state,
         ),
     }
+
+
+_OF_MONEY: Final = frozenset({MISMATCHED, REFUND_DUE, REFUNDED, PARTLY_REFUNDED})
+
+
+def other_sum(price: Price, *attempts: JoinedEvent | None) -> str | None:
+    """What came for a charge, if it is not what was asked; of what the ledger knows."""
+    for one in attempts:
+        if one is None or one.amount is None or one.insight not in _OF_MONEY:
+            continue
+        if (one.amount, one.currency) != (price.amount, price.currency):
+            return money(one.amount, one.currency)
+    return None
 
 
 def _attempts(shop: Shop, challenge_id: str) -> list[JoinedEvent]:

@@ -40,6 +40,8 @@ MOST_RUNS: Final = 50
 """Runs that are kept; with one more the oldest goes."""
 AT_ONCE: Final = 6
 """Runs that may wait for a payment at the same time; with one more the oldest stops waiting."""
+TOO_MANY: Final = f"{AT_ONCE} calls wait for a payment at a time, and others were begun after it"
+"""Why a run stops waiting that is one too many."""
 LONGEST_S: Final = 1200.0
 """After so many seconds a run ends, whatever it waits for."""
 CLOSED_WITHIN_S: Final = 5.0
@@ -83,8 +85,10 @@ class Ended:
 class Run:
     """One call of the paid route. Written by its own task only; whoever reads sees each member whole."""
 
-    def __init__(self, ident: str, clock: Callable[[], float]) -> None:
+    def __init__(self, ident: str, clock: Callable[[], float], trouble: Trouble | None = None) -> None:
         self.id = ident
+        self.trouble = trouble
+        """What was to go wrong."""
         self.started_at = clock()
         self.version = 0
         self.log = Log(self.touch, clock)
@@ -94,6 +98,8 @@ class Run:
         self.ended: Ended | None = None
         self.ended_at: float | None = None
         self._changed = asyncio.Event()
+        self.stopped_for = "it was asked to stop waiting"
+        """Why it stops, if it does."""
         self._task: asyncio.Task[None] | None = None
 
     def touch(self) -> None:
@@ -153,10 +159,11 @@ class Run:
         first = self.asked
         return None if first is None else dict(first.got).get("www-authenticate")
 
-    def stop(self) -> asyncio.Task[None] | None:
+    def stop(self, why: str) -> asyncio.Task[None] | None:
         """Stop waiting. What was asked for can still be paid, so its credential stays. The task that ends, if any."""
         if self._task is None or self._task.done():
             return None
+        self.stopped_for = why
         self._task.cancel()
         return self._task
 
@@ -185,7 +192,7 @@ class Runs:
     def start(self, trouble: Trouble | None = None) -> Run:
         """Have an agent call the route, as a visitor's agent would. ``trouble``: what is to go wrong, in a sandbox."""
         self._loop = asyncio.get_running_loop()
-        run = Run(secrets.token_urlsafe(12), self._clock)
+        run = Run(secrets.token_urlsafe(12), self._clock, None if self._shop.sandbox is None else trouble)
         self._runs[run.id] = run
         self._begin(run, None, Staged(self._shop, run.id, trouble))
         return run
@@ -205,15 +212,15 @@ class Runs:
     def _begin(self, run: Run, reference: str | None, staged: Staged) -> None:
         """Set a run going; what is too much besides it stops waiting, the oldest first."""
         while len(self._runs) > MOST_RUNS:
-            self._runs.popitem(last=False)[1].stop()
+            self._runs.popitem(last=False)[1].stop(TOO_MANY)
         waiting = [one for one in self._runs.values() if one.ended is None]
         for one in waiting[: max(0, len(waiting) - AT_ONCE)]:
-            one.stop()
+            one.stop(TOO_MANY)
         run.go(self._work(run, reference, staged), lambda: self._over(run))
 
     def _over(self, run: Run) -> None:
         if run.ended is None:
-            run.ended, run.ended_at = self._kept(run, "stopped", "it was asked to stop waiting"), self._clock()
+            run.ended, run.ended_at = self._kept(run, "stopped", run.stopped_for), self._clock()
         run.touch()
 
     def settled(self, run: Run) -> bool:
@@ -234,7 +241,7 @@ class Runs:
 
     async def _end(self) -> None:
         """Stop what waits, and wait for that: a loop that ends with calls on their way would leave them half begun."""
-        tasks = [run.stop() for run in self._runs.values()]
+        tasks = [run.stop("the server is ending") for run in self._runs.values()]
         if waiting := [task for task in tasks if task is not None]:
             await asyncio.wait(waiting)
         for run in self._runs.values():
@@ -253,7 +260,7 @@ class Runs:
                 if run.checkout is not None and ended.how in ("declined", "refused"):
                     await self._look(run, run.checkout)  # nobody has paid, says the broker: HitPay itself may know more
         except asyncio.CancelledError:
-            ended = ended or self._kept(run, "stopped", "it was asked to stop waiting")
+            ended = ended or self._kept(run, "stopped", run.stopped_for)
         except Exception as error:
             if isinstance(error, TimeoutError) and limit.expired():
                 ended = ended or self._kept(run, "stopped", "nobody has paid for twenty minutes")

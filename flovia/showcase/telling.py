@@ -9,27 +9,40 @@ from flovia.insights import join
 from flovia.insights.join import JoinedEvent
 from flovia.showcase.exchanges import Exchange
 from flovia.showcase.runs import Run
-from flovia.words import money
+from flovia.showcase.states import (
+    ASKING,
+    BACK,
+    BROKEN,
+    DECLINED,
+    DELIVERED,
+    ELSEWHERE,
+    ENDING,
+    EXHAUSTED,
+    EXPIRED,
+    FAILED,
+    KEPT,
+    LATE,
+    NO_ANSWER,
+    OF_CREDENTIALS,
+    PENDING,
+    PRESENTING,
+    REFUSED,
+    REJECTED,
+    REOPENED,
+    RETURNED,
+    RETURNING,
+    SETTLING,
+    STOPPED,
+    TAKEN,
+    TWICE,
+    UNANSWERED,
+    UNKNOWN,
+    UNPAID,
+    State,
+)
+from flovia.words import counted, money
 
-Tone = Literal["good", "wait", "warn", "bad"]
 Progress = Literal["done", "now", "todo", "failed"]
-
-
-@attrs.frozen(kw_only=True)
-class State:
-    """How a run stands.
-
-    ``name``: one word for programs. ``title``: for people, ``words``: what it means for the payer, ``does``: what
-    flovia does about it. ``over``: nothing changes any more by itself. ``payable``: somebody may pay now.
-    """
-
-    name: str
-    tone: Tone
-    title: str
-    words: str
-    does: str = ""
-    over: bool = False
-    payable: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -41,175 +54,8 @@ class Step:
     progress: Progress
 
 
-ASKING: Final = State(
-    name="asking", tone="wait", title="Calling the endpoint", words="The agent sends its request, without a payment."
-)
-PENDING: Final = State(
-    name="pending",
-    tone="wait",
-    title="Waiting for the payment",
-    words="Open the checkout page and pay, or decline. This page notices by itself.",
-    payable=True,
-)
-DECLINED: Final = State(
-    name="declined",
-    tone="warn",
-    title="Declined, and still open",
-    words="HitPay says that a payment failed. Nothing was charged; the same checkout page takes another try.",
-    does="The charge stays the same one: whoever tries again cannot pay twice.",
-    payable=True,
-)
-ENDING: Final = State(
-    name="ending",
-    tone="wait",
-    title="The time to pay is over",
-    words="HitPay is still asked whether somebody has paid in time. Do not pay now.",
-)
-PRESENTING: Final = State(
-    name="presenting",
-    tone="wait",
-    title="Paid. Asking again with the credential",
-    words="The broker says that the charge is paid; the agent repeats its request.",
-)
-UNKNOWN: Final = State(
-    name="unknown",
-    tone="warn",
-    title="Outcome unknown",
-    words="HitPay gave no usable answer about this payment, so nobody can say yet whether it was made.",
-    does=(
-        "flovia answers 503 without a new challenge, so nobody is asked to pay twice. The claim is parked; the agent"
-        " presents the same credential again, and it is verified under the same nonce."
-    ),
-)
-KEPT: Final = State(
-    name="kept",
-    tone="warn",
-    title="Outcome still unknown",
-    words="The agent has stopped asking. Its credential is kept and can be presented again: nobody pays a second time.",
-    does="The claim stays parked in the ledger. The same credential, and no other, comes in as soon as HitPay answers.",
-    over=True,
-)
-STOPPED: Final = State(
-    name="stopped",
-    tone="warn",
-    title="Stopped waiting",
-    words="This call no longer waits for a payment. If it was paid meanwhile, its credential can still be presented.",
-    over=True,
-)
-EXPIRED: Final = State(
-    name="expired",
-    tone="bad",
-    title="Expired",
-    words="The time to pay is over, and no payment is known. A new call gets a new charge.",
-    does="Money that comes now buys nothing: it is recorded as late, and its refund is due.",
-    over=True,
-)
-SETTLING: Final = State(
-    name="settling",
-    tone="wait",
-    title="Paid at the last moment",
-    words=(
-        "HitPay has a payment for this charge, and the time to pay was over before it could be taken. What becomes of"
-        " it is not on record yet. Do not pay again."
-    ),
-    does="As soon as HitPay tells of the payment, flovia records it: what buys nothing has its refund due.",
-)
-LATE: Final = State(
-    name="late",
-    tone="bad",
-    title="Paid, and too late",
-    words="A payment came, and the time to pay was over: it opens nothing. Do not pay again.",
-    does="flovia has it on record, with its refund due.",
-    over=True,
-)
-BACK: Final = State(
-    name="back",
-    tone="warn",
-    title="Paid too late, and given back",
-    words="A payment came when the time to pay was over. It opened nothing, and the money went back.",
-    over=True,
-)
-TAKEN: Final = State(
-    name="taken",
-    tone="warn",
-    title="Paid, and taken after all",
-    words="The ledger has this payment as taken, and this call has no answer for it. Do not pay again.",
-    does="Its own credential, and no other, fetches the answer.",
-    over=True,
-)
-ELSEWHERE: Final = State(
-    name="elsewhere",
-    tone="good",
-    title="Paid, and answered elsewhere",
-    words="Another call presented this payment's credential in time, and has the answer.",
-    over=True,
-)
-REFUSED: Final = State(
-    name="refused",
-    tone="bad",
-    title="Payment not accepted",
-    words="What was paid is not what was asked for, so it opens nothing.",
-    does="flovia records what really came, and that its refund is due. The agent does not pay a second time.",
-    over=True,
-)
-REJECTED: Final = State(
-    name="rejected",
-    tone="bad",
-    title="Delivered, with a receipt that does not hold",
-    words="The answer came, and its receipt is not the broker's, or is for something else.",
-    over=True,
-)
-FAILED: Final = State(name="failed", tone="bad", title="The call failed", words="Nothing was paid.", over=True)
-BROKEN: Final = State(
-    name="broken",
-    tone="bad",
-    title="This call broke off",
-    words="Something went wrong in this server; its log says what. Whether anything was paid is not known here.",
-    over=True,
-)
-DELIVERED: Final = State(
-    name="delivered",
-    tone="good",
-    title="200: paid and answered",
-    words="The payment was verified and settled once, the answer delivered once, with a receipt.",
-    over=True,
-)
-TWICE: Final = State(
-    name="twice",
-    tone="warn",
-    title="200, and paid twice",
-    words="The answer was delivered for the first payment. A second one came for the same charge.",
-    does="flovia records the second payment on its own, with its refund due. It buys nothing.",
-    over=True,
-)
-NO_ANSWER: Final[dict[str, State]] = {
-    "provider-unavailable": State(
-        name="down",
-        tone="bad",
-        title="HitPay cannot be reached",
-        words="No charge could be made, so nobody was asked to pay.",
-        does="flovia answers 503 with Retry-After and no challenge: an outage opens nothing and costs nobody anything.",
-        over=True,
-    ),
-    "rate-limited": State(
-        name="limited",
-        tone="warn",
-        title="Too many new charges",
-        words="Every unpaid call makes a charge at HitPay, which takes 70 a minute. Try again in a moment.",
-        does="flovia counts them over all processes and answers 429 before HitPay is called.",
-        over=True,
-    ),
-    "hitpay_mpp_not_configured": State(
-        name="unconfigured",
-        tone="warn",
-        title="503 hitpay_mpp_not_configured",
-        words="Set HITPAY_API_KEY (and, for webhooks, HITPAY_WEBHOOK_SALT) where this server runs, and start it again.",
-        does="Without a key nothing can be charged, so the route refuses everybody.",
-        over=True,
-    ),
-}
-
-
+UNKNOWN_CODE: Final = "outcome-unknown"
+"""The code of the refusal while HitPay gives no usable answer."""
 _BACK: Final = (join.REFUNDED, join.PARTLY_REFUNDED)
 _NO_MONEY: Final = (join.NOT_PAID, join.NOT_ACCEPTED, join.NO_PAYMENT)
 _EXPIRED: Final[dict[str, State]] = {
@@ -219,6 +65,17 @@ _EXPIRED: Final[dict[str, State]] = {
     join.UNKNOWN: SETTLING,
 }
 """How a run stands that ended with its time, by what the ledger says of money for its charge; else it is late."""
+
+
+_STOPPED: Final[dict[str, State]] = {
+    **dict.fromkeys(_BACK, RETURNED),
+    join.NOT_DELIVERED: TAKEN,
+    join.CONVERTED: ELSEWHERE,
+    join.EXHAUSTED: EXHAUSTED,
+    join.FAILED_DUE: RETURNING,
+    **dict.fromkeys((join.MISMATCHED, join.REFUND_DUE), REFUSED),
+}
+"""The same for a run that was stopped."""
 
 
 def state_of(
@@ -239,30 +96,28 @@ def state_of(
         case "delivered" if second is not None and second.insight in _BACK:
             return attrs.evolve(TWICE, does="flovia recorded the second payment on its own, and it went back.")
         case "delivered":
-            return TWICE if second is not None else DELIVERED
-        case "unknown":
-            return KEPT
-        case "stopped":
-            return attrs.evolve(STOPPED, words=STOPPED.words if ended.reference else "The call was ended.")
-        case "refused":
-            return _refused(run, joined, second)
+            return TWICE if second is not None else _delivered(run)
         case "rejected":
             return attrs.evolve(REJECTED, does=ended.words)
-        case "declined":
-            if _says(run.polled, "expired"):
-                return _expired(run, joined, second)
-            return attrs.evolve(FAILED, words=ended.words)
-        case "answered":
-            return _answered(run.presented or run.asked)
         case "broken":
             return BROKEN
+        case "declined" if _says(run.polled, "expired"):
+            return _expired(run, joined, second)
+        case "stopped":
+            return _stopped(run, joined, second, now)
+        case "unknown" | "refused" | "answered" if run.presented is not None:
+            return _of_credential(run.presented, run, joined, second, now)
+        case "unknown":
+            return KEPT
+        case "answered":
+            return _answered(run.asked)
         case _:
             return attrs.evolve(FAILED, words=ended.words)
 
 
 def _on_its_way(run: Run, now: float | None) -> State:
     presented = run.presented
-    if presented is not None and presented.status == 503:
+    if presented is not None and presented.code == UNKNOWN_CODE:
         return UNKNOWN
     if presented is not None and presented.open and not presented.failed:
         return PRESENTING
@@ -284,16 +139,78 @@ def _expired(run: Run, joined: JoinedEvent | None, second: JoinedEvent | None) -
     return SETTLING if paid or run.payments.made else EXPIRED
 
 
-def _refused(run: Run, joined: JoinedEvent | None, second: JoinedEvent | None) -> State:
-    code = "" if run.presented is None else run.presented.code
+def _delivered(run: Run) -> State:
+    """Delivered; and what happened in between, if HitPay did not answer at once."""
+    tries = [one for one in run.log.exchanges if one.paid]
+    failed = sum(one.code == UNKNOWN_CODE for one in tries)
+    if not failed:
+        return DELIVERED
+    return attrs.evolve(
+        DELIVERED,
+        does=(
+            f"The agent presented its credential {counted(len(tries), 'time')}. HitPay gave no usable answer to"
+            f" {failed} of them, so flovia answered 503 {UNKNOWN_CODE} without a new challenge and parked the claim."
+            " The same credential came in when HitPay answered: nobody paid twice."
+        ),
+    )
+
+
+def _stopped(run: Run, joined: JoinedEvent | None, second: JoinedEvent | None, now: float | None) -> State:
+    """It no longer waits: why, and whether somebody may still pay. What the ledger knows of its payment comes first."""
+    if run.ended is None or run.ended.reference is None:
+        return attrs.evolve(STOPPED, words=f"The call was ended: {_why(run)}.", again=False)
+    for one in (second, joined):
+        if one is not None and one.insight not in (*_NO_MONEY, join.UNKNOWN):
+            return _STOPPED.get(one.insight, LATE)
+    if not _in_time(run, now):
+        return attrs.evolve(STOPPED, words=f"It was stopped: {_why(run)}. {STOPPED.words} Do not pay now.")
+    return attrs.evolve(
+        STOPPED,
+        words=(
+            f"It was stopped: {_why(run)}. The checkout page below still takes the payment; then present the same"
+            " credential, and this call gets its answer."
+        ),
+        payable=True,
+    )
+
+
+def _why(run: Run) -> str:
+    return "" if run.ended is None else run.ended.words
+
+
+def _in_time(run: Run, now: float | None) -> bool:
+    """Whether somebody may still pay: nobody has, as far as this call could learn, and the time is not over."""
+    if now is None or run.expires_at is None or now >= run.expires_at or run.payments.made:
+        return False
+    if run.presented is not None and run.presented.status != 402:
+        return False
+    return not _says(run.polled, "paid")
+
+
+def _of_credential(
+    last: Exchange, run: Run, joined: JoinedEvent | None, second: JoinedEvent | None, now: float | None
+) -> State:
+    """How a run stands whose credential got no answer, by the code of the refusal, and by what came after it."""
+    code = last.code
     if code == "payment-expired":
         return _expired(run, joined, second)
-    if code in ("payment-insufficient", "verification-failed"):
-        went_back = any(one is not None and one.insight in _BACK for one in (joined, second))
-        return (
-            attrs.evolve(REFUSED, does="flovia recorded what really came, and it went back.") if went_back else REFUSED
-        )
-    return attrs.evolve(REFUSED, words=f"The route does not take this payment: {code or 'it gave no reason'}.", does="")
+    if any(one is not None and one.insight in _BACK for one in (joined, second)):
+        return RETURNED
+    mismatched = any(one is not None and one.insight == join.MISMATCHED for one in (joined, second))
+    if mismatched and last.status == 402:
+        return REFUSED
+    how = "" if run.ended is None else run.ended.how
+    if how == "unknown" and last.status == 402:
+        return attrs.evolve(UNPAID, payable=_in_time(run, now))
+    found = OF_CREDENTIALS.get(code)
+    if found is EXHAUSTED and joined is not None and joined.insight == join.NOT_DELIVERED:
+        return REOPENED
+    if found is not None:
+        return found
+    if how == "unknown":
+        return KEPT
+    said = f"{last.status} {code}".strip()
+    return attrs.evolve(UNANSWERED, words=f"The route answered the credential with {said}.", again=last.status == 429)
 
 
 def _answered(one: Exchange | None) -> State:
@@ -308,31 +225,26 @@ def _says(polled: Exchange | None, status: str) -> bool:
     return polled is not None and polled.problem.get("status") == status
 
 
-_PAID: Final = frozenset(
-    {"presenting", "unknown", "kept", "delivered", "twice", "rejected", "refused"}
-    | {"settling", "late", "back", "taken", "elsewhere"}
-)
-"""States in which something was paid."""
-
-
-def steps_of(run: Run, state: State) -> Sequence[Step]:
-    """The four steps: what has happened, what is happening, what has not."""
+def steps_of(run: Run, state: State, came: str | None = None) -> Sequence[Step]:
+    """The four steps: what has happened, what is happening, what has not. ``came``: another sum than the one asked."""
     asked, result = run.asked, run.result
     challenged = run.challenge is not None
-    paid = state.name in _PAID
+    paid = state.paid
     broken: Progress = "failed" if state.over else "todo"
     first: Progress = "done" if asked is not None and not asked.open else "now"
     if asked is not None and asked.status is not None and not challenged:
         first = "failed"
     price = "" if run.checkout is None else money(run.checkout.price.amount, run.checkout.price.currency)
+    price = f"{came} came, {price} asked" if came else price
     second: Progress = "todo"
     if challenged:
-        second = "done" if paid else ("failed" if state.over else "now")
+        second = "done" if paid else ("failed" if state.over and not state.payable else "now")
+    last = run.presented
+    refused = state.over or (run.ended is not None and last is not None)
     third: Progress = "todo"
     if paid:
-        third = "done" if result is not None else ("failed" if state.over else "now")
+        third = "done" if result is not None else ("failed" if refused else "now")
     fourth: Progress = "done" if result is not None else (broken if third == "done" else "todo")
-    last = run.presented
     return (
         Step(
             title="Call",

@@ -5,12 +5,13 @@ import pty
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from flovia.asgi import AsgiReceive, AsgiScope, AsgiSend
-from flovia.cli import demo
+from flovia.cli import demo, demo_showcase
 from flovia.cli.demo_agent import pay_once
 from flovia.cli.demo_site import HOST, listen, serving
 from flovia.cli.misuse import Misused
@@ -56,6 +57,20 @@ def test_a_memory_ledger_is_not_offered_for_reading() -> None:
     assert not any(" events " in line for line in demo.lines_to_try("http://127.0.0.1:1", "memory://"))
 
 
+def test_a_key_of_ones_own_is_not_printed(tmp_path: Path) -> None:
+    """What else commands need is; and for a ledger in memory there is nothing to say."""
+    mine = "test_key_of_somebody_0123456789"
+    with ExitStack() as stack:
+        takes = demo_showcase.hitpay(stack, {"HITPAY_API_KEY": mine})
+    lines = demo_showcase.settings_to_export(takes, f"sqlite:///{tmp_path}/demo.db")
+    assert mine not in "\n".join(lines)
+    assert ["HITPAY_MPP_ENDPOINT", "HITPAY_API_ENDPOINT", "FLOVIA_LEDGER"] == [
+        line.split()[1].partition("=")[0] for line in lines if line.startswith("export ")
+    ]
+    assert "HITPAY_API_KEY as it is set here" in lines[0]
+    assert [] == demo_showcase.settings_to_export(takes, "memory://")
+
+
 def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
     """At a terminal with a display, the demo opens its page in the user's browser."""
     opened, browser = tmp_path / "opened", tmp_path / "browser"
@@ -84,7 +99,7 @@ def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
 
 LOST_SIGNAL = """
 import os, signal, sys, time
-from flovia.cli import demo
+from flovia.cli import demo, demo_showcase
 
 def open_page(url):
     try:

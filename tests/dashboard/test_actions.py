@@ -189,6 +189,63 @@ async def test_given_back(shop: Shop) -> None:
 
 
 @pytest.mark.anyio
+async def test_redeemable_again_until_its_agent_comes(shop: Shop) -> None:
+    """Its page says that it waits for its agent, who did it and until when, and does not offer the same meanwhile."""
+    payment, credential = shop.sell(1)
+    async with visiting(shop) as client:
+        form = {"action": "redeliver", "note": "fixed"}
+        assert "Make redeemable again" in words(await client.get(page_of(payment)))
+        await client.post(page_of(payment), data=form, headers=SAME)
+        page = words(await client.get(page_of(payment)))
+        assert "waits for its agent" in page
+        assert "waits for somebody" not in page
+        assert re.search(r"its own credential redeems it until \S+ \S+.* Made redeemable again by alice ,", page)
+        assert "Make redeemable again" not in page
+        second = await client.post(page_of(payment), data=form, headers={**SAME, "x-user": "bob"})
+        assert 409 == second.status_code
+        assert "It is redeemable again already alice did that" in words(second)
+        assert 1 == len(shop.acts())
+        passage = shop.gate.enter(request(credential))
+        assert passage.grant is not None
+        deliver(shop.gate, passage, 500)
+        shop.ledger.flush()
+        assert "Make redeemable again" in words(await client.get(page_of(payment)))
+    assert 1 == len(shop.acts())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("provider", "command"), [("demo", False), ("hitpay", True)])
+async def test_taken_by_a_provider_of_no_app(tmp_path: Path, provider: str, command: bool) -> None:
+    """It is said from the start that nothing goes back here, no command is shown that cannot work, and it can be
+    explained.
+    """
+    with (
+        opened(f"sqlite:///{tmp_path}/shop.db", open=True) as shop,
+        closing(open_ledger(f"sqlite:///{tmp_path}/other.db")) as ledger,
+    ):
+        flo = flovia.Flovia(
+            provider=attrs.evolve(shop.till, name=provider), ledger=ledger, secret=SECRET, realm="other"
+        )
+        gate = flo.paid_api(price="1.00 USD", max_deliveries=1)
+        seller = attrs.evolve(shop, flo=flo, ledger=ledger, gate=gate)
+        payment, _ = seller.sell(1)
+        dashboard = Dashboard(flovia.Flovia(provider="mock", ledger=ledger, secret=SECRET), open=True)
+        with closing(dashboard):
+            async with visiting(attrs.evolve(seller, dashboard=dashboard)) as client:
+                page = words(await client.get(page_of(payment)))
+                assert f"Taken by {provider} , which is no provider of this app: it cannot be given back here" in page
+                assert "Give back …" not in page
+                assert command == ("flovia refund" in page)
+                queue = words(await client.get("/integrity?test=1"))
+                assert command == ("flovia refund" in queue)
+                asked = {"action": "ask", "amount": "", "by": "kim"}
+                refused = await client.post(page_of(payment), data=asked, headers=SAME)
+                assert (400, True) == (refused.status_code, "cannot be given back here" in words(refused))
+                form = {"action": "explain", "note": "made up", "by": "kim"}
+                assert 303 == (await client.post(page_of(payment), data=form, headers=SAME)).status_code
+
+
+@pytest.mark.anyio
 async def test_what_somebody_types_is_in_no_address(local: Shop) -> None:
     """Addresses are kept in logs and histories: the question goes by POST, from this site's own page alone, and what
     an address says is neither shown nor asked.

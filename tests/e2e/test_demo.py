@@ -6,6 +6,7 @@ import json
 import os
 import re
 import selectors
+import shlex
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import attrs
+import httpx
 import pytest
 
 from flovia.ledger.opening import open_ledger
@@ -77,7 +79,7 @@ def _printed(process: subprocess.Popen[str]) -> str:
     text, give_up = "", time.monotonic() + WITHIN_S
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        while UP not in text or " events --ledger " not in text:
+        while UP not in text or not re.search(r"\nexport FLOVIA_LEDGER=.*\n", text):
             left = give_up - time.monotonic()
             assert left > 0, text
             if selector.select(left):
@@ -158,6 +160,36 @@ def test_the_front_page_says_what_to_try(running: Demo) -> None:
     assert "unsafe" not in headers["content-security-policy"]
     assert f"curl -i http://127.0.0.1:{running.port}/paid" in body
     assert 404 == running.get("/elsewhere")[0]
+
+
+def test_the_settings_that_it_prints_make_commands_work(running: Demo, tmp_path: Path) -> None:
+    """In another terminal, in another folder, a payment of the page is given back with them."""
+    exports = "\n".join(line for line in running.printed.splitlines() if line.startswith("export "))
+    url = f"http://127.0.0.1:{running.port}/showcase/hitpay-mpp/runs"
+    with httpx.Client(trust_env=False, timeout=PATIENT_S) as http:
+        run = http.post(url, data={"trouble": "amount"}).headers["location"].removesuffix("#live")
+        page = f"http://127.0.0.1:{running.port}{run}"
+        told = eventually(lambda: http.get(page).text, lambda text: 'data-state-name="refused"' in text)
+        charge = re.search(r"mpp_ch_[0-9a-f]+", told)
+        assert charge is not None
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        command = shlex.join(flovia_command("refund", charge[0]))
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("FLOVIA_", "HITPAY_"))}
+        # The modules of a checkout are found from any folder.
+        clean["PYTHONPATH"] = os.pathsep.join(str(Path(one).absolute()) for one in sys.path if one)
+        done = subprocess.run(
+            ["sh", "-c", f"{exports}\n{command}"],
+            cwd=elsewhere,
+            env=clean,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PROGRAM_S,
+        )
+        assert (0, "") == (done.returncode, done.stderr)
+        assert "0.99 SGD" in done.stdout
+        eventually(lambda: http.get(page).text, lambda text: 'data-state-name="returned"' in text)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])

@@ -108,6 +108,17 @@ def test_paying() -> None:
     assert 1 == len(local.state.payments)
 
 
+def test_declined_elsewhere() -> None:
+    """By the payer's bank, say: the page tells it as if it was declined there, until it is paid."""
+    local = Local()
+    charge_id = local.charge()
+    assert "declined" not in checkout(local, charge_id).text
+    press(local, charge_id, "decline")
+    assert "declined. You can try again" in checkout(local, charge_id).text
+    press(local, charge_id, "pay")
+    assert "declined" not in checkout(local, charge_id).text
+
+
 def test_declining_and_leaving() -> None:
     """Both leave the charge to be paid, and the page says what happened."""
     local = Local()

@@ -158,7 +158,7 @@ def test_stopped_before_it_began(tmp_path: Path) -> None:
 
     async def stopped() -> Ended | None:
         run = runs.Runs(shop).start()
-        task = run.stop()
+        task = run.stop("of the test")
         assert task is not None
         await asyncio.wait([task])
         return run.ended

@@ -39,8 +39,19 @@ def test_a_form_of_somebody_else_starts_nothing(site: Site) -> None:
 def test_another_name_is_not_answered(site: Site) -> None:
     """A name that somebody made lead to this machine gets nothing: neither pages nor charges."""
     for path in ("/showcase/hitpay-mpp", "/showcase/hitpay-mpp/paid", "/dashboard/"):
-        assert 400 == site.http.get(path, headers={"host": "elsewhere.test"}).status_code
+        assert 403 == site.http.get(path, headers={"host": "elsewhere.test"}).status_code
     assert [] == site.sandbox.charges()
+
+
+@pytest.mark.parametrize("path", ["/", "/showcase", "/showcase/hitpay-mpp", "/showcase/hitpay-mpp/paid", "/dashboard/"])
+def test_what_comes_by_a_proxy_is_not_answered(site: Site, path: str) -> None:
+    """It may be from anywhere: the showcase says so in the words of its dashboard, and starts nothing."""
+    words = "Nobody was told who may look, so only requests from this machine, by its own name and without a proxy"
+    answer = site.http.get(path, headers={"x-forwarded-for": "192.0.2.1"})
+    assert (403, True) == (answer.status_code, words in html.unescape(answer.text))
+    assert 403 == site.http.post("/showcase/hitpay-mpp/runs", headers={"x-forwarded-for": "192.0.2.1"}).status_code
+    assert [] == site.sandbox.charges()
+    assert 403 != site.http.get(path).status_code
 
 
 def test_a_run_that_is_not_kept(site: Site) -> None:
@@ -48,6 +59,9 @@ def test_a_run_that_is_not_kept(site: Site) -> None:
     page = site.http.get("/showcase/hitpay-mpp/runs/unknown")
     assert 404 == page.status_code
     assert "not kept any more" in page.text
+    assert "end with the demo" in page.text
+    assert 'href="/dashboard/integrity"' in page.text
+    assert 'href="/showcase/hitpay-mpp#live"' in page.text
     assert 404 == site.http.get("/showcase/hitpay-mpp/runs/unknown/state").status_code
     assert 404 == site.http.get("/showcase/hitpay-mpp/runs/unknown/events").status_code
     assert 404 == site.http.post("/showcase/hitpay-mpp/runs/unknown/again").status_code
@@ -146,6 +160,14 @@ def test_the_page_shows_the_file(name: str) -> None:
     marked = re.findall(r'<span class="hll">.*?paid', shown.html)
     assert 1 == len(marked)
     assert 'provider="hitpay"' in shown.line
+
+
+def test_the_page_says_where_the_files_are(site: Site) -> None:
+    """Who installed a wheel has no folder of examples."""
+    page = site.http.get("/showcase/hitpay-mpp").text
+    assert len(re.findall(r"<code>examples/", page)) == len(
+        re.findall(r"<code>examples/\w+\.py</code> in the repo", page)
+    )
 
 
 # --- what a visitor can copy ---------------------------------------------------------------------------------------
