@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
+import attrs
 from starlette.responses import JSONResponse
 
 from flovia.core.errors import CallerError
@@ -66,8 +67,7 @@ def chosen_of(params: Mapping[str, str]) -> Chosen:
     Raises:
         CallerError: it cannot be meant.
     """
-    names = ("workflow", "payer", "rail", "price", "price_currency", "currency", "state", "problem", "path", "step")
-    found = Chosen(**{name: text_of(params, name) for name in names})
+    found = Chosen(**{name: text_of(params, name) for name in attrs.fields_dict(Chosen)})
     if found.step and found.step not in STEPS:
         raise CallerError(f"step is one of {', '.join(STEPS)}")
     return found

@@ -98,9 +98,8 @@ class Site:
 
     async def retention(self, request: "Request") -> "Response":
         """``GET /retention``"""
-        by = "endpoint" if request.query_params.get("by") == "endpoint" else "week"
         return await self._report(
-            request, "/retention", "retention", lambda one, link: retention_page(one, link, _at(request), by)
+            request, "/retention", "retention", lambda one, link: retention_page(one, link, _at(request))
         )
 
     async def workflows(self, request: "Request") -> "Response":

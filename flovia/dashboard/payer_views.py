@@ -11,21 +11,22 @@ from flovia.dashboard.views import Context, Row, count_of, share_of, text_of
 from flovia.insights.sessions import signature_text
 from flovia.reports.answer import Answer
 from flovia.reports.payers_parts import duration
-from flovia.words import moment, money
+from flovia.words import counted, moment, money
 
 PATHS: Final = 12
 """Paths that are drawn; the table has more."""
 MANY: Final = 50
 
 
-def retention_page(answer: Answer, link: Linker, page: int, by: str) -> Context:
+def retention_page(answer: Answer, link: Linker, page: int) -> Context:
     """Cohorts as a grid, who may have gone, and how much of the revenue hangs on few."""
     payload = cast("Row", answer.payload)
+    by = text_of(payload, "by")
     found = [dict(row) for row in answer.rows]
     last = max((len(cast("Row", row["weeks"])) for row in found), default=0)
     rows = [_cohort(row, last, link, by) for row in (reversed(found) if by == "week" else found)]
     grid = paged(
-        f"Who came back, so many weeks after the first paid session: {len(rows)} cohorts",
+        f"Who came back, so many weeks after the first paid session: {counted(len(rows), 'cohort')}",
         heads(f"first {by}", "payers", *(f"W{number}" for number in range(last)), numbers_from=1),
         rows,
         page,

@@ -6,6 +6,7 @@ from typing import Final, cast
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import WiringError
 from flovia.core.money import exponent
+from flovia.dashboard.grouped import behind, by_of, by_words, group_cells, group_heads, group_name
 from flovia.dashboard.linking import Linker
 from flovia.dashboard.overview import Overview
 from flovia.dashboard.tables import ROWS, Cell, Chart, Table, heads, number, paged, part, sketched, text
@@ -155,7 +156,8 @@ def endpoints_page(answer: Answer, link: Linker, page: int, sort: str) -> Contex
         found.sort(key=lambda row: (share_of(row["conversion"]).low or 0.0, -count_of(row, "attempts")))
     elif sort != "name":
         found.sort(key=lambda row: -count_of(row, "attempts"))
-    rows = [_funnel_row(row, link, lines.get(id(row))) for row in found]
+    by = by_of(answer)
+    rows = [_funnel_row(row, by, link, lines.get(id(row))) for row in found]
     totals = {name: sum(count_of(row, name) for row in found) for name in ("attempts", "presented", "verified")}
     totals["delivered"] = sum(count_of(row, "delivered") for row in found)
     steps = [
@@ -164,18 +166,20 @@ def endpoints_page(answer: Answer, link: Linker, page: int, sort: str) -> Contex
         ("paid", totals["verified"], link.events(step="paid")),
         ("got the answer", totals["delivered"], link.events(step="delivered")),
     ]
-    names = ("endpoint", "rail", "price", "attempts", "presented", "paid", "delivered", "conversion", "gave up")
+    names = ("attempts", "presented", "paid", "delivered", "conversion", "gave up")
     table = paged(
-        f"From the price to the answer: {len(rows)} rows by endpoint, rail and price",
+        f"From the price to the answer: {counted(len(rows), 'row')} by {by_words(by)}",
         [
-            *heads(*names, numbers_from=3),
+            *group_heads(by),
+            *heads(*names, numbers_from=0),
             *heads("time to pay, p50", "p95", numbers_from=0),
             *heads("by day", "not delivered because", numbers_from=9),
         ],
         rows,
         page,
     )
-    return {"answer": answer, "steps": steps, "most": max(totals["attempts"], 1), "table": table, "sort": sort}
+    most = max(totals["attempts"], 1)
+    return {"answer": answer, "steps": steps, "most": most, "table": table, "sort": sort, "by": by_words(by)}
 
 
 def _lines(answer: Answer) -> list[Line | None]:
@@ -186,24 +190,21 @@ def _lines(answer: Answer) -> list[Line | None]:
     return [next((cell for cell in row if isinstance(cell, Line)), None) for grid in grids for row in grid.rows]
 
 
-def _funnel_row(row: Row, link: Linker, line: Line | None) -> list[Cell]:
+def _funnel_row(row: Row, by: Sequence[str], link: Linker, line: Line | None) -> list[Cell]:
     reasons = cast("Mapping[str, int]", row["reasons"])
     why = ", ".join(f"{reason} {count}" for reason, count in list(reasons.items())[:REASONS])
-    price = "" if row["price"] is None else money(int(str(row["price"])), text_of(row, "currency") or None)
     return [
-        text(text_of(row, "endpoint") or "(no request)", link.route(row)),
-        text(text_of(row, "rail")),
-        text(price),
-        number(row["attempts"], link.route(row, step="shown")),
-        number(row["presented"], link.route(row, step="presented")),
-        number(row["verified"], link.route(row, step="paid")),
-        number(row["delivered"], link.route(row, step="delivered")),
+        *group_cells(row, by, link),
+        number(row["attempts"], behind(row, link, step="shown")),
+        number(row["presented"], behind(row, link, step="presented")),
+        number(row["verified"], behind(row, link, step="paid")),
+        number(row["delivered"], behind(row, link, step="delivered")),
         part(share_of(row["conversion"])),
-        part(share_of(row["abandonment"]), link.route(row, step="abandoned")),
+        part(share_of(row["abandonment"]), behind(row, link, step="abandoned")),
         number(ms(row["payP50Ms"])),
         number(ms(row["payP95Ms"])),
         Cell(line=line),
-        text(why, link.route(row, step="undelivered") if why else ""),
+        text(why, behind(row, link, step="undelivered") if why else ""),
     ]
 
 
@@ -215,13 +216,9 @@ def revenue_page(answer: Answer, link: Linker, page: int) -> Context:
         mine = totals.setdefault(text_of(row, "currency"), dict.fromkeys(_MONEY, 0))
         for name in _MONEY:
             mine[name] += int(str(row[name]))
+    by = by_of(answer)
     rows = [
-        [
-            text(
-                text_of(row, "endpoint") or "(no request)", link.route({"endpoint": row["endpoint"]}, **_paid_in(row))
-            ),
-            *_sums(row, text_of(row, "currency")),
-        ]
+        [*group_cells(row, by, link, **_paid_in(row)), *_sums(row, text_of(row, "currency"))]
         for row in sorted(found, key=lambda row: (text_of(row, "currency"), -int(str(row["net"]))))
     ]
     names = ("currency", "payments", "gross", "refunds", "refunded", "net", "to go back")
@@ -235,7 +232,10 @@ def revenue_page(answer: Answer, link: Linker, page: int) -> Context:
             caption="Each currency by itself", heads=heads(*names, numbers_from=1), rows=sums, total=len(sums)
         ),
         "table": paged(
-            f"By endpoint and currency: {len(rows)} rows", heads("endpoint", *names, numbers_from=2), rows, page
+            f"By {by_words([*by, 'currency'])}: {counted(len(rows), 'row')}",
+            [*group_heads(by), *heads(*names, numbers_from=1)],
+            rows,
+            page,
         ),
     }
 
@@ -366,11 +366,12 @@ def _brought(one: Row, currency: str | None) -> Cell:
 def latency_page(answer: Answer, link: Linker, page: int) -> Context:
     """How long the 402, the verdict and the handler took, and how often each failed."""
     found = sorted((dict(row) for row in answer.rows), key=lambda row: -count_of(row, "attempts"))
+    by = by_of(answer)
     rows: list[list[Cell]] = []
     for row in found:
         cells = [
-            text(text_of(row, "endpoint") or "(no request)", link.route(row)),
-            number(row["attempts"], link.route(row, step="shown")),
+            *group_cells(row, by, link),
+            number(row["attempts"], behind(row, link, step="shown")),
             number(ms(row["p50Ms"])),
             number(ms(row["p95Ms"])),
         ]
@@ -385,21 +386,22 @@ def latency_page(answer: Answer, link: Linker, page: int) -> Context:
         rows.append(cells)
     names = [f"{name}{more}" for name in PHASES for more in (", p50", ", p95", ", errors")]
     table = paged(
-        f"Time of the 402, the verdict and the handler: {len(rows)} endpoints",
-        heads("endpoint", "attempts", "whole, p50", "p95", *names, numbers_from=1),
+        f"Time of the 402, the verdict and the handler: {counted(len(rows), 'row')} by {by_words(by)}",
+        [*group_heads(by), *heads("attempts", "whole, p50", "p95", *names, numbers_from=0)],
         rows,
         page,
     )
     start = (table.page - 1) * ROWS
-    drawn = [_bars(row, link) for row in found[start : start + 12]]
+    drawn = [_bars(row, by, link) for row in found[start : start + 12]]
     most = max((bar["ms"] for one in drawn for bar in cast("list[dict[str, float]]", one["bars"])), default=0.0)
-    return {"answer": answer, "table": table, "drawn": drawn, "most": most or 1.0}
+    what = "endpoint" if by == ["endpoint"] else "row"
+    return {"answer": answer, "table": table, "drawn": drawn, "most": most or 1.0, "what": what}
 
 
-def _bars(row: Row, link: Linker) -> Context:
+def _bars(row: Row, by: Sequence[str], link: Linker) -> Context:
     bars: list[dict[str, object]] = []
     for name in PHASES:
         phase = cast("Row", row[name])
         value = cast("float | None", phase["p95Ms"])
         bars.append({"name": name, "ms": value or 0.0, "words": ms(value) or "not known", "count": phase["count"]})
-    return {"endpoint": text_of(row, "endpoint") or "(no request)", "href": link.route(row), "bars": bars}
+    return {"name": group_name(row, by), "href": behind(row, link), "bars": bars}

@@ -45,7 +45,7 @@ _CAME: Final[dict[str, Callable[[Attempt], bool]]] = {
     "due": lambda one: one.due,
 }
 """The same of an attempt at hand."""
-_SAME: Final = ("workflow", "payer", "rail", "price_currency", "currency", "problem")
+_SAME: Final = ("workflow", "payer", "provider", "rail", "price_currency", "currency", "problem")
 
 
 @attrs.frozen(kw_only=True)
@@ -59,6 +59,7 @@ class Chosen:
 
     workflow: str = ""
     payer: str = ""
+    provider: str = ""
     rail: str = ""
     price: str = ""
     price_currency: str = ""
