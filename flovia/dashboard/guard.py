@@ -4,6 +4,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
 
+import anyio
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
@@ -23,9 +24,15 @@ if TYPE_CHECKING:
 
     from flovia.dashboard.pages import Site
 
+ANSWER_S: Final = 30.0
+"""How long a program waits for an answer in all, whatever it has to wait for: a locked ledger, those before it."""
 RETRY_S: Final = "1"
 """When to ask again, where the ledger or the dashboard does not answer."""
 _log: Final = logging.getLogger("flovia")
+
+
+class SlowError(UnavailableError):
+    """There was no answer in time. It is made all the same, for who asks again."""
 
 
 class Guard:
@@ -47,8 +54,16 @@ class Guard:
         return self._guarded(handler, is_page=True)
 
     def data(self, handler: Handler) -> Handler:
-        """The same, and what goes wrong is said for programs."""
-        return self._guarded(handler, is_page=False)
+        """The same, and what goes wrong is said for programs. They wait for :data:`ANSWER_S` at most."""
+
+        async def bounded(request: Request) -> Response:
+            with anyio.move_on_after(ANSWER_S):
+                return await handler(request)
+            raise SlowError(
+                f"no answer in {ANSWER_S:g} s: the ledger is locked, or has much that is new; ask again in a while"
+            )
+
+        return self._guarded(bounded, is_page=False)
 
     async def unrouted(self, request: Request, error: Exception, routes: "Sequence[Route]") -> Response:
         """What the router has no answer for, or the app's ``authorize`` raised as an HTTP exception."""

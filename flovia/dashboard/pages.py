@@ -12,6 +12,7 @@ from flovia.dashboard.filters import PRESETS, Filters, number_of, read_filters, 
 from flovia.dashboard.http import before_of, chosen_of, in_thread, options_of
 from flovia.dashboard.joined_rows import row_of
 from flovia.dashboard.linking import LIVE, PAGES, Linker
+from flovia.dashboard.openapi import taken
 from flovia.dashboard.payer_views import integrity_page, retention_page, workflows_page
 from flovia.dashboard.questions import Options
 from flovia.dashboard.tables import LONGEST
@@ -39,7 +40,7 @@ EVENTS: Final = 50
 SUGGESTED: Final = 200
 """Endpoints that the filter suggests; of more than so many none, one types a name or follows a link."""
 NUMBERS: Final = 1_000_000
-_KEPT: Final = ("by", "least", "limit", "sort")
+_KEPT: Final = ("by", "least", "limit", "pending", "sort")
 """How a page is shown, besides what it is about; kept while one turns the pages of its table."""
 View = Callable[["Answer", Linker, "Request"], Context]
 
@@ -204,8 +205,7 @@ class Site:
         *,
         fresh_s: float | None = None,
     ) -> "Response":
-        params = {one: value for one, value in request.query_params.items() if one in ("by", "least", "limit")}
-        options: Options = options_of(name, params)
+        options: Options = options_of(name, request.query_params)
         return await self._page(
             request,
             path,
@@ -251,7 +251,8 @@ class Site:
             more = view(ready.value, link)
             names = [] if suggested is None or len(suggested.value) > SUGGESTED else suggested.value
             names = [name for name in names if name.isprintable() and len(name) <= LONGEST]
-            options = {one: value for one, value in request.query_params.items() if one in ("by", "least", "limit")}
+            takes = taken(f"/api/{api}") if api else ()
+            options = {one: value for one, value in request.query_params.items() if one in takes and one in _KEPT}
             exports = {
                 "csv_href": link.to(f"/api/{api}.csv", **options) if api not in ("", "overview") else "",
                 "json_href": link.to(f"/api/{api}", **options) if api else "",

@@ -1,7 +1,7 @@
 """What the pages ask of the ledger: each report as the command line gives it, and what only a page shows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypedDict, TypeVar, cast, get_args
 
 import attrs
 
@@ -42,6 +42,8 @@ class Options:
     least: int = 0
     limit: int = 0
     pending_s: float = PENDING_S
+    own: tuple[str, ...] = ()
+    """Payers of one's own, besides those that the settings name."""
 
 
 @attrs.frozen(kw_only=True)
@@ -102,7 +104,7 @@ class Books:
     def report(self, name: str, filters: Filters, options: Options) -> Question[Answer]:
         """One of :data:`REPORTS`, the same as its command gives."""
         make, filters = _REPORTS[name], attrs.evolve(filters, workflow="")
-        question = self._question((name, options), filters, lambda asking: make(asking, options))
+        question = self._question((name, options), filters, lambda asking: make(asking, options), options.own)
         return attrs.evolve(question, heavy=name in ("retention", "workflows"), rows=_rows_of)
 
     def overview(self, filters: Filters) -> Question[Overview]:
@@ -135,7 +137,7 @@ class Books:
             CallerError: they cannot be meant.
         """
         since, until = filters.span(self.now())
-        return asked_of(floor, since, until, **self._about(filters))
+        return asked_of(floor, since, until, **self._about(filters, ()))
 
     def endpoints(self, limit: int) -> Question[list[str]]:
         """Names of endpoints, one more than ``limit`` if there are more."""
@@ -149,10 +151,13 @@ class Books:
             rows=lambda story: len(story.attempts) + len(story.events),
         )
 
-    def _about(self, filters: Filters) -> _About:
-        return _About(endpoint=filters.endpoint or None, own=self._own, hiding_keys=self._keys, test=filters.test)
+    def _about(self, filters: Filters, own: Sequence[str]) -> _About:
+        every = (*own, *self._own)
+        return _About(endpoint=filters.endpoint or None, own=every, hiding_keys=self._keys, test=filters.test)
 
-    def _question(self, key: tuple[object, ...], filters: Filters, make: Callable[[_Ask], T]) -> Question[T]:
+    def _question(
+        self, key: tuple[object, ...], filters: Filters, make: Callable[[_Ask], T], own: Sequence[str] = ()
+    ) -> Question[T]:
         def answer(known: "Known") -> T:
             now = self.now()
             since, until = filters.span(now)
@@ -162,7 +167,7 @@ class Books:
                 known.floor,
                 since=since,
                 until=until,
-                **self._about(filters),
+                **self._about(filters, own),
             )
             return make(_Ask(ledger=self._ledger, asked=asked, known=left_out, now=now))
 
@@ -200,9 +205,10 @@ def _retention(asking: _Ask, options: Options) -> Answer:
 
 def _workflows(asking: _Ask, options: Options) -> Answer:
     keep_sessions(asking.ledger.database, None, between=rest)
+    by: payers.By = cast("payers.By", options.by[0]) if options.by else "path"
     limit, least = options.limit or payers.LIMIT, options.least or payers.LEAST
     return payers.workflows_answer(
-        asking.ledger, asking.asked, asking.known, asking.now, by="path", limit=limit, least=least
+        asking.ledger, asking.asked, asking.known, asking.now, by=by, limit=limit, least=least
     )
 
 
@@ -224,8 +230,11 @@ WITH_BY: Final[Mapping[str, Sequence[str]]] = {
     "latency": BY,
     "revenue": BY,
     "retention": ("week", "endpoint"),
+    "workflows": get_args(payers.By),
 }
 """Reports whose rows can be told apart by what is wanted, and by what."""
+BY_ONE: Final = ("retention", "workflows")
+"""Those of which one is chosen."""
 
 
 def _story(ledger: "SqlLedger", ident: str) -> Story:
