@@ -23,6 +23,7 @@ PAYMENT_DELIVERY_FAILED: Final = "payment.delivery_failed"
 PAYMENT_REDELIVERED: Final = "payment.redelivered"
 PAYMENT_REPLAYED: Final = "payment.replayed"
 PAYMENT_UNKNOWN: Final = "payment.unknown"
+PAYMENT_NOT_MADE: Final = "payment.not_made"
 PAYMENT_REOPENED: Final = "payment.reopened"
 PAYMENT_REFUNDED: Final = "payment.refunded"
 PAYMENT_LATE: Final = "payment.late"
@@ -43,6 +44,7 @@ EVENT_TYPES: Final = (
     PAYMENT_REDELIVERED,
     PAYMENT_REPLAYED,
     PAYMENT_UNKNOWN,
+    PAYMENT_NOT_MADE,
     PAYMENT_REOPENED,
     PAYMENT_REFUNDED,
     PAYMENT_LATE,

@@ -61,7 +61,7 @@ class Finding:
     """One thing that was found out.
 
     * ``resolved``: its outcome was unknown, and it was paid: settled, its own credential redeems it.
-    * ``not_paid``: its outcome was unknown, and nobody has paid.
+    * ``not_paid``: its outcome was unknown, and nobody has paid; an event says so, and it is out of the queue.
     * ``late``: paid, and it can buy nothing any more: on record, its refund due.
     * ``unmatched``: another amount than was asked for was paid: likewise.
     * ``second``: it was paid once more, or its challenge was paid with something else: likewise.
@@ -478,7 +478,9 @@ def _unpaid(
         fence = yield from _take(run, view)
         if fence is None:
             return run.at + AGAIN_S
-        yield Release(view.key, fence, park=False, events=())
+        nothing = Moved(reference="", amount=state.asked, currency=state.currency)
+        row = run.event(ev.PAYMENT_NOT_MADE, provider.name, charge, nothing)
+        yield Release(view.key, fence, park=False, events=(row,))
     run.tell("not_paid", charge)
     return again
 

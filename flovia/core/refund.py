@@ -69,8 +69,8 @@ class RefundingProvider(Protocol):
 
 
 @runtime_checkable
-class CheckedRefunds(RefundingProvider, Protocol):
-    """A provider that may lack what it needs for refunds, such as a key where only events are read."""
+class CheckedRefunds(Protocol):
+    """A :class:`RefundingProvider` that may lack what refunds need, such as a key where only events are read."""
 
     def refunds_lack(self) -> str | None:
         """What is missing and what to do about it, for people; None if refunds can be asked for.

@@ -165,7 +165,7 @@ def moved_event(
     """The event of money that moved outside of any request, so there is no route and no HTTP method in it.
 
     ``id_``: request id and number. ``money``: base units and currency. ``paid``: challenge id ("" if nobody
-    knows it) and payment id. ``by``: who did it.
+    knows it) and payment id ("" if there is none). ``by``: who did it.
     """
     return Event(
         type=type_,
@@ -179,7 +179,7 @@ def moved_event(
         amount=money[0],
         currency=money[1],
         challenge_id=paid[0] or None,
-        payment_id=paid[1],
+        payment_id=paid[1] or None,
         operator=None if by is None else by.name,
         note=(by.note or None) if by is not None else None,
     )

@@ -17,7 +17,7 @@ from flovia.core.errors import CallerError, FloviaError, LedgerError, WiringErro
 from flovia.core.money import Price
 from flovia.core.operator import MAX_NAME, MAX_NOTE, Operator
 from flovia.core.refunding import RefundError
-from flovia.dashboard.filters import Filters, text_of
+from flovia.dashboard.filters import Filters
 from flovia.dashboard.forms import is_same_origin, read_form
 from flovia.dashboard.http import Handler, in_thread
 from flovia.dashboard.linking import PAGES, Linker
@@ -88,21 +88,19 @@ class Actions:
         return [Route(PATH, answer, methods=["GET", "POST"])]
 
     async def show(self, request: "Request") -> "Response":
-        """``GET /integrity/{id}``; with ``?ask=refund`` the step before money goes back."""
-        params = request.query_params
+        """``GET /integrity/{id}``; ``?done=`` names what was just done. Nothing that somebody typed is in an address:
+        those are kept in logs and histories.
+        """
         work = await self._find(request)
         if work is None:
             return self._nothing(request)
-        ask, told = None, _told_of(params.get("done", ""), work)
-        if params.get("ask") == "refund":
-            try:
-                ask = _amount(text_of(params, "amount"), work.refund)
-            except CallerError as error:
-                told = Told(kind="bad", title="That cannot be given back", detail=f"{error}.")
-        return await self._render(request, work, told, {name: text_of(params, name) for name in _KEPT}, ask)
+        return await self._render(request, work, _told_of(request.query_params.get("done", ""), work), {}, None)
 
     async def do(self, request: "Request") -> "Response":
-        """``POST /integrity/{id}``: one of the three. Done is told after a redirect, so that a reload does nothing."""
+        """``POST /integrity/{id}``: one of the three; or ``ask``: how a refund would be, which changes nothing.
+
+        Done is told after a redirect, so that a reload does nothing.
+        """
         own = self._flovia.settings.origin
         if not is_same_origin(request, *(() if own is None else (f"{own.scheme}://{own.host}",))):
             return self._site.message(
@@ -116,6 +114,8 @@ class Actions:
         work = await self._find(request)
         if work is None:
             return self._nothing(request)
+        if form.get("action") == "ask":
+            return await self._ask(request, work, form)
         try:
             by = Operator.checked(self._who(request) or form.get("by", ""), form.get("note", ""))
             told = await self._done(form, work, by)
@@ -130,6 +130,13 @@ class Actions:
             return RedirectResponse(f"{here}?done={quote(form.get('action', ''), safe='')}", 303, headers=dict(HEADERS))
         after = await self._find(request)
         return await self._render(request, after or work, told, form, None)
+
+    async def _ask(self, request: "Request", work: Work, form: "Mapping[str, str]") -> "Response":
+        try:
+            return await self._render(request, work, None, form, _amount(form.get("amount", ""), work.refund))
+        except CallerError as error:
+            told = Told(kind="bad", title="That cannot be given back", detail=f"{error}.", status=400)
+            return await self._render(request, work, told, form, None)
 
     # --- the three ------------------------------------------------------------------------------------------
 
@@ -236,7 +243,6 @@ class Actions:
                 told=told,
                 form={name: form.get(name, "") for name in _KEPT},
                 ask=ask,
-                asked_units=None if ask is None else ask.amount,
                 by="" if who else offered,
                 action=link.finding(work.attempt.key),
                 of=link.finding,

@@ -1,6 +1,5 @@
 """What one process has of a dashboard: a reader, answers, and the way to wait for them."""
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from flovia.dashboard.filters import Filters
 from flovia.dashboard.keeper import Keeper
 from flovia.dashboard.pool import BusyError, ClosedError
 from flovia.dashboard.questions import REPORTS, Books, Options
+from flovia.ledger.forking import watch
 from flovia.ledger.opening import open_ledger
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _POLL_S: Final = 0.005
 class Desk:
     """A dashboard in one process."""
 
-    pid: int
     keeper: Keeper
     answers: Answers
 
@@ -92,7 +91,7 @@ class Desk:
 
 
 class Desks:
-    """One desk in each process: threads do not cross a fork, so a child has its own.
+    """One desk in each process: threads do not cross a fork, so a child makes its own.
 
     Args:
         flovia: whose ledger it is.
@@ -108,7 +107,8 @@ class Desks:
         self._ledger, self._own = _for_reports(flovia)
         self._lock = threading.Lock()
         self._desk: Desk | None = None
-        self._closed = 0
+        self._closed = False
+        watch(self)
 
     @property
     def books(self) -> Books:
@@ -122,18 +122,16 @@ class Desks:
         Raises:
             ClosedError: it was closed in this process.
         """
-        if self._closed == os.getpid():
+        if self._closed:
             raise ClosedError
         desk = self._desk
-        if desk is not None and desk.pid == os.getpid():
-            return desk
         if desk is not None:
-            self._lock = threading.Lock()  # somebody in the parent may have held it at the fork
+            return desk
         with self._lock:
-            if self._desk is None or self._desk.pid != os.getpid():
+            if self._desk is None:
                 keeper = Keeper(self._ledger)
                 answers = Answers(keeper, clock=self._clock or time.time)
-                self._desk = Desk(pid=os.getpid(), keeper=keeper, answers=answers)
+                self._desk = Desk(keeper=keeper, answers=answers)
                 # Whoever opens one page will open others.
                 answers.make(self.books.overview(Filters()))
                 for name in REPORTS:
@@ -142,12 +140,27 @@ class Desks:
 
     def close(self) -> None:
         """End the threads of this process, and let go of the ledger."""
-        self._closed = os.getpid()
+        self._closed = True
         desk, self._desk = self._desk, None
-        if desk is not None and desk.pid == os.getpid():
+        if desk is not None:
             desk.close()
         if self._own:
             self._ledger.close()
+
+    # --- forks -------------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Nothing: the parent goes on as it is."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing."""
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's desk, whose threads are not here, and its lock, which one of them may have held.
+
+        Here, before the child has any other thread: two requests that found it out by themselves would both do it.
+        """
+        self._lock, self._desk, self._closed = threading.Lock(), None, False
 
 
 def _for_reports(flovia: "Flovia") -> "tuple[SqlLedger, bool]":

@@ -48,13 +48,18 @@ class Linker:
         return f"{self.root}/integrity/{quote(ident, safe='', errors='surrogatepass')}"
 
     def events(self, **chosen: object) -> str:
-        """The joined events behind a number."""
+        """Joined events, narrowed as the page is."""
         return self.to(LIVE, **chosen)
 
+    def behind(self, **chosen: object) -> str:
+        """The joined events behind a number of a report: reports know no workflow, so it does not narrow them."""
+        return self.to(LIVE, **({"workflow": ""} | chosen))
+
     def route(self, row: "dict[str, JsonValue]", **chosen: object) -> str:
-        """The joined events behind a row of a report, which is told apart by what is in it."""
-        names = {"endpoint": "endpoint", "rail": "rail", "price": "price"}
-        found = {names[name]: row[name] for name in names if row.get(name)}
-        if row.get("price") is not None:
+        """The events behind a row of a report, which is told apart by its endpoint, rail and price, as far as it has
+        these. "" if one of them is not known: there is no filter for that, and without one it would be all events.
+        """
+        found: dict[str, JsonValue] = {name: row[name] for name in ("endpoint", "rail", "price") if name in row}
+        if "price" in found:
             found["price_currency"] = row.get("priceCurrency") or row.get("currency")
-        return self.to(LIVE, **(found | chosen))
+        return self.behind(**(found | chosen)) if all(value not in (None, "") for value in found.values()) else ""

@@ -1,7 +1,7 @@
 """The pages about payers, sessions and money that needs somebody: what their templates are given."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, cast
 
 from flovia.core.encoding import JsonValue
@@ -24,7 +24,7 @@ def retention_page(answer: Answer, link: Linker, page: int) -> Context:
     by = text_of(payload, "by")
     found = [dict(row) for row in answer.rows]
     last = max((len(cast("Row", row["weeks"])) for row in found), default=0)
-    rows = [_cohort(row, last, link, by) for row in (reversed(found) if by == "week" else found)]
+    rows = [_cohort(row, last) for row in (reversed(found) if by == "week" else found)]
     grid = paged(
         f"Who came back, so many weeks after the first paid session: {counted(len(rows), 'cohort')}",
         heads(f"first {by}", "payers", *(f"W{number}" for number in range(last)), numbers_from=1),
@@ -40,7 +40,7 @@ def retention_page(answer: Answer, link: Linker, page: int) -> Context:
     ]
     silent = [
         [
-            text(text_of(one, "payer"), link.events(payer=one["payer"])),
+            text(text_of(one, "payer"), link.behind(payer=one["payer"], step="paid")),
             number(one["sessions"]),
             number(duration(cast("float | None", one["pauseS"]))),
             text(moment(one["lastAt"])),
@@ -71,14 +71,10 @@ def _after(second: Row) -> str:
     return f"after {p50} (p50), {p95} (p95)" if p50 else ""
 
 
-def _cohort(row: Row, last: int, link: Linker, by: str) -> list[Cell]:
+def _cohort(row: Row, last: int) -> list[Cell]:
+    # It leads nowhere: events can be narrowed to a week, but not to those payers who first paid in it.
     name, weeks = text_of(row, "cohort"), cast("dict[str, Row]", row["weeks"])
-    href = (
-        link.events(endpoint=name, step="paid")
-        if by == "endpoint"
-        else link.events(since=name, until=_week(name), step="paid")
-    )
-    cells = [text(name + ("*" if row["partial"] else ""), href), number(row["payers"])]
+    cells = [text(name + ("*" if row["partial"] else "")), number(row["payers"])]
     for place in range(last):
         week = weeks.get(f"W{place}")
         if week is None:
@@ -92,16 +88,12 @@ def _cohort(row: Row, last: int, link: Linker, by: str) -> list[Cell]:
     return cells
 
 
-def _week(date: str) -> str:
-    return (datetime.fromisoformat(date).replace(tzinfo=UTC) + timedelta(days=7)).date().isoformat()
-
-
 def _few(one: Row, link: Linker) -> Context:
     currency = text_of(one, "currency")
     tenth, gini = cast("float | None", one["topTenthShare"]), cast("float | None", one["gini"])
     rows = [
         [
-            text(text_of(top, "payer"), link.events(payer=top["payer"], currency=currency, step="money")),
+            text(text_of(top, "payer"), link.behind(payer=top["payer"], currency=currency, step="money")),
             number(money(int(str(top["net"])), currency)),
             number(_percent(cast("float | None", top["share"]))),
         ]
@@ -144,10 +136,10 @@ def workflows_page(answer: Answer, link: Linker) -> Context:
     tables = [
         _usages(payload, kinds, "paths", "Paths: endpoints in the order of their first use", "path", link),
         _usages(payload, kinds, "workflows", "Declared workflows", "workflow", link),
-        _moves(payload, kinds, link),
-        _drops(payload, "steps", "Sessions that end unpaid, by how many endpoints they used", "step", link),
-        _drops(payload, "endpoints", "Sessions that end unpaid, by their last endpoint", "endpoint", link),
-        _pairs(payload, kinds, link),
+        _moves(payload, kinds),
+        _drops(payload, "steps", "Sessions that end unpaid, by how many endpoints they used", "step"),
+        _drops(payload, "endpoints", "Sessions that end unpaid, by their last endpoint", "endpoint"),
+        _pairs(payload, kinds),
     ]
     return {
         "answer": answer,
@@ -160,7 +152,7 @@ def workflows_page(answer: Answer, link: Linker) -> Context:
 
 
 def _path(one: Row, link: Linker) -> str:
-    return link.events(path=signature_text(text_of(one, "name").split(" → ")))
+    return link.behind(path=signature_text(text_of(one, "name").split(" → ")))
 
 
 def _rows(payload: Row, name: str) -> list[Row]:
@@ -175,7 +167,7 @@ def _usages(payload: Row, kinds: dict[str, int], name: str, title: str, one_name
     found = _rows(payload, name)
 
     def href(one: Row) -> str:
-        return _path(one, link) if name == "paths" else link.events(workflow=one["name"])
+        return _path(one, link) if name == "paths" else link.behind(workflow=one["name"])
 
     def came_back(one: Row) -> str:
         share = share_of(one["returned"])
@@ -199,11 +191,11 @@ def _usages(payload: Row, kinds: dict[str, int], name: str, title: str, one_name
     )
 
 
-def _moves(payload: Row, kinds: dict[str, int], link: Linker) -> Table:
+def _moves(payload: Row, kinds: dict[str, int]) -> Table:
     rows = [
         [
-            text(text_of(one, "from"), link.events(endpoint=one["from"])),
-            text(text_of(one, "to"), link.events(endpoint=one["to"])),
+            text(text_of(one, "from")),
+            text(text_of(one, "to")),
             number(f"{one['count']} of {one['of']}"),
             part(share_of(one)),
         ]
@@ -217,12 +209,11 @@ def _moves(payload: Row, kinds: dict[str, int], link: Linker) -> Table:
     )
 
 
-def _drops(payload: Row, name: str, title: str, one_name: str, link: Linker) -> Table:
+def _drops(payload: Row, name: str, title: str, one_name: str) -> Table:
     rows: list[list[Cell]] = []
     for one in _rows(payload, name):
         dropped = share_of(one["dropped"])
-        href = link.events(endpoint=one["name"], step="undelivered") if name == "endpoints" else ""
-        rows.append([text(text_of(one, "name"), href), number(dropped.of), number(dropped.count), part(dropped)])
+        rows.append([text(text_of(one, "name")), number(dropped.of), number(dropped.count), part(dropped)])
     return Table(
         caption=title,
         heads=heads(one_name, "sessions", "ended there unpaid", "share", numbers_from=1),
@@ -231,11 +222,11 @@ def _drops(payload: Row, name: str, title: str, one_name: str, link: Linker) -> 
     )
 
 
-def _pairs(payload: Row, kinds: dict[str, int], link: Linker) -> Table:
+def _pairs(payload: Row, kinds: dict[str, int]) -> Table:
     rows = [
         [
-            text(text_of(one, "one"), link.events(endpoint=one["one"])),
-            text(text_of(one, "other"), link.events(endpoint=one["other"])),
+            text(text_of(one, "one")),
+            text(text_of(one, "other")),
             number(one["sessions"]),
             number(f"{cast('float', one['lift']):.2f}"),
         ]
@@ -254,7 +245,10 @@ def integrity_page(answer: Answer, link: Linker) -> Context:
     payload = cast("Row", answer.payload)
     states = cast("dict[str, int]", payload["states"])
     queue = [_finding(dict(row), link) for row in answer.rows]
-    rows = [[text(name.replace("_", " "), _of_state(name, link)), number(count)] for name, count in states.items()]
+    rows = [
+        [text(name.replace("_", " "), _of_state(name, count, answer, link)), number(count)]
+        for name, count in states.items()
+    ]
     return {
         "answer": answer,
         "queue": queue,
@@ -269,9 +263,18 @@ def integrity_page(answer: Answer, link: Linker) -> Context:
     }
 
 
-def _of_state(name: str, link: Linker) -> str:
-    # Both are kept as unpaid: time tells them apart.
-    return link.events(state="unpaid" if name in ("expired",) else name)
+def _of_state(name: str, count: int, answer: Answer, link: Linker) -> str:
+    if name == "pending":
+        return ""  # what is young and unpaid, and what nobody knows of: no filter is both
+    if name != "expired":
+        return link.behind(state=name)
+    if not count:
+        return ""  # and perhaps no time that would be before
+    # Kept as unpaid, as what is pending is: time tells them apart. Who asked with HEAD could not pay.
+    over = answer.now - float(cast("float", answer.payload["pendingS"]))
+    until = answer.asked.until
+    sooner = {} if until is not None and until <= over else {"until": datetime.fromtimestamp(over, UTC).isoformat()}
+    return link.behind(state="unpaid", step="shown", **sooner)
 
 
 def _finding(row: Row, link: Linker) -> Context:

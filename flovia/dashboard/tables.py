@@ -17,7 +17,10 @@ LONGEST: Final = 96
 
 @attrs.frozen(kw_only=True)
 class Cell:
-    """One cell. ``share``: drawn as a bar with its interval. ``shade``: 0 to 10, a background. ``below``: in small."""
+    """One cell. ``share``: drawn as a bar with its interval. ``shade``: 0 to 10, a background. ``below``: in small.
+
+    ``parts``: in place of a text several, each with where it leads.
+    """
 
     text: str = ""
     href: str = ""
@@ -26,6 +29,7 @@ class Cell:
     shade: int | None = None
     line: Line | None = None
     below: str = ""
+    parts: Sequence[tuple[str, str]] = ()
 
 
 @attrs.frozen(kw_only=True)

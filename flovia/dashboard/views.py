@@ -55,7 +55,7 @@ def overview_page(found: Overview, link: Linker) -> Context:
     days = found.days
     rows = [
         [
-            text(one.date, link.events(since=one.date, until=_next(one.at), step="shown")),
+            text(one.date, link.behind(since=one.date, until=_next(one.at), step="shown")),
             *(number(count) for count in (one.attempts, one.paid, one.delivered)),
             text("  ".join(money(amount, currency) for currency, amount in sorted(one.gross.items()))),
         ]
@@ -71,8 +71,8 @@ def overview_page(found: Overview, link: Linker) -> Context:
     busiest = [
         [
             text(text_of(one.group, "endpoint"), link.to("/endpoints", endpoint=one.group["endpoint"])),
-            number(one.attempts, link.events(endpoint=one.group["endpoint"], step="shown")),
-            part(one.conversion, link.events(endpoint=one.group["endpoint"], step="delivered")),
+            number(one.attempts, link.behind(endpoint=one.group["endpoint"], step="shown")),
+            part(one.conversion, link.behind(endpoint=one.group["endpoint"], step="delivered")),
             number(milliseconds(one.pay_p50_ms)),
         ]
         for one in found.busiest
@@ -161,10 +161,10 @@ def endpoints_page(answer: Answer, link: Linker, page: int, sort: str) -> Contex
     totals = {name: sum(count_of(row, name) for row in found) for name in ("attempts", "presented", "verified")}
     totals["delivered"] = sum(count_of(row, "delivered") for row in found)
     steps = [
-        ("saw the price", totals["attempts"], link.events(step="shown")),
-        ("presented a payment", totals["presented"], link.events(step="presented")),
-        ("paid", totals["verified"], link.events(step="paid")),
-        ("got the answer", totals["delivered"], link.events(step="delivered")),
+        ("saw the price", totals["attempts"], link.behind(step="shown")),
+        ("presented a payment", totals["presented"], link.behind(step="presented")),
+        ("paid", totals["verified"], link.behind(step="paid")),
+        ("got the answer", totals["delivered"], link.behind(step="delivered")),
     ]
     names = ("attempts", "presented", "paid", "delivered", "conversion", "gave up")
     table = paged(
@@ -192,9 +192,12 @@ def _lines(answer: Answer) -> list[Line | None]:
 
 def _funnel_row(row: Row, by: Sequence[str], link: Linker, line: Line | None) -> list[Cell]:
     reasons = cast("Mapping[str, int]", row["reasons"])
-    why = ", ".join(f"{reason} {count}" for reason, count in list(reasons.items())[:REASONS])
+    why = [
+        (f"{reason} {count}", behind(row, link, step="undelivered", problem=reason))
+        for reason, count in list(reasons.items())[:REASONS]
+    ]
     return [
-        *group_cells(row, by, link),
+        *group_cells(row, by, link, step="shown"),
         number(row["attempts"], behind(row, link, step="shown")),
         number(row["presented"], behind(row, link, step="presented")),
         number(row["verified"], behind(row, link, step="paid")),
@@ -204,7 +207,7 @@ def _funnel_row(row: Row, by: Sequence[str], link: Linker, line: Line | None) ->
         number(ms(row["payP50Ms"])),
         number(ms(row["payP95Ms"])),
         Cell(line=line),
-        text(why, behind(row, link, step="undelivered") if why else ""),
+        Cell(parts=why),
     ]
 
 
@@ -223,7 +226,7 @@ def revenue_page(answer: Answer, link: Linker, page: int) -> Context:
     ]
     names = ("currency", "payments", "gross", "refunds", "refunded", "net", "to go back")
     sums = [
-        [*_sums({**mine, "currency": currency}, currency, link.events(step="money", currency=currency))]
+        [*_sums({**mine, "currency": currency}, currency, link.behind(step="money", currency=currency))]
         for currency, mine in sorted(totals.items())
     ]
     return {
@@ -340,7 +343,9 @@ def _priced(row: Row, link: Linker, place: int) -> Context:
         "to": to,
         "reason": text_of(row, "reason"),
         "chart": chart,
-        "href": link.route({"endpoint": row["endpoint"], "rail": row["rail"]}, step="shown"),
+        "href": ""
+        if currency is None
+        else link.route({"endpoint": row["endpoint"], "rail": row["rail"]}, step="shown", price_currency=currency),
         "table": Table(
             caption=f"Prices of {safe(text_of(row, 'endpoint'))[:96]}",
             heads=heads("price", "attempts", "paid", "per attempt", numbers_from=1),
@@ -370,7 +375,7 @@ def latency_page(answer: Answer, link: Linker, page: int) -> Context:
     rows: list[list[Cell]] = []
     for row in found:
         cells = [
-            *group_cells(row, by, link),
+            *group_cells(row, by, link, step="shown"),
             number(row["attempts"], behind(row, link, step="shown")),
             number(ms(row["p50Ms"])),
             number(ms(row["p95Ms"])),
@@ -404,4 +409,4 @@ def _bars(row: Row, by: Sequence[str], link: Linker) -> Context:
         phase = cast("Row", row[name])
         value = cast("float | None", phase["p95Ms"])
         bars.append({"name": name, "ms": value or 0.0, "words": ms(value) or "not known", "count": phase["count"]})
-    return {"name": group_name(row, by), "href": behind(row, link), "bars": bars}
+    return {"name": group_name(row, by), "href": behind(row, link, step="shown"), "bars": bars}

@@ -1,13 +1,14 @@
 """The dashboard under WSGI: an event loop in a thread of its own, begun in the process that answers."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 import attrs
+
+from flovia.ledger.forking import watch
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 class _Running:
     """What one process has."""
 
-    pid: int
     loop: asyncio.AbstractEventLoop
     thread: threading.Thread
     face: "ASGIMiddleware"
@@ -36,6 +36,7 @@ class WsgiFace:
         self._app = app
         self._lock = threading.Lock()
         self._running: _Running | None = None
+        watch(self)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer one request."""
@@ -55,7 +56,7 @@ class WsgiFace:
     def close(self) -> None:
         """End the loop of this process."""
         running, self._running = self._running, None
-        if running is not None and running.pid == os.getpid():
+        if running is not None:
             running.loop.call_soon_threadsafe(running.loop.stop)
             running.thread.join(10)
             if not running.thread.is_alive():
@@ -63,12 +64,10 @@ class WsgiFace:
 
     def _face(self) -> "ASGIMiddleware":
         running = self._running
-        if running is not None and running.pid == os.getpid():
-            return running.face
         if running is not None:
-            self._lock = threading.Lock()  # somebody in the parent may have held it at the fork
+            return running.face
         with self._lock:
-            if self._running is None or self._running.pid != os.getpid():
+            if self._running is None:
                 self._running = self._begin()
             return self._running.face
 
@@ -79,4 +78,16 @@ class WsgiFace:
         thread = threading.Thread(target=loop.run_forever, name="flovia-dashboard-wsgi", daemon=True)
         thread.start()
         face = ASGIMiddleware(cast("Any", self._app), loop=loop)
-        return _Running(os.getpid(), loop, thread, face)
+        return _Running(loop, thread, face)
+
+    # --- forks -------------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Nothing: the parent goes on as it is."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing."""
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's loop, whose thread is not here, and its lock, which another thread may have held."""
+        self._lock, self._running = threading.Lock(), None

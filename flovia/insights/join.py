@@ -61,6 +61,7 @@ _REFUND_DUE: Final = "refund-due"
 _EXHAUSTED: Final = "delivery-exhausted"
 _REUSED: Final = "idempotency-key-reused"
 _OF_REFUNDS: Final = frozenset({ev.PAYMENT_REFUNDED, ev.PAYMENT_REFUND_FAILED})
+UNPAID: Final = 402
 ENDS: Final = frozenset({ev.REQUEST_COMPLETED, ev.REQUEST_FAILED})
 
 
@@ -242,6 +243,8 @@ def telling_of(requests: Sequence[Request], challenge_id: str | None) -> Request
 def _insight(requests: Sequence[Request], challenge_id: str | None, about: Sequence[Event]) -> str:
     types = {event.type for event in about}
     for type_, insight in _INSIGHTS:
+        if type_ == ev.PAYMENT_UNKNOWN and _known_unpaid(requests, challenge_id, about):
+            continue
         if type_ in types:
             return _undelivered(about) if insight == NOT_DELIVERED else insight
     if ev.ACCESS_GRANTED in types and ev.REQUEST_COMPLETED in types:
@@ -249,6 +252,24 @@ def _insight(requests: Sequence[Request], challenge_id: str | None, about: Seque
     if any(challenge_id in request.presented for request in requests):
         return NOT_ACCEPTED
     return NO_PAYMENT if challenge_id is None else NOT_PAID
+
+
+def _known_unpaid(requests: Sequence[Request], challenge_id: str | None, about: Sequence[Event]) -> bool:
+    """Whether nobody had paid, as was found out after the outcome was last unknown.
+
+    While it is unknown only the provider's word lets a gate answer its credential with another 402.
+    """
+    doubted = [any(event.type == ev.PAYMENT_UNKNOWN for event in one.about(challenge_id)) for one in requests]
+    asked = [
+        challenge_id in one.presented
+        and any(event.type == ev.REQUEST_COMPLETED and event.status == UNPAID for event in one.events)
+        for one in requests
+    ]
+    last = max((at for at, doubt in enumerate(doubted) if doubt), default=len(requests))
+    if any(asked[last + 1 :]):
+        return True
+    since = max((event.at for event in about if event.type == ev.PAYMENT_UNKNOWN), default=None)
+    return since is not None and any(event.type == ev.PAYMENT_NOT_MADE and event.at >= since for event in about)
 
 
 def _undelivered(about: Sequence[Event]) -> str:

@@ -20,7 +20,7 @@ from flovia.words import moment, safe
 if TYPE_CHECKING:
     from flovia.reports.answer import Answer
 
-SHORT: Final = 48
+SHORT: Final = 28
 """Characters of a text that is not wrapped."""
 LONG: Final = 240
 """Characters of a text that gets a box of its own to scroll in."""
@@ -43,7 +43,10 @@ nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1rem;list-style:none;padding:0;mar
 a{color:var(--bar)}
 a:focus-visible,summary:focus-visible,.scroll:focus-visible,.long:focus-visible{outline:3px solid #ffb000;
 outline-offset:2px}
-.scroll{overflow-x:auto;margin:1rem 0}
+.scroll{overflow-x:auto;margin:1rem 0;background:linear-gradient(90deg,var(--card) 1.5rem,#0000),
+linear-gradient(270deg,var(--card) 1.5rem,#0000) 100% 0,linear-gradient(90deg,var(--line),#0000),
+linear-gradient(270deg,var(--line),#0000) 100% 0;background-size:3rem 100%,3rem 100%,.75rem 100%,.75rem 100%;
+background-repeat:no-repeat;background-attachment:local,local,scroll,scroll}
 table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-weight:700;padding:0 0 .5rem;overflow-wrap:anywhere}
 caption span{position:sticky;left:0;display:inline-block;max-width:calc(100vw - 5.5rem)}
@@ -53,6 +56,7 @@ th:first-child,td:first-child{padding-left:0}
 thead th{color:var(--soft);font-weight:600;vertical-align:bottom}
 tbody th{font-weight:600}
 .n{text-align:right;white-space:nowrap}
+thead .n{white-space:normal;min-width:4.25rem}
 .s{white-space:nowrap}
 .t{min-width:14rem;max-width:24rem;overflow-wrap:anywhere}
 .long{display:block;min-width:14rem;max-width:24rem;max-height:6rem;overflow-y:auto;overflow-wrap:anywhere;
@@ -62,7 +66,7 @@ td.below{padding-top:0}.below dl{margin:0;font-size:inherit;position:sticky;left
 table:has(.below) .s{white-space:normal}table:has(.below) th.s{white-space:nowrap}tr:has(+tr .below)>*{border-bottom:0}
 details{margin-top:1rem}
 summary{cursor:pointer;padding:.5rem 0}
-@media screen and (max-width:75rem){th,td{padding:.375rem}}
+@media screen and (max-width:100rem){th,td{padding:.375rem}}
 @media screen and (max-width:37.5rem){section{padding:1rem .75rem}.cards,.cards tbody,.cards tr,.cards th,.cards td{
 display:block}.cards caption{display:block}.cards thead{display:none}.cards tr{padding:.5rem 0;
 border-bottom:1px solid var(--line)}.cards tr:has(+tr .below){border-bottom:0;padding-bottom:0}.cards th,.cards td{

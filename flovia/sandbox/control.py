@@ -190,9 +190,13 @@ def faults_put(d: Draft, call: Call) -> Reply:
 
 
 def faults_delete(d: Draft, call: Call) -> Reply:
-    """Clear every fault, or with ``?knob=`` those of one knob."""
-    knob = call.parameter("knob")
-    d.faults = [fault for fault in d.faults if knob is not None and fault.knob != knob]
+    """Clear every fault, or with ``?knob=`` and ``?id=`` those of one knob and about one thing."""
+    knob, about = call.parameter("knob"), call.parameter("id")
+    d.faults = [
+        fault
+        for fault in d.faults
+        if (knob is not None and fault.knob != knob) or (about is not None and fault.about != about)
+    ]
     return json_reply(200, {"faults": [fault.to_json() for fault in d.faults]})
 
 

@@ -11,6 +11,7 @@ import attrs
 from flovia.core.errors import IllegalTransition
 from flovia.sandbox import broker, control, endpoints, pages, payment_requests, recurring, saved, webhooks
 from flovia.sandbox.faults import Fault
+from flovia.sandbox.fields import read_json
 from flovia.sandbox.journal import call_entry
 from flovia.sandbox.payer import act
 from flovia.sandbox.records import Delivery, Timer
@@ -219,7 +220,7 @@ def _faulty(d: Draft, call: Call, route: Route | None, parts: tuple[str, ...]) -
     """The route's answer, as the knob ``http`` lets it out."""
     if route is None:
         return _none(call)
-    fault = d.fault("http", (route.name,), parts) if route.name != _UNJOURNALED else None
+    fault = d.fault("http", (route.name,), _named(d, call, parts)) if route.name != _UNJOURNALED else None
     if fault is None:
         return route.handler(d, call, *parts)
     if fault.value in ("500", "502", "503", "429"):
@@ -239,6 +240,19 @@ def _faulty(d: Draft, call: Call, route: Route | None, parts: tuple[str, ...]) -
         return Reply(status=504, ending="reset")
     reply = route.handler(d, call, *parts)
     return _spoilt(fault, reply)
+
+
+def _named(d: Draft, call: Call, parts: tuple[str, ...]) -> tuple[str, ...]:
+    """What a call is about, for a fault that is about one thing: what its path names. A creation names no thing yet;
+    its body names the request that it is for.
+    """
+    if parts or not any(fault.about for fault in d.faults):
+        return parts
+    try:
+        bound = read_json(call).get("request_hash")
+    except Refused:
+        return ()
+    return (bound,) if isinstance(bound, str) else ()
 
 
 def _spoilt(fault: Fault, reply: Reply) -> Reply:

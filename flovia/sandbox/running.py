@@ -97,9 +97,10 @@ class Sandbox(Engine):
         """Turn a knob: ``fault("http", 503, route="B3", next=1)``. See :data:`flovia.sandbox.KNOBS`."""
         return self.control("PUT", "faults", {"knob": knob, **({} if value is None else {"value": value}), **options})
 
-    def clear(self, knob: str | None = None) -> Json:
-        """Clear the faults of one knob, or all."""
-        return self.control("DELETE", f"faults{'' if knob is None else f'?knob={knob}'}")
+    def clear(self, knob: str | None = None, *, about: str | None = None) -> Json:
+        """Clear all faults, or those of one knob, or ``about`` one thing: what :meth:`fault` was given as ``id``."""
+        query = urlencode({name: value for name, value in (("knob", knob), ("id", about)) if value is not None})
+        return self.control("DELETE", f"faults?{query}" if query else "faults")
 
     def advance(self, seconds: float) -> Json:
         """Move the clock forward."""

@@ -62,7 +62,7 @@ class Showcase:
             Route(f"{PAGE}/runs/{{run}}", self._run_page),
             Route(f"{PAGE}/runs/{{run}}/state", self._state),
             Route(f"{PAGE}/runs/{{run}}/events", self._events),
-            Route(f"{PAGE}/runs/{{run}}/{{verb}}", self._act, methods=["POST"]),
+            Route(f"{PAGE}/runs/{{run}}/again", self._again, methods=["POST"]),
             Route(PATH, endpoint=paid_route(shop)),
             Route("/static/{version}/{name}", self._pages.file),
             Mount("/dashboard", self._dashboard),
@@ -113,16 +113,13 @@ class Showcase:
         await run.shown(FIRST_S)
         return self._at(request, run)
 
-    async def _act(self, request: Request) -> Response:
+    async def _again(self, request: Request) -> Response:
         if (refused := _from_elsewhere(request)) is not None:
             return refused
-        run, verb = self._runs.find(request.path_params["run"]), request.path_params["verb"]
-        if run is None or verb not in ("again", "stop"):
+        run = self._runs.find(request.path_params["run"])
+        if run is None:
             return await self._run_page(request)
-        if verb == "again":
-            self._runs.again(run)
-        else:
-            run.stop()
+        self._runs.again(run)
         return self._at(request, run)
 
     def _at(self, request: Request, run: Run) -> Response:

@@ -20,6 +20,8 @@ MAX_BODY: Final = 4000
 """Most characters of a body that are kept."""
 NOT_SHOWN: Final = frozenset({"authorization", "payment-authorization", "payment-receipt", "mpp-receipt", "cookie"})
 """Header fields that hold a credential or a token; their length stands in their place."""
+SLOW_S: Final = 2.0
+"""A question that was asked before is shown on its way when it has been there for so long."""
 BROKER_SAYS: Final = ("challenge_id", "status", "amount", "currency", "expires_at")
 """What is shown of the broker's answer about a charge."""
 
@@ -87,12 +89,34 @@ def _shown(name: str, value: str) -> str:
 
 
 class Log:
-    """The exchanges of one run, in order. ``changed`` is told of each change."""
+    """The exchanges of one run, in order. ``changed`` is told when something is new: not whenever a wallet that waits
+    has asked the same once more and heard the same.
+    """
 
     def __init__(self, changed: Callable[[], None], clock: Callable[[], float] = time.time) -> None:
         self.exchanges: tuple[Exchange, ...] = ()
         self._changed = changed
         self._clock = clock
+
+    @property
+    def repeated(self) -> int | None:
+        """The number of the question that is being asked again and again, so that its count goes on; None if none."""
+        every = self.exchanges
+        last = every[-2:-1] if self._again else every[-1:]
+        return last[0].number if last and last[0].who == "wallet" and last[0].times > 1 else None
+
+    def shown(self, now: float) -> tuple[Exchange, ...]:
+        """The exchanges without a question that has just been asked once more, as long as its answer is not late."""
+        quiet = self._again and now - self.exchanges[-1].at < SLOW_S
+        return self.exchanges[:-1] if quiet else self.exchanges
+
+    @property
+    def _again(self) -> bool:
+        """Whether the last one is on its way, and asks what the one before asked."""
+        if len(self.exchanges) < 2:
+            return False
+        before, last = self.exchanges[-2:]
+        return last.open and last.who == "wallet" and (before.who, before.url) == (last.who, last.url)
 
     def begin(
         self, who: Who, http_method: str, url: str, sent: Iterable[tuple[str, str]] = (), *, paid: bool = False
@@ -104,7 +128,8 @@ class Log:
             number=number, who=who, at=now, last_at=now, http_method=http_method, url=url, sent=fields, paid=paid
         )
         self.exchanges = (*self.exchanges, one)
-        self._changed()
+        if not self._again:
+            self._changed()
         return number
 
     def end(
@@ -124,8 +149,12 @@ class Log:
         before = every[number - 1] if number == len(every) - 1 and number > 0 else None
         if done.who == "wallet" and before is not None and _alike(before, done):
             every[number - 1 :] = [attrs.evolve(before, times=before.times + 1, last_at=done.at, ms=ms)]
+            known = before.times > 1 and self._clock() - done.at < SLOW_S
+        else:
+            known = False
         self.exchanges = tuple(every)
-        self._changed()
+        if not known:
+            self._changed()
 
 
 def _alike(one: Exchange, other: Exchange) -> bool:

@@ -8,8 +8,7 @@ from typing import Final, cast
 import attrs
 from markupsafe import Markup
 
-from flovia.core.challenge import parse_expires
-from flovia.core.errors import FloviaError, ParseError
+from flovia.core.errors import FloviaError
 from flovia.insights.join import JoinedEvent
 from flovia.insights.joined import line
 from flovia.readable import readable_challenge
@@ -84,10 +83,11 @@ def live_members(shop: Shop, deciding: Deciding, run: Run | None) -> Mapping[str
     attempts = [] if challenge is None else list(_attempts(shop, challenge.id))
     joined = next((one for one in attempts if one.endpoint), None)
     second = next((one for one in attempts if not one.endpoint), None)
-    state = None if run is None else state_of(run, second)
+    state = None if run is None else state_of(run, joined, second, now)
     decisions = deciding.now()
     checkout = None if run is None else run.checkout
-    expires_at = None if challenge is None else _expires(challenge.expires)
+    expires_at = None if run is None else run.expires_at
+    exchanges = () if run is None else run.log.shown(now)
     return {
         "shop": shop,
         "path": PATH,
@@ -97,7 +97,8 @@ def live_members(shop: Shop, deciding: Deciding, run: Run | None) -> Mapping[str
         "steps": () if run is None or state is None else steps_of(run, state),
         "challenge": None if challenge is None else _shown(readable_challenge(challenge, now)),
         "checkout": checkout,
-        "qr": None if checkout is None or (state is not None and state.over) else code.qr_svg(checkout.url),
+        "qr": None if checkout is None or state is None or not state.payable else code.qr_svg(checkout.url),
+        "exchanges": exchanges,
         "expires_at": expires_at,
         "left_s": None if expires_at is None else max(0, int(expires_at - now)),
         "joined": joined,
@@ -109,6 +110,7 @@ def live_members(shop: Shop, deciding: Deciding, run: Run | None) -> Mapping[str
         "over": state is not None and state.over,
         "mark": (
             None if run is None else run.version,
+            len(exchanges),
             None if joined is None else line(joined.to_json()),
             None if second is None else line(second.to_json()),
             None if decisions is None else decisions.each,
@@ -122,13 +124,6 @@ def _attempts(shop: Shop, challenge_id: str) -> list[JoinedEvent]:
         return list(attempts_of(shop.flovia.ledger, challenge_id))
     except FloviaError:
         return []  # the ledger does not answer; the page says what it knows without it
-
-
-def _expires(text: str | None) -> float | None:
-    try:
-        return None if text is None else parse_expires(text)
-    except ParseError:
-        return None
 
 
 def _shown(members: Mapping[str, object]) -> list[tuple[str, str]]:

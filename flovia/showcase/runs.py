@@ -1,6 +1,7 @@
 """Calls of the paid route by an agent in this process: each one a run, kept under an id for whoever looks at it."""
 
 import asyncio
+import logging
 import secrets
 import time
 from collections import OrderedDict
@@ -26,14 +27,14 @@ from flovia.client import (
 )
 from flovia.client.hitpay import Checkout, HitPayWallet, Pins
 from flovia.client.httpx import AsyncPayingTransport, payment_info
-from flovia.core.challenge import parse_challenges
+from flovia.core.challenge import parse_challenges, parse_expires
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import FloviaError, ParseError
 from flovia.readable import readable_receipt, readable_signed
-from flovia.showcase.declines import count_declines
 from flovia.showcase.exchanges import Exchange, Log, Recorder, WatchedWallet
+from flovia.showcase.payments import Payments, look_at_payments
 from flovia.showcase.shop import AGENT_FIELD, PRICE, Shop
-from flovia.showcase.troubles import Trouble, expire, turn
+from flovia.showcase.troubles import Staged, Trouble
 
 MOST_RUNS: Final = 50
 """Runs that are kept; with one more the oldest goes."""
@@ -48,7 +49,8 @@ SETTLED_S: Final = 60.0
 WATCHED_S: Final = 1.5
 """Between two looks at whether a payment was declined."""
 
-End = Literal["delivered", "answered", "declined", "refused", "unknown", "stopped", "rejected", "failed"]
+End = Literal["delivered", "answered", "declined", "refused", "unknown", "stopped", "rejected", "failed", "broken"]
+_log: Final = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -87,7 +89,7 @@ class Run:
         self.version = 0
         self.log = Log(self.touch, clock)
         self.checkout: Checkout | None = None
-        self.declines = 0
+        self.payments = Payments()
         self.result: Result | None = None
         self.ended: Ended | None = None
         self.ended_at: float | None = None
@@ -137,6 +139,15 @@ class Run:
         return found[0] if found else None
 
     @property
+    def expires_at(self) -> float | None:
+        """When the time to pay is over, Unix seconds."""
+        challenge = self.challenge
+        try:
+            return None if challenge is None or challenge.expires is None else parse_expires(challenge.expires)
+        except ParseError:
+            return None
+
+    @property
     def challenge_header(self) -> str | None:
         """The challenge as it came."""
         first = self.asked
@@ -149,9 +160,11 @@ class Run:
         self._task.cancel()
         return self._task
 
-    def go(self, work: Coroutine[object, object, None]) -> None:
-        """Begin."""
+    def go(self, work: Coroutine[object, object, None], over: Callable[[], None]) -> None:
+        """Begin; ``over`` is called when it is over, however that came: what is stopped at once has not even begun."""
         self._task = asyncio.create_task(work)
+        # One that was begun again meanwhile is not over.
+        self._task.add_done_callback(lambda done: over() if self._task is done else None)
 
 
 class Runs:
@@ -172,18 +185,9 @@ class Runs:
     def start(self, trouble: Trouble | None = None) -> Run:
         """Have an agent call the route, as a visitor's agent would. ``trouble``: what is to go wrong, in a sandbox."""
         self._loop = asyncio.get_running_loop()
-        sandbox = self._shop.sandbox
-        expires = trouble is not None and trouble.expires
-        if sandbox is not None and trouble is not None:
-            turn(sandbox, trouble)
         run = Run(secrets.token_urlsafe(12), self._clock)
         self._runs[run.id] = run
-        while len(self._runs) > MOST_RUNS:
-            self._runs.popitem(last=False)[1].stop()
-        waiting = [one for one in self._runs.values() if one.ended is None]
-        for one in waiting[: max(0, len(waiting) - AT_ONCE)]:
-            one.stop()
-        run.go(self._work(run, None, expires=expires))
+        self._begin(run, None, Staged(self._shop, run.id, trouble))
         return run
 
     def again(self, run: Run) -> bool:
@@ -192,8 +196,25 @@ class Runs:
             return False
         reference, run.ended = run.ended.reference, None
         run.touch()
-        run.go(self._work(run, reference))
+        # As young as one that has just begun.
+        self._runs[run.id] = run
+        self._runs.move_to_end(run.id)
+        self._begin(run, reference, Staged(self._shop, run.id, None))
         return True
+
+    def _begin(self, run: Run, reference: str | None, staged: Staged) -> None:
+        """Set a run going; what is too much besides it stops waiting, the oldest first."""
+        while len(self._runs) > MOST_RUNS:
+            self._runs.popitem(last=False)[1].stop()
+        waiting = [one for one in self._runs.values() if one.ended is None]
+        for one in waiting[: max(0, len(waiting) - AT_ONCE)]:
+            one.stop()
+        run.go(self._work(run, reference, staged), lambda: self._over(run))
+
+    def _over(self, run: Run) -> None:
+        if run.ended is None:
+            run.ended, run.ended_at = self._kept(run, "stopped", "it was asked to stop waiting"), self._clock()
+        run.touch()
 
     def settled(self, run: Run) -> bool:
         """Whether a run ended a while ago, so that little is to be expected of it."""
@@ -221,28 +242,36 @@ class Runs:
 
     # --- one run ---------------------------------------------------------------------------------------------
 
-    async def _work(self, run: Run, reference: str | None, *, expires: bool = False) -> None:
-        watch = asyncio.create_task(self._watch(run, expires=expires))
+    async def _work(self, run: Run, reference: str | None, staged: Staged) -> None:
+        watch = asyncio.create_task(self._watch(run))
+        limit = asyncio.timeout(LONGEST_S)
+        ended: Ended | None = None
         try:
-            async with asyncio.timeout(LONGEST_S):
-                run.ended = await self._call(run, reference)
-        except TimeoutError:
-            run.ended = self._stopped(run, "nobody has paid for twenty minutes")
+            staged.begin()
+            async with limit:
+                ended = await self._call(run, reference, staged)
+                if run.checkout is not None and ended.how in ("declined", "refused"):
+                    await self._look(run, run.checkout)  # nobody has paid, says the broker: HitPay itself may know more
         except asyncio.CancelledError:
-            run.ended = self._stopped(run, "it was asked to stop waiting")
+            ended = ended or self._kept(run, "stopped", "it was asked to stop waiting")
+        except Exception as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                ended = ended or self._kept(run, "stopped", "nobody has paid for twenty minutes")
+            else:
+                _log.exception("a call of the showcase broke off")
+                ended = self._kept(run, "broken", type(error).__name__)
         finally:
-            run.ended_at = self._clock()
+            run.ended, run.ended_at = ended, self._clock()
             watch.cancel()
+            await staged.end(delivered=ended is not None and ended.how == "delivered")
             await asyncio.wait([watch])
-            run.touch()
 
-    def _stopped(self, run: Run, why: str) -> Ended:
-        kept = run.checkout.reference if run.checkout is not None else None
-        return Ended(how="stopped", words=why, reference=kept)
+    def _kept(self, run: Run, how: End, words: str) -> Ended:
+        """An end that says nothing about the payment; if one was asked for, its credential is kept."""
+        return Ended(how=how, words=words, reference=None if run.checkout is None else run.checkout.reference)
 
-    async def _call(self, run: Run, reference: str | None) -> Ended:
-        shop = self._shop
-        transport = self._transport(run)
+    async def _call(self, run: Run, reference: str | None, staged: Staged) -> Ended:
+        transport = self._transport(run, staged)
         try:
             if reference is not None:
                 async with transport:
@@ -250,7 +279,7 @@ class Runs:
             else:
                 async with httpx.AsyncClient(transport=transport, trust_env=False, timeout=30) as agent:
                     fields = {AGENT_FIELD: "agent:showcase", "flovia-workflow": "showcase-visit"}
-                    response = await agent.get(shop.endpoint, headers=fields)
+                    response = await agent.get(staged.url, headers=fields)
         except PaymentError as error:
             return self._refusal(run, error)
         except (FloviaError, httpx.HTTPError) as error:
@@ -281,7 +310,7 @@ class Runs:
             case CannotResume():
                 return Ended(how="failed", words=words)
             case _:
-                return Ended(how="failed", words=words)
+                return Ended(how="failed", words=words, reference=error.reference)
 
     def _result(self, run: Run, status: int, body: str, fields: httpx.Headers, info: PaymentInfo) -> Result:
         token, signed = fields.get("mpp-receipt"), None
@@ -300,11 +329,12 @@ class Runs:
             problem=info.receipt_problem,
         )
 
-    def _transport(self, run: Run) -> AsyncPayingTransport:
+    def _transport(self, run: Run, staged: Staged) -> AsyncPayingTransport:
         shop = self._shop
 
         def show(checkout: Checkout) -> None:
             run.checkout = checkout
+            staged.charged(checkout.charge_id)
             run.touch()
 
         wallet = HitPayWallet(
@@ -319,17 +349,15 @@ class Runs:
             transport=Recorder(run.log, httpx.AsyncHTTPTransport(trust_env=False)),
         )
 
-    async def _watch(self, run: Run, *, expires: bool) -> None:
+    async def _watch(self, run: Run) -> None:
         """A declined payment leaves the charge open, and the broker says nothing of it: HitPay's API does."""
-        sandbox = self._shop.sandbox
         while True:
             await asyncio.sleep(WATCHED_S)
-            if run.checkout is None:
-                continue
-            if expires and sandbox is not None:
-                expires = False
-                await expire(sandbox, run.checkout.charge_id)
-            found = await count_declines(self._shop.provider.config, run.checkout.url)
-            if found is not None and found > run.declines:
-                run.declines = found
-                run.touch()
+            if run.checkout is not None:
+                await self._look(run, run.checkout)
+
+    async def _look(self, run: Run, checkout: Checkout) -> None:
+        found = await look_at_payments(self._shop.provider.config, checkout.url)
+        if found is not None and found != run.payments:
+            run.payments = found
+            run.touch()

@@ -130,15 +130,16 @@ class Product:
         return self.prices[week % len(self.prices)]
 
 
+# None in the currency of what a visitor pays (shop.PRICE): made-up money is in no sum with money from a provider.
 PRODUCTS: Final = (
     Product(endpoint="/v1/search", currency="usd", prices=(2,), half=4, handler_ms=40),
     Product(endpoint="/v1/documents/{id}", currency="usd", prices=(5,), half=9, handler_ms=70),
     Product(endpoint="/v1/summaries", currency="usd", prices=(20, 35, 50), half=31, handler_ms=900, http_method="POST"),
-    Product(endpoint="/v1/images", currency="sgd", prices=(80, 150), half=95, handler_ms=2100, http_method="POST"),
+    Product(endpoint="/v1/images", currency="aud", prices=(80, 150), half=95, handler_ms=2100, http_method="POST"),
     Product(endpoint="/v1/forecasts/{city}", currency="eur", prices=(25, 40), half=32, handler_ms=180),
     Product(
         endpoint="/v1/transcripts",
-        currency="sgd",
+        currency="aud",
         prices=(200,),
         half=260,
         handler_ms=3200,

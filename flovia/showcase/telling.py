@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 import attrs
 
+from flovia.insights import join
 from flovia.insights.join import JoinedEvent
 from flovia.showcase.exchanges import Exchange
 from flovia.showcase.runs import Run
@@ -19,7 +20,7 @@ class State:
     """How a run stands.
 
     ``name``: one word for programs. ``title``: for people, ``words``: what it means for the payer, ``does``: what
-    flovia does about it. ``over``: nothing changes any more by itself.
+    flovia does about it. ``over``: nothing changes any more by itself. ``payable``: somebody may pay now.
     """
 
     name: str
@@ -28,6 +29,7 @@ class State:
     words: str
     does: str = ""
     over: bool = False
+    payable: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +49,7 @@ PENDING: Final = State(
     tone="wait",
     title="Waiting for the payment",
     words="Open the checkout page and pay, or decline. This page notices by itself.",
+    payable=True,
 )
 DECLINED: Final = State(
     name="declined",
@@ -54,6 +57,13 @@ DECLINED: Final = State(
     title="Declined, and still open",
     words="HitPay says that a payment failed. Nothing was charged; the same checkout page takes another try.",
     does="The charge stays the same one: whoever tries again cannot pay twice.",
+    payable=True,
+)
+ENDING: Final = State(
+    name="ending",
+    tone="wait",
+    title="The time to pay is over",
+    words="HitPay is still asked whether somebody has paid in time. Do not pay now.",
 )
 PRESENTING: Final = State(
     name="presenting",
@@ -90,8 +100,48 @@ EXPIRED: Final = State(
     name="expired",
     tone="bad",
     title="Expired",
-    words="The time to pay is over, and nobody has paid. A new call gets a new charge.",
+    words="The time to pay is over, and no payment is known. A new call gets a new charge.",
     does="Money that comes now buys nothing: it is recorded as late, and its refund is due.",
+    over=True,
+)
+SETTLING: Final = State(
+    name="settling",
+    tone="wait",
+    title="Paid at the last moment",
+    words=(
+        "HitPay has a payment for this charge, and the time to pay was over before it could be taken. What becomes of"
+        " it is not on record yet. Do not pay again."
+    ),
+    does="As soon as HitPay tells of the payment, flovia records it: what buys nothing has its refund due.",
+)
+LATE: Final = State(
+    name="late",
+    tone="bad",
+    title="Paid, and too late",
+    words="A payment came, and the time to pay was over: it opens nothing. Do not pay again.",
+    does="flovia has it on record, with its refund due.",
+    over=True,
+)
+BACK: Final = State(
+    name="back",
+    tone="warn",
+    title="Paid too late, and given back",
+    words="A payment came when the time to pay was over. It opened nothing, and the money went back.",
+    over=True,
+)
+TAKEN: Final = State(
+    name="taken",
+    tone="warn",
+    title="Paid, and taken after all",
+    words="The ledger has this payment as taken, and this call has no answer for it. Do not pay again.",
+    does="Its own credential, and no other, fetches the answer.",
+    over=True,
+)
+ELSEWHERE: Final = State(
+    name="elsewhere",
+    tone="good",
+    title="Paid, and answered elsewhere",
+    words="Another call presented this payment's credential in time, and has the answer.",
     over=True,
 )
 REFUSED: Final = State(
@@ -110,6 +160,13 @@ REJECTED: Final = State(
     over=True,
 )
 FAILED: Final = State(name="failed", tone="bad", title="The call failed", words="Nothing was paid.", over=True)
+BROKEN: Final = State(
+    name="broken",
+    tone="bad",
+    title="This call broke off",
+    words="Something went wrong in this server; its log says what. Whether anything was paid is not known here.",
+    over=True,
+)
 DELIVERED: Final = State(
     name="delivered",
     tone="good",
@@ -153,12 +210,34 @@ NO_ANSWER: Final[dict[str, State]] = {
 }
 
 
-def state_of(run: Run, second: JoinedEvent | None = None) -> State:
-    """How a run stands. ``second``: another payment for its charge, as the ledger has it."""
+_BACK: Final = (join.REFUNDED, join.PARTLY_REFUNDED)
+_NO_MONEY: Final = (join.NOT_PAID, join.NOT_ACCEPTED, join.NO_PAYMENT)
+_EXPIRED: Final[dict[str, State]] = {
+    **dict.fromkeys(_BACK, BACK),
+    **dict.fromkeys((join.NOT_DELIVERED, join.EXHAUSTED), TAKEN),
+    join.CONVERTED: ELSEWHERE,
+    join.UNKNOWN: SETTLING,
+}
+"""How a run stands that ended with its time, by what the ledger says of money for its charge; else it is late."""
+
+
+def state_of(
+    run: Run, joined: JoinedEvent | None = None, second: JoinedEvent | None = None, now: float | None = None
+) -> State:
+    """How a run stands.
+
+    Args:
+        run: as it is.
+        joined: its attempt, as the ledger has it.
+        second: money for its charge that no request brought, as the ledger has it.
+        now: Unix seconds; None to leave the time to pay out of it.
+    """
     ended = run.ended
     if ended is None:
-        return _on_its_way(run)
+        return _on_its_way(run, now)
     match ended.how:
+        case "delivered" if second is not None and second.insight in _BACK:
+            return attrs.evolve(TWICE, does="flovia recorded the second payment on its own, and it went back.")
         case "delivered":
             return TWICE if second is not None else DELIVERED
         case "unknown":
@@ -166,18 +245,22 @@ def state_of(run: Run, second: JoinedEvent | None = None) -> State:
         case "stopped":
             return attrs.evolve(STOPPED, words=STOPPED.words if ended.reference else "The call was ended.")
         case "refused":
-            return _refused(run)
+            return _refused(run, joined, second)
         case "rejected":
             return attrs.evolve(REJECTED, does=ended.words)
         case "declined":
-            return EXPIRED if _says(run.polled, "expired") else attrs.evolve(FAILED, words=ended.words)
+            if _says(run.polled, "expired"):
+                return _expired(run, joined, second)
+            return attrs.evolve(FAILED, words=ended.words)
         case "answered":
             return _answered(run.presented or run.asked)
+        case "broken":
+            return BROKEN
         case _:
             return attrs.evolve(FAILED, words=ended.words)
 
 
-def _on_its_way(run: Run) -> State:
+def _on_its_way(run: Run, now: float | None) -> State:
     presented = run.presented
     if presented is not None and presented.status == 503:
         return UNKNOWN
@@ -187,15 +270,29 @@ def _on_its_way(run: Run) -> State:
         return ASKING
     if _says(run.polled, "paid"):
         return PRESENTING
-    return DECLINED if run.declines else PENDING
+    if now is not None and run.expires_at is not None and run.expires_at <= now:
+        return ENDING
+    return DECLINED if run.payments.declined else PENDING
 
 
-def _refused(run: Run) -> State:
+def _expired(run: Run, joined: JoinedEvent | None, second: JoinedEvent | None) -> State:
+    """Its time was over before a payment of it was taken. The ledger knows best what came all the same, then HitPay."""
+    for one in (second, joined):
+        if one is not None and one.insight not in _NO_MONEY:
+            return _EXPIRED.get(one.insight, LATE)
+    paid = any(_says(one, "paid") for one in run.log.exchanges if one.who == "wallet")
+    return SETTLING if paid or run.payments.made else EXPIRED
+
+
+def _refused(run: Run, joined: JoinedEvent | None, second: JoinedEvent | None) -> State:
     code = "" if run.presented is None else run.presented.code
     if code == "payment-expired":
-        return EXPIRED
+        return _expired(run, joined, second)
     if code in ("payment-insufficient", "verification-failed"):
-        return REFUSED
+        went_back = any(one is not None and one.insight in _BACK for one in (joined, second))
+        return (
+            attrs.evolve(REFUSED, does="flovia recorded what really came, and it went back.") if went_back else REFUSED
+        )
     return attrs.evolve(REFUSED, words=f"The route does not take this payment: {code or 'it gave no reason'}.", does="")
 
 
@@ -211,11 +308,18 @@ def _says(polled: Exchange | None, status: str) -> bool:
     return polled is not None and polled.problem.get("status") == status
 
 
+_PAID: Final = frozenset(
+    {"presenting", "unknown", "kept", "delivered", "twice", "rejected", "refused"}
+    | {"settling", "late", "back", "taken", "elsewhere"}
+)
+"""States in which something was paid."""
+
+
 def steps_of(run: Run, state: State) -> Sequence[Step]:
     """The four steps: what has happened, what is happening, what has not."""
     asked, result = run.asked, run.result
     challenged = run.challenge is not None
-    paid = state.name in ("presenting", "unknown", "kept", "delivered", "twice", "rejected", "refused")
+    paid = state.name in _PAID
     broken: Progress = "failed" if state.over else "todo"
     first: Progress = "done" if asked is not None and not asked.open else "now"
     if asked is not None and asked.status is not None and not challenged:

@@ -303,6 +303,8 @@ def test_unknown_and_unpaid(shop: Shop) -> None:
     assert PARKED == shop.state_of(key)
     assert [("not_paid", handle)] == shop.after(0.0)
     assert ISSUED == shop.state_of(key)
+    (told,) = [one for _, one in shop.ledger.read_events(limit=1000) if one.type == ev.PAYMENT_NOT_MADE]
+    assert (key.partition("|")[2], None, "") == (told.challenge_id, told.payment_id, told.http_method)
     other, _, key = shop.parked()
     assert [("not_paid", other)] == shop.after(LIFE_S + LATE_S + 2 * CHECKS_S[0])
     assert ISSUED == shop.state_of(key)

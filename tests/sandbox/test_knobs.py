@@ -79,6 +79,23 @@ def test_scopes() -> None:
     assert () == local.state.faults
 
 
+def test_a_creation_is_named_by_the_request_it_is_for() -> None:
+    """It has no id yet; and what is about one thing can be cleared by itself."""
+    local = Local()
+    body = local.creation()
+    local.fault("http", 503, route="B1", id=body["request_hash"])
+    other = {**local.creation(nonce="another-nonce-1"), "request_hash": "0" * 64}
+    assert [503, 201] == [local.broker("POST /v1/charges", each).status for each in (body, other)]
+    assert 400 <= local.broker("POST /v1/charges", {}).status < 500
+    local.fault("http", 503, route="B2", id="x")
+    local.control(f"DELETE faults?knob=http&id={body['request_hash']}")
+    assert ["x"] == [fault.about for fault in local.state.faults]
+    local.control("DELETE faults?knob=jwks&id=x")
+    assert ["x"] == [fault.about for fault in local.state.faults]
+    local.control("DELETE faults?id=x")
+    assert () == local.state.faults
+
+
 def test_the_journal_names_the_faults() -> None:
     """What was spoilt on purpose is told apart from what went wrong."""
     local = Local()

@@ -9,13 +9,16 @@ import pytest
 
 from flovia.core.errors import LedgerError, WiringError
 from flovia.core.events import Event
+from flovia.core.money import Price
 from flovia.insights.attempt import Attempt, attempts
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from flovia.ledger.verifying import verify
 from flovia.showcase import seed_world, seeding
 from flovia.showcase.seed_ledger import Batched
+from flovia.showcase.seed_world import PRODUCTS
 from flovia.showcase.seeding import Where, seed
+from flovia.showcase.shop import PRICE
 
 NOW = 1_780_000_000.0
 WEEK_S = 7 * 86400
@@ -44,6 +47,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Where, int]:
 def lived(world: tuple[Where, int]) -> list[Attempt]:
     """Its attempts."""
     return attempts(events_of(world[0]))
+
+
+def test_made_up_money_is_in_no_sum_with_what_a_visitor_pays() -> None:
+    """Reports never add two currencies up, and the made-up past has none of the price on the page."""
+    assert Price.parse(PRICE).currency not in {one.currency for one in PRODUCTS}
 
 
 def test_it_makes_about_as_many_as_asked(world: tuple[Where, int], lived: list[Attempt]) -> None:

@@ -159,6 +159,27 @@ def test_explained_and_delivered_again_without_a_script(browser: "Browser", offi
     assert [("payment.explained", "alice"), ("payment.reopened", "alice")] == office.acts()
 
 
+def test_given_back_without_a_script(browser: "Browser", office: Office) -> None:
+    """With JavaScript off, by keyboard alone; what was typed is kept from step to step, and is in no address."""
+    office.sell()
+    context = browser.new_context(java_script_enabled=False)
+    with closing(context):
+        page = context.new_page()
+        asked: list[str] = []
+        page.on("request", lambda found: asked.append(found.url))
+        page.goto(f"{office.url}/integrity")
+        page.get_by_role("link", name=re.compile("Work on it")).press("Enter")
+        page.get_by_label("Why (others see it later)").last.fill("Bob was told")
+        page.get_by_role("button", name="Give back …").press("Enter")
+        page.get_by_role("heading", name="Give back 1.00 SGD?").wait_for()
+        assert "Bob was told" in page.inner_text("main")
+        page.get_by_role("button", name="Give back 1.00 SGD").press("Enter")
+        page.get_by_role("heading", name="Given back").wait_for()
+        assert "Bob was told" in page.inner_text("main")
+        assert [] == [url for url in asked if "Bob" in url]
+    assert ("1.00", [("payment.refunded", "alice")]) == (office.returned, office.acts())
+
+
 @pytest.mark.parametrize("width", [360, 1440])
 def test_nothing_is_cut_off(page: "Page", office: Office, width: int) -> None:
     """On a phone and on a desk: no page is wider than the window, and every field has a name."""

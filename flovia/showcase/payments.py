@@ -1,8 +1,9 @@
-"""How many payments of a charge failed, as HitPay's own API says: the broker has no word for it."""
+"""The payments of a charge, as HitPay's own API lists them: of one that failed or came late the broker says nothing."""
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
+import attrs
 import httpx
 
 from flovia.providers.hitpay.core_api import request_id_of
@@ -10,11 +11,19 @@ from flovia.providers.hitpay.core_api import request_id_of
 if TYPE_CHECKING:
     from flovia.providers.hitpay import HitPayConfig
 
-_WITHIN_S = 4.0
+_WITHIN_S: Final = 4.0
 
 
-async def count_declines(config: "HitPayConfig", checkout_url: str) -> int | None:
-    """The failed payments of the payment request behind a checkout page; None if HitPay does not say."""
+@attrs.frozen(kw_only=True)
+class Payments:
+    """How many payments of one charge failed, and how many were made."""
+
+    declined: int = 0
+    made: int = 0
+
+
+async def look_at_payments(config: "HitPayConfig", checkout_url: str) -> Payments | None:
+    """The payments of the payment request behind a checkout page; None if HitPay does not say."""
     request_id = request_id_of(checkout_url)
     if request_id is None or config.api_key is None:
         return None
@@ -29,4 +38,7 @@ async def count_declines(config: "HitPayConfig", checkout_url: str) -> int | Non
     if not isinstance(payments, list):
         return None
     each = [cast("dict[str, object]", one) for one in cast("list[object]", payments) if isinstance(one, dict)]
-    return sum(one.get("status") == "failed" for one in each)
+    return Payments(
+        declined=sum(one.get("status") == "failed" for one in each),
+        made=sum(one.get("status") == "succeeded" for one in each),
+    )
