@@ -15,7 +15,7 @@ from flovia.insights.integrity import PENDING_S
 from flovia.insights.joined import Kept
 from flovia.insights.keeping_sessions import keep_sessions
 from flovia.insights.pricing import LEAST_SAMPLE, PRICING_BY
-from flovia.insights.sql_choosing import Chosen, endpoints, find, newest
+from flovia.insights.sql_choosing import Chosen, containing, count_of, endpoints, find, has_endpoint, newest
 from flovia.ledger.related import RelatedEvents
 from flovia.reports import payers, routes
 from flovia.reports.answer import Answer
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FUNNEL_BY: Final = ("endpoint", "rail", "price")
 LIMIT_DUE: Final = 50
+MOST_COUNTED: Final = 10_000
+"""Joined events behind a number are counted up to so many."""
 MANY_EVENTS: Final = 1000
 """Raw events of one attempt that are shown at most."""
 REPORTS: Final = ("funnel", "latency", "revenue", "pricing", "retention", "workflows", "integrity")
@@ -52,6 +54,14 @@ class Story:
 
     attempts: tuple[Kept, ...]
     events: tuple[Event, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Listed:
+    """Some joined events, the newest first, of ``count``; :data:`MOST_COUNTED` for so many or more."""
+
+    rows: Sequence[Kept]
+    count: int
 
 
 class _About(TypedDict):
@@ -130,6 +140,23 @@ class Books:
         question = self._question(("events", chosen, limit, before), filters, make)
         return attrs.evolve(question, heavy=bool(chosen.path), rows=len)
 
+    def listed(
+        self, filters: Filters, chosen: Chosen, limit: int, before: tuple[float, str] | None
+    ) -> Question[Listed]:
+        """The same, and how many there are."""
+
+        def make(asking: _Ask) -> Listed:
+            database = asking.ledger.database
+            if chosen.path:
+                keep_sessions(database, None, between=rest)
+            return Listed(
+                rows=newest(database, asking.asked, chosen, limit, before),
+                count=count_of(database, asking.asked, chosen, MOST_COUNTED),
+            )
+
+        question = self._question(("listed", chosen, limit, before), filters, make)
+        return attrs.evolve(question, heavy=bool(chosen.path), rows=_size)
+
     def asked(self, filters: Filters, floor: float | None) -> "Asked":
         """What these filters ask about, now. ``floor``: the time before which attempts were pruned.
 
@@ -142,6 +169,15 @@ class Books:
     def endpoints(self, limit: int) -> Question[list[str]]:
         """Names of endpoints, one more than ``limit`` if there are more."""
         return Question(("endpoints", limit), lambda _: endpoints(self._ledger.database, limit + 1), rows=len)
+
+    def similar(self, endpoint: str, limit: int) -> Question[list[str] | None]:
+        """Of an endpoint that no attempt has: names in which it is. None of one that some have."""
+
+        def make(_: "Known") -> list[str] | None:
+            database = self._ledger.database
+            return None if has_endpoint(database, endpoint) else containing(database, endpoint, limit)
+
+        return Question(("similar", endpoint, limit), make)
 
     def story(self, ident: str) -> Question[Story]:
         """One attempt, by its key, challenge, payment, or one of its requests."""
@@ -172,6 +208,10 @@ class Books:
             return make(_Ask(ledger=self._ledger, asked=asked, known=left_out, now=now))
 
         return Question((*key, filters), answer)
+
+
+def _size(listed: Listed) -> int:
+    return len(listed.rows)
 
 
 def _rows_of(answer: Answer) -> int:

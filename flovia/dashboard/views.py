@@ -9,14 +9,14 @@ from flovia.core.money import exponent
 from flovia.dashboard.grouped import behind, by_of, by_words, group_cells, group_heads, group_name
 from flovia.dashboard.linking import Linker
 from flovia.dashboard.overview import Overview
-from flovia.dashboard.tables import ROWS, Cell, Chart, Table, heads, number, paged, part, sketched, text
+from flovia.dashboard.tables import ROWS, Cell, Chart, Table, heads, number, paged, part, scaled, sketched, text
 from flovia.insights.funnel import PHASES
 from flovia.insights.intervals import Share
 from flovia.insights.mean_money import digits_of, mean_money
 from flovia.reports.answer import Answer
 from flovia.reports.parts import Grid, Line
 from flovia.reports.tables import milliseconds
-from flovia.words import counted, money, safe
+from flovia.words import money, safe, tallied
 
 Row = dict[str, JsonValue]
 Context = dict[str, object]
@@ -62,7 +62,7 @@ def overview_page(found: Overview, link: Linker) -> Context:
         for one in reversed(days)
     ]
     by_day = paged(
-        f"By day, the newest first ({len(rows)} days, UTC)",
+        f"By day, the newest first ({tallied(len(rows), 'day')}, UTC)",
         [*heads("day", "attempts", "paid", "delivered", numbers_from=1), *heads("paid in", numbers_from=9)],
         rows,
         1,
@@ -84,7 +84,7 @@ def overview_page(found: Overview, link: Linker) -> Context:
         "charts": charts,
         "by_day": by_day,
         "busiest": Table(
-            caption=f"Busiest endpoints ({len(busiest)} of {found.endpoints})",
+            caption=f"Busiest endpoints ({len(busiest)} of {found.endpoints:,})",
             heads=heads("endpoint", "attempts", "conversion", "time to pay, p50", numbers_from=1),
             rows=busiest,
             total=len(busiest),
@@ -109,7 +109,8 @@ def _attempts_by_day(found: Overview) -> Chart:
         ],
     }
     total = sum(one.attempts for one in days)
-    about = f"Attempts that saw a price, paid and got their answer, by day: {total} attempts in {len(days)} days."
+    many = f"{tallied(total, 'attempt')} in {tallied(len(days), 'day')}"
+    about = f"Attempts that saw a price, paid and got their answer, by day: {many}."
     drawn = [
         ("soft", [float(one.attempts) for one in days]),
         ("blue", [float(one.paid) for one in days]),
@@ -122,6 +123,7 @@ def _attempts_by_day(found: Overview) -> Chart:
         about=about,
         data=data,
         sketch=sketched([one.at for one in days], drawn),
+        scale=scaled([one.date for one in days], drawn),
     )
 
 
@@ -129,15 +131,17 @@ def _money_by_day(found: Overview) -> list[Chart]:
     charts: list[Chart] = []
     for row in found.revenue[:3]:
         currency = row.currency or ""
-        scale = _scale(currency)
-        values = [one.gross.get(currency, 0) / scale for one in found.days]
+        units = _scale(currency)
+        values = [one.gross.get(currency, 0) / units for one in found.days]
         series: list[JsonValue] = [{"label": currency.upper(), "color": "teal", "values": [*values]}]
-        about = f"What was paid in {currency.upper()} by day, before refunds: {row.payments} payments."
+        about = f"What was paid in {currency.upper()} by day, before refunds: {tallied(row.payments, 'payment')}."
         data: dict[str, JsonValue] = {"x": [one.at for one in found.days], "series": series}
         title = f"Paid in {currency.upper()} by day"
-        sketch = sketched([one.at for one in found.days], [("teal", values)])
+        drawn: list[tuple[str, list[float]]] = [("teal", values)]
+        sketch = sketched([one.at for one in found.days], drawn)
+        scale = scaled([one.date for one in found.days], drawn, currency.upper())
         ident = f"money-{len(charts)}"
-        charts.append(Chart(ident=ident, title=title, kind="days", about=about, data=data, sketch=sketch))
+        charts.append(Chart(ident=ident, title=title, kind="days", about=about, data=data, sketch=sketch, scale=scale))
     return charts
 
 
@@ -168,7 +172,7 @@ def endpoints_page(answer: Answer, link: Linker, page: int, sort: str) -> Contex
     ]
     names = ("attempts", "presented", "paid", "delivered", "conversion", "gave up")
     table = paged(
-        f"From the price to the answer: {counted(len(rows), 'row')} by {by_words(by)}",
+        f"From the price to the answer: {tallied(len(rows), 'row')} by {by_words(by)}",
         [
             *group_heads(by),
             *heads(*names, numbers_from=0),
@@ -193,7 +197,7 @@ def _lines(answer: Answer) -> list[Line | None]:
 def _funnel_row(row: Row, by: Sequence[str], link: Linker, line: Line | None) -> list[Cell]:
     reasons = cast("Mapping[str, int]", row["reasons"])
     why = [
-        (f"{reason} {count}", behind(row, link, step="undelivered", problem=reason))
+        (f"{reason} {count:,}", behind(row, link, step="undelivered", problem=reason))
         for reason, count in list(reasons.items())[:REASONS]
     ]
     return [
@@ -235,7 +239,7 @@ def revenue_page(answer: Answer, link: Linker, page: int) -> Context:
             caption="Each currency by itself", heads=heads(*names, numbers_from=1), rows=sums, total=len(sums)
         ),
         "table": paged(
-            f"By {by_words([*by, 'currency'])}: {counted(len(rows), 'row')}",
+            f"By {by_words([*by, 'currency'])}: {tallied(len(rows), 'row')}",
             [*group_heads(by), *heads(*names, numbers_from=1)],
             rows,
             page,
@@ -288,7 +292,7 @@ def _route_of(row: Row) -> tuple[str, str, str]:
 
 def _beside(found: Row) -> str:
     count, width = count_of(found, "periods"), count_of(found, "periodDays")
-    when = counted(count, "day") if width == 1 else f"{counted(count, 'period')} of {width} days"
+    when = tallied(count, "day") if width == 1 else f"{tallied(count, 'period')} of {width} days"
     return (
         f"Prices were shown side by side on {when}: a comparison if chance decided who saw which, and none if the price"
         " depends on what is asked for."
@@ -324,7 +328,8 @@ def _priced(row: Row, link: Linker, place: int) -> Context:
             "currency": currency.upper(),
         }
         about_chart = (
-            f"What one attempt brought at each of {len(prices)} prices, with 95 % intervals, of {_seen(row)} attempts."
+            f"What one attempt brought at each of {len(prices)} prices, with 95 % intervals, of"
+            f" {tallied(_seen(row), 'attempt')}."
         )
         chart = Chart(
             ident=f"prices-{place}",
@@ -333,6 +338,7 @@ def _priced(row: Row, link: Linker, place: int) -> Context:
             about=about_chart,
             data=data,
             sketch=sketched(at, [("line", low), ("line", high), ("teal", values)]),
+            scale=scaled([f"{one:,.6g}" for one in at], [("teal", values), ("line", high)], currency.upper()),
         )
     to = "" if row["to"] is None or row["advice"] == "leave" else money(int(str(row["to"])), currency)
     return {
@@ -382,7 +388,7 @@ def latency_page(answer: Answer, link: Linker, page: int) -> Context:
         ]
         for name in PHASES:
             phase = cast("Row", row[name])
-            below = f"of {phase['count']}"
+            below = f"of {count_of(phase, 'count'):,}"
             cells += [
                 number(ms(phase["p50Ms"]), below=below),
                 number(ms(phase["p95Ms"])),
@@ -391,7 +397,7 @@ def latency_page(answer: Answer, link: Linker, page: int) -> Context:
         rows.append(cells)
     names = [f"{name}{more}" for name in PHASES for more in (", p50", ", p95", ", errors")]
     table = paged(
-        f"Time of the 402, the verdict and the handler: {counted(len(rows), 'row')} by {by_words(by)}",
+        f"Time of the 402, the verdict and the handler: {tallied(len(rows), 'row')} by {by_words(by)}",
         [*group_heads(by), *heads("attempts", "whole, p50", "p95", *names, numbers_from=0)],
         rows,
         page,
