@@ -278,7 +278,7 @@ class Keeper:
             left_out, floor = known_of(ledger)
             behind = bool(ledger.count_events(position, 1))
             known = Known(position=position, behind=behind, epoch=epoch, left_out=left_out, floor=floor)
-            told = self._news(position)
+            told: Told | None = self._news(position)
         else:
             if known.behind:
                 known = attrs.evolve(known, behind=bool(ledger.count_events(position, 1)))
