@@ -12,6 +12,11 @@ def counted(count: int, one: str, many: str | None = None, *, or_more: bool = Fa
     return f"{number} {one if count == 1 and not or_more else many or one + 's'}"
 
 
+def tallied(count: int, one: str, many: str | None = None) -> str:
+    """The same as pages write numbers: ``2,053 payments``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def moment(value: object) -> str:
     """Unix seconds as people read them; "" for what is none."""
     if not isinstance(value, int | float) or value <= 0:

@@ -1,12 +1,14 @@
 """Who may look: the app's own answer, and without one this machine alone."""
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
-from flovia.core.errors import WiringError
+from flovia.core.errors import CallerError, WiringError
+from flovia.core.operator import Operator
 from flovia.core.origin import host_without_port, is_loopback
 from flovia.dashboard.http import in_thread
 
@@ -44,6 +46,7 @@ class Visitor:
 
 Authorize = Callable[[Visitor], str | Awaitable[str | None] | None]
 """Returns the name of who is there, or None for nobody who may look. Blocking functions run in a thread."""
+_log: Final = logging.getLogger("flovia")
 
 
 def check_mounting(flovia: "Flovia", authorize: Authorize | None, is_open: bool) -> None:
@@ -76,14 +79,27 @@ def visitor_of(scope: "Scope") -> Visitor:
 
 
 async def name_of(visitor: Visitor, authorize: Authorize) -> str | None:
-    """The name of who is there, as the app says."""
+    """The name of who is there, as the app says; None if that is nobody.
+
+    What is no name is nobody's: whoever works the queue is on record under it.
+    """
 
     def ask() -> str | Awaitable[str | None] | None:
         return authorize(visitor)
 
-    found = ask() if inspect.iscoroutinefunction(authorize) else await in_thread(ask)
-    name = found if found is None or isinstance(found, str) else await found
-    return name or None
+    # An app need not keep to what it is told to return.
+    found = cast("object", ask() if inspect.iscoroutinefunction(authorize) else await in_thread(ask))
+    name: object = await found if inspect.isawaitable(found) else found
+    if name is None or name is False or name == "":
+        return None
+    try:
+        if isinstance(name, str):
+            return Operator.checked(name).name
+        why = f"a {type(name).__name__}"
+    except CallerError as error:
+        why = str(error)
+    _log.warning("the dashboard's authorize returned what is no name, which was answered with 403: %s", why)
+    return None
 
 
 def is_from_here(visitor: Visitor) -> bool:

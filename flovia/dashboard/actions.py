@@ -79,10 +79,13 @@ class Actions:
 
     def routes(self, guarded: "Callable[[Handler], Handler]") -> list[Route]:
         """The routes, each behind what asks who is there."""
-        return [
-            Route(PATH, guarded(self.show), methods=["GET"]),
-            Route(PATH, guarded(self.do), methods=["POST"]),
-        ]
+        # One route: of two the first would say what it takes, and not what the other takes.
+        show, do = guarded(self.show), guarded(self.do)
+
+        async def answer(request: "Request") -> "Response":
+            return await (do if request.method == "POST" else show)(request)
+
+        return [Route(PATH, answer, methods=["GET", "POST"])]
 
     async def show(self, request: "Request") -> "Response":
         """``GET /integrity/{id}``; ``?done=`` names what was just done. Nothing that somebody typed is in an address:

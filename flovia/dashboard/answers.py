@@ -35,12 +35,13 @@ be made all the time."""
 class Found(Generic[T]):
     """An answer.
 
-    ``position``: of the ledger that it is about; ``made``: when, Unix seconds, and ``at`` by the monotonic clock;
-    ``took``: seconds. ``rows``: how large it is.
+    ``position``: of the ledger that it is about; ``epoch``: of which of its files, as :class:`Known` has it. ``made``:
+    when, Unix seconds, and ``at`` by the monotonic clock; ``took``: seconds. ``rows``: how large it is.
     """
 
     value: T
     position: int
+    epoch: int
     made: float
     at: float
     took: float
@@ -92,9 +93,12 @@ class Answers:
         self._ahead = Pool(1, "flovia-dashboard-ahead")
 
     def kept(self, question: Question[T]) -> Found[T] | None:
-        """The answer that is there, however old."""
+        """The answer that is there, however old; none about a ledger that is not there any more."""
         with self._lock:
             found = self._kept.get(question.key)
+            if found is not None and found.epoch != self._keeper.epoch:
+                self._drop(question.key)
+                found = None
             if found is not None:
                 self._kept.move_to_end(question.key)
         return found  # type: ignore[return-value] # a key's answers are of one type
@@ -198,6 +202,7 @@ class Answers:
         found = Found[object](
             value=value,
             position=known.position,
+            epoch=known.epoch,
             made=self._clock(),
             at=ended,
             took=ended - began,

@@ -16,10 +16,11 @@ from flovia.dashboard.http import before_of, chosen_of, in_thread, options_of, p
 from flovia.dashboard.joined_rows import matcher
 from flovia.dashboard.linking import Linker
 from flovia.dashboard.live import MOST_STREAMS, Wanted, news, stream
-from flovia.dashboard.openapi import openapi
+from flovia.dashboard.openapi import openapi, taken
 from flovia.dashboard.questions import REPORTS
 from flovia.reports.as_csv import csv_of
 from flovia.web.site import HEADERS
+from flovia.words import safe
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -51,16 +52,19 @@ class Api:
             or (name, kind) == ("overview", "csv")
         ):
             return problem(404, "No such answer", f"There is: overview, events, {', '.join(REPORTS)}, openapi.json")
-        desk, books = self._desks.here(), self._desks.books
-        filters = read_filters(request.query_params, await in_thread(books.now))
-        if filters.workflow:
+        if text_of(request.query_params, "workflow"):
             raise CallerError(
                 "workflow narrows /api/events alone, and these numbers are of all workflows; leave it out"
             )
+        _only(request, f"/api/{name}", but="workflow")
+        desk, books = self._desks.here(), self._desks.books
+        filters = read_filters(request.query_params, await in_thread(books.now))
         if name == "overview":
             seen = await desk.sure(books.overview(filters))
             return await in_thread(lambda: _json(seen.value.to_json(), seen))
-        question = books.report(name, filters, options_of(name, request.query_params))
+        question = books.report(
+            name, filters, options_of(name, request.query_params, request.query_params.getlist("own"))
+        )
         found = await desk.sure(question)
         if kind == "csv":
             return await in_thread(lambda: _csv(csv_of(found.value.rows), name, found))
@@ -68,6 +72,7 @@ class Api:
 
     async def events(self, request: "Request") -> Response:
         """``GET /api/events``"""
+        _only(request, "/api/events")
         params = request.query_params
         desk, books = self._desks.here(), self._desks.books
         filters = read_filters(params, await in_thread(books.now))
@@ -81,6 +86,7 @@ class Api:
 
     async def attempt(self, request: "Request") -> Response:
         """``GET /api/attempts/{id}``"""
+        _only(request, "/api/attempts/{id}")
         ident = text_of(request.path_params, "ident")
         found = await self._desks.here().sure(self._desks.books.story(ident))
         story = found.value
@@ -107,6 +113,7 @@ class Api:
             return problem(404, "No streams here", "mounted under WSGI the page asks again: /events/new")
         keeper = self._desks.here().keeper
         keeper.look()
+        keeper.check()
         position = _position(request.headers.get("last-event-id", ""), _after(request))
         if self._streams >= MOST_STREAMS:
             return problem(503, "Too many watch", "so many streams are open that there is no other one: /events/new")
@@ -129,6 +136,19 @@ class Api:
         floor = None if known is None else known.floor
         wanted = matcher(await in_thread(lambda: books.asked(filters, floor)), chosen_of(request.query_params))
         return lambda seen: wanted(seen.kept)
+
+
+def _only(request: "Request", path: str, but: str = "") -> None:
+    """Take no member that nobody knows: who misspells one would get all, or the same page again and again.
+
+    Raises:
+        CallerError: there is one.
+    """
+    known = taken(path)
+    unknown = [name for name in request.query_params if name not in known and name != but]
+    if unknown:
+        takes = f"it takes {', '.join(known)}" if known else "it takes none"
+        raise CallerError(f"{path} knows no {safe(unknown[0])[:64]}; {takes}")
 
 
 def _after(request: "Request") -> int:

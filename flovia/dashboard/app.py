@@ -4,18 +4,18 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from flovia.core.errors import CallerError, FloviaError, LedgerError
-from flovia.dashboard.access import Authorize, check_mounting, is_from_here, name_of, visitor_of
+from flovia.dashboard.access import Authorize, check_mounting
 from flovia.dashboard.actions import Actions
 from flovia.dashboard.api import Api
 from flovia.dashboard.desk import Desks
-from flovia.dashboard.http import Handler, problem
+from flovia.dashboard.guard import Guard
+from flovia.dashboard.http import Handler
 from flovia.dashboard.pages import Site
-from flovia.dashboard.pool import UnavailableError
 from flovia.dashboard.wsgi import WsgiFace
 from flovia.web.site import Pages
 
@@ -35,7 +35,8 @@ class Dashboard:
     Args:
         flovia: whose ledger it shows.
         authorize: gets the request as a :class:`~flovia.dashboard.access.Visitor` and returns the name of who is
-            there, or None: then it is answered with 403. May be async.
+            there, or None: then it is answered with 403. May be async. A name is at most 128 printable characters and
+            not blank; whatever else it returns is nobody's, and logged. What it raises is answered with 500 and logged.
         open: whoever reaches it may look: for where something in front has asked already. Without this and without
             ``authorize`` only this machine is answered.
         actions: the integrity queue can be worked: whoever may look may make payments redeemable again, give money
@@ -57,18 +58,23 @@ class Dashboard:
         clock: Callable[[], float] | None = None,
     ) -> None:
         check_mounting(flovia, authorize, open)
-        self._authorize = authorize
-        self._open = open
         self._desks = Desks(flovia, clock)
         self._pages = Pages("flovia.dashboard")
         self._site = Site(self._desks, self._pages, works=actions)
+        self._guard = Guard(self._site, authorize, open=open)
         self._actions = None
         if actions:
             named = authorize is not None
             self._actions = Actions(
                 flovia, self._desks, self._pages, self._site, names=named, local=not named and not open
             )
-        self._app = Starlette(routes=self._routes())
+        routes = self._routes()
+
+        async def unrouted(request: Request, error: Exception) -> Response:
+            return await self._guard.unrouted(request, error, routes)
+
+        self._app = Starlette(routes=routes, exception_handlers={HTTPException: unrouted})
+        self._app.router.redirect_slashes = False  # to the Host that a request names
         self._wsgi = WsgiFace(self)
 
     def _routes(self) -> list[Route]:
@@ -94,9 +100,9 @@ class Dashboard:
             "/api/{name}": api.report,
         }
         return [
-            *(Route(path, self._guarded(handler, is_page=True)) for path, handler in pages.items()),
-            *(() if self._actions is None else self._actions.routes(lambda one: self._guarded(one, is_page=True))),
-            *(Route(path, self._guarded(handler, is_page=False)) for path, handler in data.items()),
+            *(Route(path, self._guard.page(handler)) for path, handler in pages.items()),
+            *(() if self._actions is None else self._actions.routes(self._guard.page)),
+            *(Route(path, self._guard.data(handler)) for path, handler in data.items()),
             Route("/static/{version}/{name}", self._static),
         ]
 
@@ -115,41 +121,3 @@ class Dashboard:
 
     async def _static(self, request: Request) -> Response:
         return self._pages.file(request)
-
-    def _guarded(self, handler: Handler, *, is_page: bool) -> Handler:
-        """The handler, for those who may look; what goes wrong is said in the form that was asked for."""
-
-        def refuse(request: Request, status: int, title: str, detail: str) -> Response:
-            return self._site.message(request, status, title, detail) if is_page else problem(status, title, detail)
-
-        async def answer(request: Request) -> Response:
-            visitor = visitor_of(request.scope)
-            if self._authorize is not None:
-                name = await name_of(visitor, self._authorize)
-                if name is None:
-                    return refuse(
-                        request, 403, "You may not look at this", "The app does not know you, or not well enough."
-                    )
-                request.scope["flovia.who"] = name
-            elif not self._open and not is_from_here(visitor):
-                return refuse(
-                    request,
-                    403,
-                    "This dashboard is for its own machine",
-                    "Nobody was told who may look, so only requests from this machine, by its own name and without a"
-                    " proxy, are answered. Dashboard(flo, authorize=…) says who may.",
-                )
-            try:
-                return await handler(request)
-            except CallerError as error:
-                return refuse(request, 400, "That cannot be answered", f"{error}.")
-            except LedgerError as error:
-                return refuse(request, 503, "The ledger does not answer", f"{error}. Try again in a moment.")
-            except UnavailableError as error:
-                refused = refuse(request, 503, "The dashboard cannot answer now", f"{error}.")
-                refused.headers["retry-after"] = "1"
-                return refused
-            except FloviaError as error:
-                return refuse(request, 500, "That did not work", f"{error}.")
-
-        return answer

@@ -2,15 +2,20 @@
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 import attrs
 
 from flovia.core.errors import CallerError
 from flovia.reports.moments import moment_of
+from flovia.words import safe
 
 LONGEST: Final = 4096
 """Characters of one filter."""
+EXACT: Final = ".exact"
+"""Behind a member's name: the same with percent signs, where a form shows it with escapes for what nobody could see."""
+MOST_S: Final = 1e9
+"""Seconds of one option."""
 PRESETS: Final = (("", "All"), ("1d", "24 hours"), ("7d", "7 days"), ("30d", "30 days"), ("90d", "90 days"))
 """Times that a page offers, and their names."""
 _TRUE: Final = frozenset({"1", "on", "true", "yes"})
@@ -74,6 +79,9 @@ def text_of(params: Mapping[str, str], name: str) -> str:
         CallerError: it is too long, or holds what no database takes.
     """
     value = params.get(name, "").strip()
+    exact = unquote(params.get(f"{name}{EXACT}", ""), errors="surrogateescape")
+    if exact and safe(exact) == value:  # it stands in the form as everywhere, and nobody typed another one
+        value = exact
     if len(value) > LONGEST:
         raise CallerError(f"{name} has {len(value)} characters; {LONGEST} are the most")
     if "\0" in value or not _encodes(value):
@@ -98,6 +106,22 @@ def number_of(params: Mapping[str, str], name: str, default: int, most: int) -> 
     if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= most):
         raise CallerError(f"{name} is a whole number from 1 to {most}")
     return int(text)
+
+
+def seconds_of(params: Mapping[str, str], name: str, default: float) -> float:
+    """Seconds, more than none.
+
+    Raises:
+        CallerError: it is no number, or none of these.
+    """
+    text = params.get(name, "").strip()
+    try:
+        found = float(text) if text else default
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= MOST_S:
+        raise CallerError(f"{name} is a number of seconds, more than 0 and at most {MOST_S:.0f}")
+    return found
 
 
 def _encodes(text: str) -> bool:

@@ -14,6 +14,7 @@ import attrs
 
 from flovia.core.errors import FloviaError
 from flovia.dashboard.pool import ClosedError
+from flovia.ledger.sqlite import LostFileError, SqliteDatabase
 from flovia.reports.reading import fold_new, fold_on, known_of
 
 if TYPE_CHECKING:
@@ -36,12 +37,14 @@ _log: Final = logging.getLogger("flovia")
 class Known:
     """How far the ledger is read.
 
-    ``position``: all events up to it are folded; ``behind``: whether more were there. ``left_out``, ``floor``: see
+    ``position``: all events up to it are folded; ``behind``: whether more were there. ``epoch``: of which of the files
+    that were there one after the other. ``left_out``, ``floor``: see
     :func:`flovia.reports.reading.known_of`.
     """
 
     position: int
     behind: bool
+    epoch: int
     left_out: "LeftOut"
     floor: float | None
 
@@ -106,6 +109,10 @@ class Keeper:
         """None until the ledger was read for the first time."""
         self.rounds = 0
         """How often the ledger was asked for what is new."""
+        self.epoch = 0
+        """How often the ledger was lost: what was known of it before says nothing any more."""
+        self._file = self._identity()
+        self._lost = False
 
     @property
     def running(self) -> bool:
@@ -116,12 +123,35 @@ class Keeper:
     def look(self) -> None:
         """Somebody looks: from now on, and for some time, what is new is folded."""
         self._looked = self._monotonic()
+        if self._identity() != self._file:
+            self._forget()
         if self.running or self._closed:
             return
         with self._starting:
             if not self.running:
                 self._thread = threading.Thread(target=self._run, name="flovia-dashboard", daemon=True)
                 self._thread.start()
+
+    def _identity(self) -> object:
+        """Which database it is, where another one can take its place: a file."""
+        database: object = self._ledger.database
+        return database.identity() if isinstance(database, SqliteDatabase) else None
+
+    def _forget(self) -> None:
+        """The ledger is not the one that it was: deleted, replaced, or nothing that could be read as one."""
+        self.epoch += 1
+        self._file = self._identity()
+        self.known = self.told = None
+        self._lost = True
+
+    def check(self) -> None:
+        """See that the ledger was not lost, as far as it is known.
+
+        Raises:
+            LedgerError: it is gone, or another one that was not read yet.
+        """
+        if self._lost:
+            raise LostFileError("the ledger's file is gone, or was replaced; it is looked for")
 
     def at_hand(self, position: int) -> tuple[int, Sequence[Seen]] | None:
         """The same as :meth:`since` where this process knows it; None if the ledger has to be asked."""
@@ -221,9 +251,18 @@ class Keeper:
         return known
 
     def _read_on(self) -> Known:
+        self.rounds += 1
+        epoch = self.epoch
+        try:
+            return self._fold(epoch)
+        except LostFileError:
+            if epoch == self.epoch:
+                self._forget()
+            raise
+
+    def _fold(self, epoch: int) -> Known:
         from flovia.insights.rollup import roll_up
 
-        self.rounds += 1
         ends = self._monotonic() + SLICE_S
         ledger = self._ledger
 
@@ -233,19 +272,24 @@ class Keeper:
         ready, self._prepared = self._prepared, False  # after a failure the tables are looked for again
         position = fold_on(ledger, enough) if ready else fold_new(ledger, enough)
         self._prepared = True
-        moved = self.known is None or position != self.known.position
+        known = self.known
         counted = roll_up(ledger.database)
-        if moved or counted or self.known is None:
+        if known is None or position != known.position or counted:
             left_out, floor = known_of(ledger)
             behind = bool(ledger.count_events(position, 1))
-            self.known = Known(position=position, behind=behind, left_out=left_out, floor=floor)
-            self._tell(position)
-        elif self.known.behind:
-            self.known = attrs.evolve(self.known, behind=bool(ledger.count_events(position, 1)))
-        return self.known
+            known = Known(position=position, behind=behind, epoch=epoch, left_out=left_out, floor=floor)
+            told: Told | None = self._news(position)
+        else:
+            if known.behind:
+                known = attrs.evolve(known, behind=bool(ledger.count_events(position, 1)))
+            told = self.told
+        if epoch != self.epoch or self._identity() != self._file:
+            raise LostFileError("the ledger was replaced while it was read")
+        self.known, self.told, self._lost = known, told, False
+        return known
 
-    def _tell(self, position: int) -> None:
-        """Show those who watch what has changed; of very much only the end."""
+    def _news(self, position: int) -> Told:
+        """What those who watch are told now; of very much only the end."""
         from flovia.insights.attempt import superseded
         from flovia.insights.sql_joined import last_changed
 
@@ -253,11 +297,10 @@ class Keeper:
         if told is None or position < told.position:
             # What was there before anybody looked is no news. And a ledger that is less far than it was is another
             # one, that was put in its place.
-            self.told = Told(since=position, position=position)
-            return
+            return Told(since=position, position=position)
         seen = {one.kept.attempt.key: one for one in told.seen}
         for one in last_changed(self._ledger.database, told.position, position, NEWEST):
             for key in (one.attempt.key, *superseded(one.attempt)):
                 seen.pop(key, None)  # it moves to the end
             seen[one.attempt.key] = Seen(kept=one)
-        self.told = Told(since=told.since, position=position, seen=tuple(seen.values())[-NEWEST:])
+        return Told(since=told.since, position=position, seen=tuple(seen.values())[-NEWEST:])

@@ -49,11 +49,12 @@ async def news(keeper: "Keeper", position: int, wanted: Wanted, link: "Linker") 
     """What came behind this event.
 
     Raises:
-        LedgerError: it had to be asked, and does not answer.
+        LedgerError: it had to be asked, and does not answer, or it is not there any more.
     """
+    keeper.check()
     found = keeper.at_hand(position)
     if found is None:
-        found = await in_thread(lambda: keeper.since(position))
+        found = await in_thread(lambda: keeper.since(position), abandon=True)
     after, seen = found
     rows = [_text(one, link) for one in seen if wanted(one)]
     gone = [key for one in seen for key in superseded(one.kept.attempt)]

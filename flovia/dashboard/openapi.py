@@ -1,13 +1,16 @@
 """The description of the JSON that a dashboard answers: OpenAPI 3.1."""
 
-from typing import Final
+from functools import cache
+from typing import Final, cast
+
+from attrs import fields_dict
 
 import flovia
 from flovia.core.encoding import JsonValue
-from flovia.dashboard.filters import Filters
-from flovia.dashboard.questions import REPORTS, WITH_BY
+from flovia.dashboard.filters import MOST_S, Filters
+from flovia.dashboard.questions import BY_ONE, REPORTS, WITH_BY
 from flovia.insights.joined import schema
-from flovia.insights.sql_choosing import STEPS
+from flovia.insights.sql_choosing import STEPS, Chosen
 
 Json = dict[str, JsonValue]
 _ABOUT: Final = {
@@ -21,29 +24,14 @@ _ABOUT: Final = {
 }
 
 
+def taken(path: str) -> list[str]:
+    """The members that the query of this path may have: those that the document lists."""
+    members = cast("Json", cast("Json", _paths()[path])["get"])["parameters"]
+    return [str(one["name"]) for one in cast("list[Json]", members) if one["in"] == "query"]
+
+
 def openapi(root: str) -> Json:
     """The document. ``root``: where the dashboard is mounted."""
-    paths: Json = {"/api/overview": _path("overview", "The numbers of the first page, and of each day.", _filters())}
-    for name in REPORTS:
-        more = [*_filters(), *_of_report(name)]
-        paths[f"/api/{name}"] = _path(name, f"{_ABOUT[name]} The same as flovia report {name} --json.", more)
-        paths[f"/api/{name}.csv"] = _path(f"{name}Csv", f"The rows of {name} as CSV.", more, kind="text/csv")
-    chosen: list[JsonValue] = [
-        _member(name, f"Only attempts with this {name.replace('_', ' ')}.")
-        for name in ("workflow", "payer", "rail", "price", "price_currency", "currency", "state", "problem", "path")
-    ]
-    step: Json = {**_member("step", "How far they came."), "schema": {"type": "string", "enum": [*STEPS]}}
-    limit: Json = {**_member("limit", "How many at most."), "schema": {"type": "integer", "minimum": 1, "maximum": 500}}
-    before = _member("before", "Go on behind the last page: its member next.")
-    paths["/api/events"] = _path(
-        "events", "Joined events, the newest first.", [*_filters(), *chosen, step, limit, before]
-    )
-    ident: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
-    paths["/api/attempts/{id}"] = _path(
-        "attempt",
-        "The joined events of an attempt, a challenge, a payment or a request, and their raw events.",
-        [ident],
-    )
     return {
         "openapi": "3.1.0",
         "info": {
@@ -56,9 +44,37 @@ def openapi(root: str) -> Json:
             ),
         },
         "servers": [{"url": root or "/"}],
-        "paths": paths,
+        "paths": _paths(),
         "components": {"schemas": {"JoinedEvent": schema(), "Problem": _PROBLEM}},
     }
+
+
+@cache
+def _paths() -> Json:
+    paths: Json = {"/api/overview": _path("overview", "The numbers of the first page, and of each day.", _filters())}
+    for name in REPORTS:
+        more = [*_filters(), *_of_report(name)]
+        paths[f"/api/{name}"] = _path(name, f"{_ABOUT[name]} The same as flovia report {name} --json.", more)
+        paths[f"/api/{name}.csv"] = _path(f"{name}Csv", f"The rows of {name} as CSV.", more, kind="text/csv")
+    chosen: list[JsonValue] = [
+        _member(name, f"Only attempts with this {name.replace('_', ' ')}.")
+        for name in fields_dict(Chosen)
+        if name != "step"
+    ]
+    step: Json = {**_member("step", "How far they came."), "schema": {"type": "string", "enum": [*STEPS]}}
+    before = _member("before", "Go on behind the last page: what that said as next.")
+    paths["/api/events"] = _path(
+        "events",
+        "Joined events, the newest first; next is null where there are no more.",
+        [*_filters(), *chosen, step, _number("limit", "How many at most, 100 if it is left out.", 500), before],
+    )
+    ident: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    paths["/api/attempts/{id}"] = _path(
+        "attempt",
+        "The joined events of an attempt, a challenge, a payment or a request, and their raw events.",
+        [ident],
+    )
+    return paths
 
 
 _PROBLEM: Final[Json] = {
@@ -79,16 +95,29 @@ def _filters() -> list[JsonValue]:
 
 
 def _of_report(name: str) -> list[JsonValue]:
-    found: list[JsonValue] = []
+    own: Json = {
+        **_member(
+            "own", "As --own of the command: payers of your own besides those of the app's settings; repeatable."
+        ),
+        "schema": {"type": "array", "items": {"type": "string"}},
+    }
+    found: list[JsonValue] = [own]
     if name in WITH_BY:
         words = ", ".join(WITH_BY[name])
-        many = "one of" if name == "retention" else "some of, with commas between,"
-        found.append(_member("by", f"What rows are told apart by: {many} {words}."))
+        what = "What the rows of the CSV are; JSON has all" if name == "workflows" else "What rows are told apart by"
+        many = "one of" if name in BY_ONE else "some of, with commas between,"
+        found.append(_member("by", f"{what}: {many} {words}."))
     if name in ("pricing", "workflows"):
-        found.append(_member("least", "As --least of the command."))
-    if name in ("integrity", "workflows"):
-        found.append(_member("limit", "As --limit of the command."))
+        found.append(_number("least", "As --least of the command.", 1_000_000))
+    if name == "integrity":
+        found.append(_number("limit", "As --limit of the command.", 1000))
+        pending: Json = {"type": "number", "exclusiveMinimum": 0, "maximum": MOST_S}
+        found.append({**_member("pending", "As --pending of the command, seconds."), "schema": pending})
     return found
+
+
+def _number(name: str, about: str, most: int) -> Json:
+    return {**_member(name, about), "schema": {"type": "integer", "minimum": 1, "maximum": most}}
 
 
 def _member(name: str, about: str) -> Json:

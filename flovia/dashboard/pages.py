@@ -1,7 +1,7 @@
 """The pages: each asks its question, and shows what is known by then."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
@@ -12,20 +12,20 @@ from flovia.dashboard.filters import PRESETS, Filters, number_of, read_filters, 
 from flovia.dashboard.http import before_of, chosen_of, in_thread, options_of
 from flovia.dashboard.joined_rows import row_of
 from flovia.dashboard.linking import LIVE, PAGES, Linker
+from flovia.dashboard.openapi import taken
 from flovia.dashboard.payer_views import integrity_page, retention_page, workflows_page
-from flovia.dashboard.questions import Options
+from flovia.dashboard.questions import MOST_COUNTED, Listed, Options
 from flovia.dashboard.tables import LONGEST
 from flovia.dashboard.views import Context, endpoints_page, latency_page, overview_page, pricing_page, revenue_page
 from flovia.insights.intervals import Share
 from flovia.reports.tables import milliseconds
-from flovia.words import moment
+from flovia.words import moment, tallied
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
     from flovia.dashboard.desk import Desks
-    from flovia.insights.joined import Kept
     from flovia.insights.sql_choosing import Chosen
     from flovia.reports.answer import Answer
     from flovia.web.site import Pages
@@ -38,8 +38,10 @@ FRESH_S: Final = 0.5
 EVENTS: Final = 50
 SUGGESTED: Final = 200
 """Endpoints that the filter suggests; of more than so many none, one types a name or follows a link."""
+SIMILAR: Final = 5
+"""Endpoints that are named where one is asked about that there is not."""
 NUMBERS: Final = 1_000_000
-_KEPT: Final = ("by", "least", "limit", "sort")
+_KEPT: Final = ("by", "least", "limit", "pending", "sort")
 """How a page is shown, besides what it is about; kept while one turns the pages of its table."""
 View = Callable[["Answer", Linker, "Request"], Context]
 
@@ -98,9 +100,8 @@ class Site:
 
     async def retention(self, request: "Request") -> "Response":
         """``GET /retention``"""
-        by = "endpoint" if request.query_params.get("by") == "endpoint" else "week"
         return await self._report(
-            request, "/retention", "retention", lambda one, link: retention_page(one, link, _at(request), by)
+            request, "/retention", "retention", lambda one, link: retention_page(one, link, _at(request))
         )
 
     async def workflows(self, request: "Request") -> "Response":
@@ -116,10 +117,11 @@ class Site:
         """``GET /events``"""
         chosen, before = chosen_of(request.query_params), before_of(request.query_params)
 
-        def ask(filters: Filters) -> "Question[Sequence[Kept]]":
-            return self._desks.books.events(filters, chosen, EVENTS + 1, before)
+        def ask(filters: Filters) -> "Question[Listed]":
+            return self._desks.books.listed(filters, chosen, EVENTS + 1, before)
 
-        def view(kept: "Sequence[Kept]", link: Linker) -> Context:
+        def view(found: "Listed", link: Linker) -> Context:
+            kept = found.rows
             rows = [row_of(one, link.attempt) for one in kept[:EVENTS]]
             narrowed = {name: value for name, value in _members(chosen) if value and name != "workflow"}
             last = kept[EVENTS - 1].attempt if len(kept) > EVENTS else None
@@ -128,6 +130,7 @@ class Site:
             live = before is None and not link.filters.until and not chosen.path
             return {
                 "rows": rows,
+                "sample": _sample(len(rows), found.count, first=before is None),
                 "chosen": narrowed,
                 "older": older,
                 "newest": link.events(**narrowed) if before is not None else "",
@@ -205,8 +208,7 @@ class Site:
         *,
         fresh_s: float | None = None,
     ) -> "Response":
-        params = {one: value for one, value in request.query_params.items() if one in ("by", "least", "limit")}
-        options: Options = options_of(name, params)
+        options: Options = options_of(name, request.query_params)
         return await self._page(
             request,
             path,
@@ -247,18 +249,33 @@ class Site:
         suggested = desk.answers.kept(books.endpoints(SUGGESTED))
         if suggested is None or not desk.answers.is_fresh(suggested):
             desk.begin(books.endpoints(SUGGESTED))
+        similar = None
+        if filters.endpoint:
+            similar = await desk.answer(books.similar(filters.endpoint, SIMILAR), PAINT_S)
 
         def make() -> "Response":
             more = view(ready.value, link)
             names = [] if suggested is None or len(suggested.value) > SUGGESTED else suggested.value
             names = [name for name in names if name.isprintable() and len(name) <= LONGEST]
-            options = {one: value for one, value in request.query_params.items() if one in ("by", "least", "limit")}
+            takes = taken(f"/api/{api}") if api else ()
+            options = {one: value for one, value in request.query_params.items() if one in takes and one in _KEPT}
             exports = {
                 "csv_href": link.to(f"/api/{api}.csv", **options) if api not in ("", "overview") else "",
                 "json_href": link.to(f"/api/{api}", **options) if api else "",
             }
             return self._render(
-                request, template, path, link, ready, {"names": names, "unused": workflow, **exports, **more}
+                request,
+                template,
+                path,
+                link,
+                ready,
+                {
+                    "names": names,
+                    "unused": workflow,
+                    "similar": None if similar is None else similar.value,
+                    **exports,
+                    **more,
+                },
             )
 
         return await in_thread(make)
@@ -298,6 +315,7 @@ class Site:
             "presets": PRESETS,
             "names": [],
             "unused": "",
+            "similar": None,
             "csv_href": "",
             "json_href": "",
             "as_of": moment(found.made),
@@ -309,6 +327,14 @@ class Site:
             "kept": {one: request.query_params[one] for one in _KEPT if one in request.query_params},
         }
         return self._pages.render(request, template, 200, **(_WORDS | members | more))
+
+
+def _sample(shown: int, count: int, *, first: bool) -> str:
+    """Which of how many joined events a page lists."""
+    if first and shown == count:
+        return f"{tallied(count, 'event')}, the newest first."
+    of = f"{'at least ' if count >= MOST_COUNTED else ''}{tallied(count, 'event')}"
+    return f"The newest {shown} of {of}." if first else f"{shown} of {of}, the newest first."
 
 
 def _percent(one: Share) -> str:

@@ -13,21 +13,22 @@ from flovia.insights.sessions import signature_text
 from flovia.providers.registry import is_registered
 from flovia.reports.answer import Answer
 from flovia.reports.payers_parts import duration
-from flovia.words import moment, money
+from flovia.words import moment, money, tallied
 
 PATHS: Final = 12
 """Paths that are drawn; the table has more."""
 MANY: Final = 50
 
 
-def retention_page(answer: Answer, link: Linker, page: int, by: str) -> Context:
+def retention_page(answer: Answer, link: Linker, page: int) -> Context:
     """Cohorts as a grid, who may have gone, and how much of the revenue hangs on few."""
     payload = cast("Row", answer.payload)
+    by = text_of(payload, "by")
     found = [dict(row) for row in answer.rows]
     last = max((len(cast("Row", row["weeks"])) for row in found), default=0)
     rows = [_cohort(row, last) for row in (reversed(found) if by == "week" else found)]
     grid = paged(
-        f"Who came back, so many weeks after the first paid session: {len(rows)} cohorts",
+        f"Who came back, so many weeks after the first paid session: {tallied(len(rows), 'cohort')}",
         heads(f"first {by}", "payers", *(f"W{number}" for number in range(last)), numbers_from=1),
         rows,
         page,
@@ -161,7 +162,7 @@ def _rows(payload: Row, name: str) -> list[Row]:
 
 
 def _caption(title: str, shown: int, of: int) -> str:
-    return f"{title} ({shown} of {of})" if of > shown else f"{title} ({of})"
+    return f"{title} ({shown:,} of {of:,})" if of > shown else f"{title} ({of:,})"
 
 
 def _usages(payload: Row, kinds: dict[str, int], name: str, title: str, one_name: str, link: Linker) -> Table:
@@ -255,6 +256,7 @@ def integrity_page(answer: Answer, link: Linker) -> Context:
         "queue": queue,
         "waiting": payload["waiting"],
         "pending_s": payload["pendingS"],
+        "turned_away": cast("Row", payload["leftOut"])["turnedAway"],
         "states": Table(
             caption="How payments and requests agree",
             heads=heads("state", "attempts", numbers_from=1),

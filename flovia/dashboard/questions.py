@@ -1,7 +1,7 @@
 """What the pages ask of the ledger: each report as the command line gives it, and what only a page shows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypedDict, TypeVar, cast, get_args
 
 import attrs
 
@@ -15,7 +15,7 @@ from flovia.insights.integrity import PENDING_S
 from flovia.insights.joined import Kept
 from flovia.insights.keeping_sessions import keep_sessions
 from flovia.insights.pricing import LEAST_SAMPLE, PRICING_BY
-from flovia.insights.sql_choosing import Chosen, endpoints, find, newest
+from flovia.insights.sql_choosing import Chosen, containing, count_of, endpoints, find, has_endpoint, newest
 from flovia.ledger.related import RelatedEvents
 from flovia.reports import payers, routes
 from flovia.reports.answer import Answer
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FUNNEL_BY: Final = ("endpoint", "rail", "price")
 LIMIT_DUE: Final = 50
+MOST_COUNTED: Final = 10_000
+"""Joined events behind a number are counted up to so many."""
 MANY_EVENTS: Final = 1000
 """Raw events of one attempt that are shown at most."""
 REPORTS: Final = ("funnel", "latency", "revenue", "pricing", "retention", "workflows", "integrity")
@@ -42,6 +44,8 @@ class Options:
     least: int = 0
     limit: int = 0
     pending_s: float = PENDING_S
+    own: tuple[str, ...] = ()
+    """Payers of one's own, besides those that the settings name."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +54,14 @@ class Story:
 
     attempts: tuple[Kept, ...]
     events: tuple[Event, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Listed:
+    """Some joined events, the newest first, of ``count``; :data:`MOST_COUNTED` for so many or more."""
+
+    rows: Sequence[Kept]
+    count: int
 
 
 class _About(TypedDict):
@@ -102,7 +114,7 @@ class Books:
     def report(self, name: str, filters: Filters, options: Options) -> Question[Answer]:
         """One of :data:`REPORTS`, the same as its command gives."""
         make, filters = _REPORTS[name], attrs.evolve(filters, workflow="")
-        question = self._question((name, options), filters, lambda asking: make(asking, options))
+        question = self._question((name, options), filters, lambda asking: make(asking, options), options.own)
         return attrs.evolve(question, heavy=name in ("retention", "workflows"), rows=_rows_of)
 
     def overview(self, filters: Filters) -> Question[Overview]:
@@ -128,6 +140,23 @@ class Books:
         question = self._question(("events", chosen, limit, before), filters, make)
         return attrs.evolve(question, heavy=bool(chosen.path), rows=len)
 
+    def listed(
+        self, filters: Filters, chosen: Chosen, limit: int, before: tuple[float, str] | None
+    ) -> Question[Listed]:
+        """The same, and how many there are."""
+
+        def make(asking: _Ask) -> Listed:
+            database = asking.ledger.database
+            if chosen.path:
+                keep_sessions(database, None, between=rest)
+            return Listed(
+                rows=newest(database, asking.asked, chosen, limit, before),
+                count=count_of(database, asking.asked, chosen, MOST_COUNTED),
+            )
+
+        question = self._question(("listed", chosen, limit, before), filters, make)
+        return attrs.evolve(question, heavy=bool(chosen.path), rows=_size)
+
     def asked(self, filters: Filters, floor: float | None) -> "Asked":
         """What these filters ask about, now. ``floor``: the time before which attempts were pruned.
 
@@ -135,11 +164,20 @@ class Books:
             CallerError: they cannot be meant.
         """
         since, until = filters.span(self.now())
-        return asked_of(floor, since, until, **self._about(filters))
+        return asked_of(floor, since, until, **self._about(filters, ()))
 
     def endpoints(self, limit: int) -> Question[list[str]]:
         """Names of endpoints, one more than ``limit`` if there are more."""
         return Question(("endpoints", limit), lambda _: endpoints(self._ledger.database, limit + 1), rows=len)
+
+    def similar(self, endpoint: str, limit: int) -> Question[list[str] | None]:
+        """Of an endpoint that no attempt has: names in which it is. None of one that some have."""
+
+        def make(_: "Known") -> list[str] | None:
+            database = self._ledger.database
+            return None if has_endpoint(database, endpoint) else containing(database, endpoint, limit)
+
+        return Question(("similar", endpoint, limit), make)
 
     def story(self, ident: str) -> Question[Story]:
         """One attempt, by its key, challenge, payment, or one of its requests."""
@@ -149,10 +187,13 @@ class Books:
             rows=lambda story: len(story.attempts) + len(story.events),
         )
 
-    def _about(self, filters: Filters) -> _About:
-        return _About(endpoint=filters.endpoint or None, own=self._own, hiding_keys=self._keys, test=filters.test)
+    def _about(self, filters: Filters, own: Sequence[str]) -> _About:
+        every = (*own, *self._own)
+        return _About(endpoint=filters.endpoint or None, own=every, hiding_keys=self._keys, test=filters.test)
 
-    def _question(self, key: tuple[object, ...], filters: Filters, make: Callable[[_Ask], T]) -> Question[T]:
+    def _question(
+        self, key: tuple[object, ...], filters: Filters, make: Callable[[_Ask], T], own: Sequence[str] = ()
+    ) -> Question[T]:
         def answer(known: "Known") -> T:
             now = self.now()
             since, until = filters.span(now)
@@ -162,11 +203,15 @@ class Books:
                 known.floor,
                 since=since,
                 until=until,
-                **self._about(filters),
+                **self._about(filters, own),
             )
             return make(_Ask(ledger=self._ledger, asked=asked, known=left_out, now=now))
 
         return Question((*key, filters), answer)
+
+
+def _size(listed: Listed) -> int:
+    return len(listed.rows)
 
 
 def _rows_of(answer: Answer) -> int:
@@ -200,9 +245,10 @@ def _retention(asking: _Ask, options: Options) -> Answer:
 
 def _workflows(asking: _Ask, options: Options) -> Answer:
     keep_sessions(asking.ledger.database, None, between=rest)
+    by: payers.By = cast("payers.By", options.by[0]) if options.by else "path"
     limit, least = options.limit or payers.LIMIT, options.least or payers.LEAST
     return payers.workflows_answer(
-        asking.ledger, asking.asked, asking.known, asking.now, by="path", limit=limit, least=least
+        asking.ledger, asking.asked, asking.known, asking.now, by=by, limit=limit, least=least
     )
 
 
@@ -224,8 +270,11 @@ WITH_BY: Final[Mapping[str, Sequence[str]]] = {
     "latency": BY,
     "revenue": BY,
     "retention": ("week", "endpoint"),
+    "workflows": get_args(payers.By),
 }
 """Reports whose rows can be told apart by what is wanted, and by what."""
+BY_ONE: Final = ("retention", "workflows")
+"""Those of which one is chosen."""
 
 
 def _story(ledger: "SqlLedger", ident: str) -> Story:

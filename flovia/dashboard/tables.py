@@ -60,7 +60,7 @@ class Chart:
     """A picture that a script draws. ``kind``: ``days`` or ``prices``; ``about``: what it shows, in a sentence.
 
     ``sketch``: the same without axes, for who has no script: a colour and the points of each line, in a field of 100 by
-    100.
+    100; ``scale``: what its edges are.
     """
 
     ident: str
@@ -69,6 +69,7 @@ class Chart:
     about: str
     data: dict[str, JsonValue]
     sketch: Sequence[tuple[str, str]]
+    scale: str
 
 
 def sketched(xs: Sequence[float], lines: Sequence[tuple[str, Sequence[float | None]]]) -> list[tuple[str, str]]:
@@ -88,6 +89,12 @@ def sketched(xs: Sequence[float], lines: Sequence[tuple[str, Sequence[float | No
     ]
 
 
+def scaled(names: Sequence[str], lines: Sequence[tuple[str, Sequence[float | None]]], unit: str = "") -> str:
+    """The edges of the same field: from nothing to the most upwards, and from which to which of these sideways."""
+    most = max((y or 0.0 for _, ys in lines for y in ys), default=0.0)
+    return f"Upwards 0 to {most:,.6g}{' ' if unit else ''}{unit}; sideways {names[0]} to {names[-1]}."
+
+
 def text(value: str, href: str = "") -> Cell:
     """A cell with text; long text is cut, and says so."""
     return Cell(text=cut(value), href=href)
@@ -95,7 +102,8 @@ def text(value: str, href: str = "") -> Cell:
 
 def number(value: object, href: str = "", below: str = "") -> Cell:
     """A cell with a number, "" for None."""
-    return Cell(text="" if value is None else str(value), href=href, number=True, below=below)
+    shown = f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
+    return Cell(text=shown, href=href, number=True, below=below)
 
 
 def part(value: Share, href: str = "") -> Cell:

@@ -6,16 +6,17 @@ from typing import Final, cast
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import WiringError
 from flovia.core.money import exponent
+from flovia.dashboard.grouped import behind, by_of, by_words, group_cells, group_heads, group_name
 from flovia.dashboard.linking import Linker
 from flovia.dashboard.overview import Overview
-from flovia.dashboard.tables import ROWS, Cell, Chart, Table, heads, number, paged, part, sketched, text
+from flovia.dashboard.tables import ROWS, Cell, Chart, Table, heads, number, paged, part, scaled, sketched, text
 from flovia.insights.funnel import PHASES
 from flovia.insights.intervals import Share
 from flovia.insights.mean_money import digits_of, mean_money
 from flovia.reports.answer import Answer
 from flovia.reports.parts import Grid, Line
 from flovia.reports.tables import milliseconds
-from flovia.words import counted, money, safe
+from flovia.words import money, safe, tallied
 
 Row = dict[str, JsonValue]
 Context = dict[str, object]
@@ -61,7 +62,7 @@ def overview_page(found: Overview, link: Linker) -> Context:
         for one in reversed(days)
     ]
     by_day = paged(
-        f"By day, the newest first ({len(rows)} days, UTC)",
+        f"By day, the newest first ({tallied(len(rows), 'day')}, UTC)",
         [*heads("day", "attempts", "paid", "delivered", numbers_from=1), *heads("paid in", numbers_from=9)],
         rows,
         1,
@@ -83,7 +84,7 @@ def overview_page(found: Overview, link: Linker) -> Context:
         "charts": charts,
         "by_day": by_day,
         "busiest": Table(
-            caption=f"Busiest endpoints ({len(busiest)} of {found.endpoints})",
+            caption=f"Busiest endpoints ({len(busiest)} of {found.endpoints:,})",
             heads=heads("endpoint", "attempts", "conversion", "time to pay, p50", numbers_from=1),
             rows=busiest,
             total=len(busiest),
@@ -108,7 +109,8 @@ def _attempts_by_day(found: Overview) -> Chart:
         ],
     }
     total = sum(one.attempts for one in days)
-    about = f"Attempts that saw a price, paid and got their answer, by day: {total} attempts in {len(days)} days."
+    many = f"{tallied(total, 'attempt')} in {tallied(len(days), 'day')}"
+    about = f"Attempts that saw a price, paid and got their answer, by day: {many}."
     drawn = [
         ("soft", [float(one.attempts) for one in days]),
         ("blue", [float(one.paid) for one in days]),
@@ -121,6 +123,7 @@ def _attempts_by_day(found: Overview) -> Chart:
         about=about,
         data=data,
         sketch=sketched([one.at for one in days], drawn),
+        scale=scaled([one.date for one in days], drawn),
     )
 
 
@@ -128,15 +131,17 @@ def _money_by_day(found: Overview) -> list[Chart]:
     charts: list[Chart] = []
     for row in found.revenue[:3]:
         currency = row.currency or ""
-        scale = _scale(currency)
-        values = [one.gross.get(currency, 0) / scale for one in found.days]
+        units = _scale(currency)
+        values = [one.gross.get(currency, 0) / units for one in found.days]
         series: list[JsonValue] = [{"label": currency.upper(), "color": "teal", "values": [*values]}]
-        about = f"What was paid in {currency.upper()} by day, before refunds: {row.payments} payments."
+        about = f"What was paid in {currency.upper()} by day, before refunds: {tallied(row.payments, 'payment')}."
         data: dict[str, JsonValue] = {"x": [one.at for one in found.days], "series": series}
         title = f"Paid in {currency.upper()} by day"
-        sketch = sketched([one.at for one in found.days], [("teal", values)])
+        drawn: list[tuple[str, list[float]]] = [("teal", values)]
+        sketch = sketched([one.at for one in found.days], drawn)
+        scale = scaled([one.date for one in found.days], drawn, currency.upper())
         ident = f"money-{len(charts)}"
-        charts.append(Chart(ident=ident, title=title, kind="days", about=about, data=data, sketch=sketch))
+        charts.append(Chart(ident=ident, title=title, kind="days", about=about, data=data, sketch=sketch, scale=scale))
     return charts
 
 
@@ -155,7 +160,8 @@ def endpoints_page(answer: Answer, link: Linker, page: int, sort: str) -> Contex
         found.sort(key=lambda row: (share_of(row["conversion"]).low or 0.0, -count_of(row, "attempts")))
     elif sort != "name":
         found.sort(key=lambda row: -count_of(row, "attempts"))
-    rows = [_funnel_row(row, link, lines.get(id(row))) for row in found]
+    by = by_of(answer)
+    rows = [_funnel_row(row, by, link, lines.get(id(row))) for row in found]
     totals = {name: sum(count_of(row, name) for row in found) for name in ("attempts", "presented", "verified")}
     totals["delivered"] = sum(count_of(row, "delivered") for row in found)
     steps = [
@@ -164,18 +170,20 @@ def endpoints_page(answer: Answer, link: Linker, page: int, sort: str) -> Contex
         ("paid", totals["verified"], link.behind(step="paid")),
         ("got the answer", totals["delivered"], link.behind(step="delivered")),
     ]
-    names = ("endpoint", "rail", "price", "attempts", "presented", "paid", "delivered", "conversion", "gave up")
+    names = ("attempts", "presented", "paid", "delivered", "conversion", "gave up")
     table = paged(
-        f"From the price to the answer: {len(rows)} rows by endpoint, rail and price",
+        f"From the price to the answer: {tallied(len(rows), 'row')} by {by_words(by)}",
         [
-            *heads(*names, numbers_from=3),
+            *group_heads(by),
+            *heads(*names, numbers_from=0),
             *heads("time to pay, p50", "p95", numbers_from=0),
             *heads("by day", "not delivered because", numbers_from=9),
         ],
         rows,
         page,
     )
-    return {"answer": answer, "steps": steps, "most": max(totals["attempts"], 1), "table": table, "sort": sort}
+    most = max(totals["attempts"], 1)
+    return {"answer": answer, "steps": steps, "most": most, "table": table, "sort": sort, "by": by_words(by)}
 
 
 def _lines(answer: Answer) -> list[Line | None]:
@@ -186,23 +194,20 @@ def _lines(answer: Answer) -> list[Line | None]:
     return [next((cell for cell in row if isinstance(cell, Line)), None) for grid in grids for row in grid.rows]
 
 
-def _funnel_row(row: Row, link: Linker, line: Line | None) -> list[Cell]:
+def _funnel_row(row: Row, by: Sequence[str], link: Linker, line: Line | None) -> list[Cell]:
     reasons = cast("Mapping[str, int]", row["reasons"])
     why = [
-        (f"{reason} {count}", link.route(row, step="undelivered", problem=reason))
+        (f"{reason} {count:,}", behind(row, link, step="undelivered", problem=reason))
         for reason, count in list(reasons.items())[:REASONS]
     ]
-    price = "" if row["price"] is None else money(int(str(row["price"])), text_of(row, "currency") or None)
     return [
-        text(text_of(row, "endpoint") or "(no request)", link.route(row, step="shown")),
-        text(text_of(row, "rail")),
-        text(price),
-        number(row["attempts"], link.route(row, step="shown")),
-        number(row["presented"], link.route(row, step="presented")),
-        number(row["verified"], link.route(row, step="paid")),
-        number(row["delivered"], link.route(row, step="delivered")),
+        *group_cells(row, by, link, step="shown"),
+        number(row["attempts"], behind(row, link, step="shown")),
+        number(row["presented"], behind(row, link, step="presented")),
+        number(row["verified"], behind(row, link, step="paid")),
+        number(row["delivered"], behind(row, link, step="delivered")),
         part(share_of(row["conversion"])),
-        part(share_of(row["abandonment"]), link.route(row, step="abandoned")),
+        part(share_of(row["abandonment"]), behind(row, link, step="abandoned")),
         number(ms(row["payP50Ms"])),
         number(ms(row["payP95Ms"])),
         Cell(line=line),
@@ -218,13 +223,9 @@ def revenue_page(answer: Answer, link: Linker, page: int) -> Context:
         mine = totals.setdefault(text_of(row, "currency"), dict.fromkeys(_MONEY, 0))
         for name in _MONEY:
             mine[name] += int(str(row[name]))
+    by = by_of(answer)
     rows = [
-        [
-            text(
-                text_of(row, "endpoint") or "(no request)", link.route({"endpoint": row["endpoint"]}, **_paid_in(row))
-            ),
-            *_sums(row, text_of(row, "currency")),
-        ]
+        [*group_cells(row, by, link, **_paid_in(row)), *_sums(row, text_of(row, "currency"))]
         for row in sorted(found, key=lambda row: (text_of(row, "currency"), -int(str(row["net"]))))
     ]
     names = ("currency", "payments", "gross", "refunds", "refunded", "net", "to go back")
@@ -238,7 +239,10 @@ def revenue_page(answer: Answer, link: Linker, page: int) -> Context:
             caption="Each currency by itself", heads=heads(*names, numbers_from=1), rows=sums, total=len(sums)
         ),
         "table": paged(
-            f"By endpoint and currency: {len(rows)} rows", heads("endpoint", *names, numbers_from=2), rows, page
+            f"By {by_words([*by, 'currency'])}: {tallied(len(rows), 'row')}",
+            [*group_heads(by), *heads(*names, numbers_from=1)],
+            rows,
+            page,
         ),
     }
 
@@ -288,7 +292,7 @@ def _route_of(row: Row) -> tuple[str, str, str]:
 
 def _beside(found: Row) -> str:
     count, width = count_of(found, "periods"), count_of(found, "periodDays")
-    when = counted(count, "day") if width == 1 else f"{counted(count, 'period')} of {width} days"
+    when = tallied(count, "day") if width == 1 else f"{tallied(count, 'period')} of {width} days"
     return (
         f"Prices were shown side by side on {when}: a comparison if chance decided who saw which, and none if the price"
         " depends on what is asked for."
@@ -324,7 +328,8 @@ def _priced(row: Row, link: Linker, place: int) -> Context:
             "currency": currency.upper(),
         }
         about_chart = (
-            f"What one attempt brought at each of {len(prices)} prices, with 95 % intervals, of {_seen(row)} attempts."
+            f"What one attempt brought at each of {len(prices)} prices, with 95 % intervals, of"
+            f" {tallied(_seen(row), 'attempt')}."
         )
         chart = Chart(
             ident=f"prices-{place}",
@@ -333,6 +338,7 @@ def _priced(row: Row, link: Linker, place: int) -> Context:
             about=about_chart,
             data=data,
             sketch=sketched(at, [("line", low), ("line", high), ("teal", values)]),
+            scale=scaled([f"{one:,.6g}" for one in at], [("teal", values), ("line", high)], currency.upper()),
         )
     to = "" if row["to"] is None or row["advice"] == "leave" else money(int(str(row["to"])), currency)
     return {
@@ -371,17 +377,18 @@ def _brought(one: Row, currency: str | None) -> Cell:
 def latency_page(answer: Answer, link: Linker, page: int) -> Context:
     """How long the 402, the verdict and the handler took, and how often each failed."""
     found = sorted((dict(row) for row in answer.rows), key=lambda row: -count_of(row, "attempts"))
+    by = by_of(answer)
     rows: list[list[Cell]] = []
     for row in found:
         cells = [
-            text(text_of(row, "endpoint") or "(no request)", link.route(row, step="shown")),
-            number(row["attempts"], link.route(row, step="shown")),
+            *group_cells(row, by, link, step="shown"),
+            number(row["attempts"], behind(row, link, step="shown")),
             number(ms(row["p50Ms"])),
             number(ms(row["p95Ms"])),
         ]
         for name in PHASES:
             phase = cast("Row", row[name])
-            below = f"of {phase['count']}"
+            below = f"of {count_of(phase, 'count'):,}"
             cells += [
                 number(ms(phase["p50Ms"]), below=below),
                 number(ms(phase["p95Ms"])),
@@ -390,21 +397,22 @@ def latency_page(answer: Answer, link: Linker, page: int) -> Context:
         rows.append(cells)
     names = [f"{name}{more}" for name in PHASES for more in (", p50", ", p95", ", errors")]
     table = paged(
-        f"Time of the 402, the verdict and the handler: {len(rows)} endpoints",
-        heads("endpoint", "attempts", "whole, p50", "p95", *names, numbers_from=1),
+        f"Time of the 402, the verdict and the handler: {tallied(len(rows), 'row')} by {by_words(by)}",
+        [*group_heads(by), *heads("attempts", "whole, p50", "p95", *names, numbers_from=0)],
         rows,
         page,
     )
     start = (table.page - 1) * ROWS
-    drawn = [_bars(row, link) for row in found[start : start + 12]]
+    drawn = [_bars(row, by, link) for row in found[start : start + 12]]
     most = max((bar["ms"] for one in drawn for bar in cast("list[dict[str, float]]", one["bars"])), default=0.0)
-    return {"answer": answer, "table": table, "drawn": drawn, "most": most or 1.0}
+    what = "endpoint" if by == ["endpoint"] else "row"
+    return {"answer": answer, "table": table, "drawn": drawn, "most": most or 1.0, "what": what}
 
 
-def _bars(row: Row, link: Linker) -> Context:
+def _bars(row: Row, by: Sequence[str], link: Linker) -> Context:
     bars: list[dict[str, object]] = []
     for name in PHASES:
         phase = cast("Row", row[name])
         value = cast("float | None", phase["p95Ms"])
         bars.append({"name": name, "ms": value or 0.0, "words": ms(value) or "not known", "count": phase["count"]})
-    return {"endpoint": text_of(row, "endpoint") or "(no request)", "href": link.route(row, step="shown"), "bars": bars}
+    return {"name": group_name(row, by), "href": behind(row, link, step="shown"), "bars": bars}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 import attrs
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select
 
 from flovia.core.errors import CallerError
 from flovia.insights.asking import Asked
@@ -45,7 +45,7 @@ _CAME: Final[dict[str, Callable[[Attempt], bool]]] = {
     "due": lambda one: one.due,
 }
 """The same of an attempt at hand."""
-_SAME: Final = ("workflow", "payer", "rail", "price_currency", "currency", "problem")
+_SAME: Final = ("workflow", "payer", "provider", "rail", "price_currency", "currency", "problem")
 
 
 @attrs.frozen(kw_only=True)
@@ -59,6 +59,7 @@ class Chosen:
 
     workflow: str = ""
     payer: str = ""
+    provider: str = ""
     rail: str = ""
     price: str = ""
     price_currency: str = ""
@@ -122,6 +123,42 @@ def newest(
         at, key = before
         where += [_OF.at <= at, or_(_OF.at < at, and_(_OF.at == at, by_code(_OF.key) < key))]
     return read_kept(database, KEPT.where(*where).order_by(_OF.at.desc(), by_code(_OF.key).desc()).limit(limit))
+
+
+def count_of(database: Database, asked: Asked, chosen: Chosen, most: int) -> int:
+    """How many there are, ``most`` for so many or more: counting all of very many takes a while.
+
+    Raises:
+        LedgerError: the database does not answer.
+    """
+    some = select(_OF.key).where(*asked_for(asked), *chosen.where()).limit(most).subquery()
+    counted = cast("Select[*tuple[object, ...]]", select(func.count()).select_from(some))
+    return int(database.query(counted, {})[0][0] or 0)
+
+
+def containing(database: Database, text: str, limit: int) -> list[str]:
+    """Names of endpoints in which this is, the shortest first.
+
+    Raises:
+        LedgerError: the database does not answer.
+    """
+    from flovia.insights.schema import DAYS
+
+    name = DAYS.c.endpoint
+    # PostgreSQL wants what it sorts by among what is distinct.
+    sized = select(name, func.length(name).label("size")).where(name.icontains(text, autoescape=True)).distinct()
+    rows = database.query(cast("Select[*tuple[object, ...]]", sized.order_by("size", name).limit(limit)), {})
+    return [str(row[0]) for row in rows]
+
+
+def has_endpoint(database: Database, name: str) -> bool:
+    """Whether an attempt of any day is of this endpoint.
+
+    Raises:
+        LedgerError: the database does not answer.
+    """
+    found = select(literal(1)).where(_OF.endpoint == name).limit(1)
+    return bool(database.query(cast("Select[*tuple[object, ...]]", found), {}))
 
 
 def find(database: Database, ident: str, limit: int = 20) -> Sequence[Kept]:

@@ -42,6 +42,7 @@ OLDEST_SQLITE: Final = (3, 35, 0)
 log: Final = logging.getLogger(__name__)
 T = TypeVar("T")
 Value = str | int | float | None
+_IS_LEDGER: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
 _ERRORS: Final = (SQLAlchemyError, sqlite3.Error, OSError)
 
 # Connections that crossed a fork nobody announced. Closing them in the child could hurt the parent's file.
@@ -56,6 +57,20 @@ def journal_mode(version: tuple[int, int, int] = sqlite3.sqlite_version_info) ->
     """
     safe = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
     return "WAL" if safe else "TRUNCATE"
+
+
+class LostFileError(LedgerError):
+    """The file is gone, is another one than before, or holds no ledger: what was read from it says nothing any more."""
+
+
+class _Lost(sqlite3.OperationalError):
+    """The same, inside."""
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that knows which file it has open."""
+
+    file: tuple[int, int] = (0, 0)
 
 
 class SqliteDatabase:
@@ -87,6 +102,7 @@ class SqliteDatabase:
         self._journal_mode = journal_mode()
         self._health = Health(monotonic)
         self._closed = False
+        self._made = False
         self._start()
         self._in_use: InUse | None = None
         if create and self._is_gone():
@@ -98,6 +114,7 @@ class SqliteDatabase:
             )
         else:
             self._prepare(create)
+        self._made = True
         if create:
             self._in_use = InUse(self.path)
 
@@ -134,6 +151,14 @@ class SqliteDatabase:
     def patience_s(self) -> float:
         """How long a call waits for its turn."""
         return PATIENCE_S if self._patience_s is None else self._patience_s
+
+    def identity(self) -> tuple[int, int] | None:
+        """Which file is there; None for none. Another one is there when it was moved away, or replaced."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def clock(self) -> float:
         """This machine's clock: whoever shares a file is on it."""
@@ -174,7 +199,7 @@ class SqliteDatabase:
         except _ERRORS as error:
             self._forget_writer()
             self._readers.dispose()
-            raise self._failure(_reason(error)) from error
+            raise self._failure(_reason(error), error) from error
         finally:
             self._lock.release()
 
@@ -203,7 +228,7 @@ class SqliteDatabase:
                 return self._until(deadline, lambda: self._query(statement, parameters))
         except _ERRORS as error:
             self._readers.dispose()
-            raise self._failure(_reason(error)) from error
+            raise self._failure(_reason(error), error) from error
         finally:
             self._slots.release()
 
@@ -246,9 +271,17 @@ class SqliteDatabase:
 
     # --- inside ----------------------------------------------------------------------------------------
 
-    def _failure(self, reason: str) -> LedgerError:
+    def _failure(self, reason: str, error: BaseException | None = None) -> LedgerError:
         self._health.failed()
-        return LedgerError(f"the ledger {self.path.name} cannot answer: {reason}")
+        kind = LostFileError if error is not None and _is_lost(error) else LedgerError
+        return kind(f"the ledger {self.path.name} cannot answer: {reason}")
+
+    def _file(self) -> tuple[int, int]:
+        """Which file is there."""
+        found = self.identity()
+        if found is None:
+            raise _Lost("its file is gone; put it back")
+        return found
 
     def _forget_writer(self) -> None:
         writer, self._writer = self._writer, None
@@ -257,20 +290,22 @@ class SqliteDatabase:
                 writer.close()
 
     def _open_writer(self) -> Connection:
-        found = os.stat(self.path)
-        identity = found.st_dev, found.st_ino
+        identity = self._file()
         if self._writer is None:
             self._writer = self._until(self._deadline, self._writers.connect)
             self._identity = identity
         elif identity != self._identity:
             # SQLite itself would go on writing to a file that nobody can find any more.
-            raise sqlite3.OperationalError("its file was moved or replaced")
+            raise _Lost("its file was moved or replaced")
         return self._writer
 
     def _query(
         self, statement: Select[*tuple[object, ...]], parameters: Mapping[str, object]
     ) -> Sequence[Sequence[Value]]:
         with self._readers.connect() as connection:
+            if cast(_Connection, _driver(connection)).file != self._file():
+                # Nor would what a lost file says be true any more.
+                raise _Lost("its file was moved or replaced")
             return cast(Sequence[Sequence[Value]], connection.execute(statement, parameters).all())
 
     def _until(self, deadline: float, attempt: Callable[[], T]) -> T:
@@ -286,6 +321,7 @@ class SqliteDatabase:
                 time.sleep(PAUSE_S)
 
     def _connect(self) -> sqlite3.Connection:
+        file = self._file()
         # mode=rw: a file that vanished must not come back empty, with every used credential fresh again.
         connection = sqlite3.connect(
             f"{self.path.as_uri()}?mode=rw",
@@ -293,8 +329,12 @@ class SqliteDatabase:
             timeout=0.0,
             isolation_level=None,
             check_same_thread=False,
+            factory=_Connection,
         )
+        connection.file = file
         try:
+            if self._made and not connection.execute(_IS_LEDGER, (META.name,)).fetchone():
+                raise _Lost("its file holds no ledger of flovia's; put the ledger back")
             (mode,) = connection.execute(f"PRAGMA journal_mode={self._journal_mode}").fetchone()
             if mode.upper() != self._journal_mode:
                 raise sqlite3.OperationalError(f"its journal mode is {mode}, not {self._journal_mode}")
@@ -353,6 +393,13 @@ class SqliteDatabase:
 
 def _driver(connection: Connection) -> sqlite3.Connection:
     return cast(sqlite3.Connection, connection.connection.driver_connection)
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether an error says that the file is not the ledger any more."""
+    cause: object = getattr(error, "orig", None) or error
+    code: int = getattr(cause, "sqlite_errorcode", 0)
+    return isinstance(cause, _Lost) or code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 def _reason(error: BaseException) -> str:

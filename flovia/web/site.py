@@ -9,7 +9,7 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from flovia.words import counted, moment, money, safe
+from flovia.words import moment, money, safe, tallied
 
 POLICY: Final = (
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'; img-src 'self'"
@@ -48,7 +48,7 @@ class Pages:
         )
         # Names of endpoints, payers and workflows come from strangers: `|safely` also writes out what nobody sees.
         filters: dict[str, Any] = {"safely": safe, "moment": moment}
-        helpers: dict[str, Any] = {"counted": counted, "money": money}
+        helpers: dict[str, Any] = {"counted": tallied, "money": money}
         self._env.filters.update(filters)
         self._env.globals.update(helpers)
         self._static: dict[str, bytes] = {}

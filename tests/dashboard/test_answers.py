@@ -17,6 +17,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.known: Known | None = None
+        self.epoch = 0
         self.caught_up = 0
         self.at = 0
         self.open = threading.Event()
@@ -24,7 +25,7 @@ class Ledger:
         self.open.set()
 
     def read_on(self) -> Known:
-        self.known = Known(position=self.at, behind=False, left_out=LeftOut(), floor=None)
+        self.known = Known(position=self.at, behind=False, epoch=self.epoch, left_out=LeftOut(), floor=None)
         return self.known
 
     def first(self) -> Known:
@@ -82,6 +83,17 @@ def test_an_answer_is_kept_until_there_is_more(world: World) -> None:
     assert not world.answers.is_fresh(kept)
     assert "q at 0" == kept.value
     assert "q at 5" == world.ask(question)
+
+
+def test_of_a_lost_ledger_nothing_is_kept(world: World) -> None:
+    """Not even at the same position."""
+    question = world.question()
+    world.ask(question)
+    world.ledger.epoch, world.ledger.known = 1, None
+    assert world.answers.kept(question) is None
+    assert "q at 0" == world.ask(question)
+    assert ["q", "q"] == world.made
+    assert world.answers.kept(question) is not None
 
 
 def test_time_alone_makes_it_old(world: World) -> None:

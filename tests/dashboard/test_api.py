@@ -1,6 +1,9 @@
 """The JSON of the dashboard: the same numbers as the command line gives, with every filter."""
 
 import json
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,8 +12,11 @@ import jsonschema
 import pytest
 
 from flovia.cli.app import run
+from flovia.dashboard import guard
+from flovia.dashboard.questions import WITH_BY
 from flovia.insights.joined import schema
-from tests.dashboard.shop import fresh, served, story, write
+from tests.dashboard.shop import fresh, page, served, story, write
+from tests.patience import eventually
 
 REPORTS = ("funnel", "latency", "revenue", "pricing", "retention", "workflows", "integrity")
 CHOICES = (
@@ -55,6 +61,12 @@ def test_the_same_numbers_as_the_command(
         ("retention", "by=endpoint", ("--by", "endpoint")),
         ("workflows", "least=2", ("--least", "2")),
         ("integrity", "limit=3", ("--limit", "3")),
+        ("integrity", "pending=0.5", ("--pending", "0.5")),
+        ("integrity", "pending=1e9", ("--pending", "1e9")),
+        ("funnel", "own=agent-1&own=agent:*", ("--own", "agent-1", "--own", "agent:*")),
+        ("retention", "own=p*", ("--own", "p*")),
+        ("workflows", "by=pair", ("--by", "pair")),
+        ("workflows", "by=step", ("--by", "step")),
     ],
 )
 def test_options(
@@ -63,6 +75,8 @@ def test_options(
     """What a command takes, the API takes."""
     run(["report", name, "--json", "--ledger", url, *options])
     assert json.loads(capsys.readouterr().out) == client.get(f"/api/{name}?{query}").json()
+    run(["report", name, "--csv", "--ledger", url, *options])
+    assert capsys.readouterr().out == client.get(f"/api/{name}.csv?{query}").text
 
 
 def test_own_payers_are_left_out(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +126,16 @@ def test_what_is_new_is_counted(tmp_path: Path) -> None:
         ("/api/funnel?since=2024-02-01&until=2024-01-01", 400, "no time is between them"),
         ("/api/funnel?by=colour", 400, "told apart by"),
         ("/api/retention?by=day", 400, "week or endpoint"),
-        ("/api/pricing?by=day", 400, "leave by out"),
+        ("/api/workflows?by=day", 400, "endpoint or pair"),
+        ("/api/workflows?by=path,pair", 400, "endpoint or pair"),
+        ("/api/workflows?gap=60", 400, "knows no gap; it takes since, until, endpoint, test, own, by, least"),
+        ("/api/integrity?pending=0", 400, "more than 0"),
+        ("/api/integrity?pending=nan", 400, "more than 0"),
+        ("/api/integrity?pending=soon", 400, "seconds"),
+        ("/api/events?next=1,2", 400, "knows no next; it takes"),
+        ("/api/overview?by=day", 400, "it takes since, until, endpoint, test"),
+        ("/api/attempts/x?since=7d", 400, "it takes none"),
+        ("/api/pricing?by=day", 400, "knows no by"),
         ("/api/pricing?least=0", 400, "whole number"),
         ("/api/integrity?limit=x", 400, "whole number"),
         ("/api/events?step=sideways", 400, "step is one of"),
@@ -206,3 +229,61 @@ def test_openapi(client: httpx.Client) -> None:
     assert [] == [path for path in paths if client.get(path).status_code != 200]
     idents = [one["get"]["operationId"] for one in found["paths"].values()]
     assert len(idents) == len(set(idents))
+
+
+SAMPLES = {
+    "since": "2024-02-01",
+    "until": "2024-03-01",
+    "endpoint": "/search",
+    "test": "1",
+    "own": "me",
+    "least": "2",
+    "limit": "2",
+    "pending": "60",
+    "step": "paid",
+    "before": "1,x",
+}
+
+
+def test_the_document_lists_what_is_taken(client: httpx.Client) -> None:
+    """Each member that it lists is accepted, and any other is refused with those that there are."""
+    paths = client.get("/api/openapi.json").json()["paths"]
+    every = {one["name"] for path in paths.values() for one in path["get"]["parameters"] if one["in"] == "query"}
+    assert set(SAMPLES) < every
+    for path, about in paths.items():
+        address = path.replace("{id}", "nobody")
+        known = {one["name"] for one in about["get"]["parameters"] if one["in"] == "query"}
+        name = path.removeprefix("/api/").removesuffix(".csv")
+        for member in sorted(known):
+            value = WITH_BY[name][0] if member == "by" else SAMPLES.get(member, "x")
+            assert 200 == client.get(address, params={member: value}).status_code, (path, member)
+        for member in [*sorted(every - known), "next", "page"]:
+            answer = client.get(address, params={member: SAMPLES.get(member, "x")})
+            assert 400 == answer.status_code, (path, member)
+            assert all(one in answer.json()["detail"] for one in known) or member == "workflow"
+
+
+def test_pages_ignore_what_they_do_not_know(client: httpx.Client) -> None:
+    """A link of tomorrow's leads to the page all the same, and what the API does not take is in no link to it."""
+    text = page(client, "/workflows?limit=3&utm_source=mail&by=pair")
+    assert "/api/workflows.csv?by=pair" in text
+    assert 'value="3"' not in text
+
+
+def test_nobody_waits_for_the_patience_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask while the ledger is locked, each has an answer in time; later it is the one."""
+    url = fresh(tmp_path)
+    write(url, story(1, "settle", "deliver"))
+    with served(url) as client, ThreadPoolExecutor(6) as pool:
+        assert 1 == client.get("/api/overview").json()["attempts"]
+        monkeypatch.setattr(guard, "ANSWER_S", 0.5)
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+            write(url, story(2, "settle", "deliver"))
+            other.execute("BEGIN EXCLUSIVE")
+            paths = ("/api/overview", "/api/funnel", "/api/retention", "/api/events", "/api/attempts/x", "/api/latency")
+            for path, answer in zip(paths, pool.map(client.get, paths), strict=True):
+                assert (503, "1") == (answer.status_code, answer.headers.get("retry-after")), path
+                assert "no answer in 0.5 s" in answer.json()["detail"]
+            other.execute("ROLLBACK")
+        found = eventually(lambda: client.get("/api/overview"), lambda one: one.status_code == 200)
+        assert 2 == found.json()["attempts"]

@@ -223,7 +223,7 @@ def test_what_is_known_is_told_while_the_ledger_is_read(tmp_path: Path) -> None:
     """Whoever is content with it need not wait until whoever reads the ledger to its end is there."""
     with keeping(fresh(tmp_path)) as keeper, ThreadPoolExecutor(1) as pool, keeper._folding:
         waiting = pool.submit(keeper.first)
-        keeper.known = Known(position=3, behind=True, left_out=LeftOut(), floor=None)
+        keeper.known = Known(position=3, behind=True, epoch=0, left_out=LeftOut(), floor=None)
         assert keeper.known == waiting.result(60) == keeper.first()
 
 

@@ -4,17 +4,19 @@ import os
 import re
 from collections import Counter
 from contextlib import closing
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import attrs
 import httpx
 import pytest
 
+from flovia.dashboard import pages, questions
 from flovia.ledger.opening import open_ledger
 from flovia.testing.servers import serve_asgi
-from tests.dashboard.shop import NOW, dashboard, fresh, page, populate_oddly, served, story, write
+from tests.dashboard.shop import NOW, dashboard, fresh, page, populate, populate_oddly, served, story, write
 from tests.patience import eventually
 
 PAGES = ("/", "/endpoints", "/revenue", "/pricing", "/latency", "/retention", "/workflows", "/integrity", "/events")
@@ -251,3 +253,77 @@ def test_a_workflow_narrows_live_alone(client: httpx.Client) -> None:
     answer = client.get(f"/api/funnel?{query}")
     assert 400 == answer.status_code
     assert "/api/events alone" in answer.json()["detail"]
+
+
+def test_what_nobody_sees_in_a_filter(tmp_path: Path) -> None:
+    """It stands in the form as everywhere, and the form asks for the very same; what is typed over it counts."""
+    name = "/a\x1b[31m\u202e"
+    url = fresh(tmp_path)
+    write(url, story(1, "settle", "deliver"), endpoint=name, workflow=name, payer=name)
+    write(url, story(2), endpoint="/b")
+    with served(url) as client:
+        text = page(client, f"/events?{urlencode({'endpoint': name, 'workflow': name, 'payer': name})}")
+        assert not [one for one in text if not one.isprintable() and one != "\n"]
+        form = text[text.index("<form") : text.index("</form>")]
+        found = [(unescape(key), unescape(value)) for key, value in re.findall(r'name="([^"]*)" value="([^"]*)"', form)]
+        members = {key: value for key, value in found if key != "test"}
+        assert r"/a\x1b[31m\u202e" == members["endpoint"] == members["workflow"] == members["payer"]
+        again = page(client, f"/events?{urlencode(members)}")
+        assert 1 == again.count("data-id=")
+        assert f"/endpoints?endpoint={quote(name, safe='')}" in Parts(again).links
+        typed = {key: value for key, value in members.items() if key.startswith("endpoint")} | {"endpoint": "/b"}
+        assert 1 == page(client, f"/events?{urlencode(typed)}").count("data-id=")
+        assert 0 == page(client, f"/events?{urlencode({'endpoint': members['endpoint']})}").count("data-id=")
+
+
+@pytest.mark.parametrize("path", ["/", "/endpoints", "/revenue", "/latency", "/integrity", "/events"])
+def test_an_endpoint_that_nobody_has(client: httpx.Client, path: str) -> None:
+    """It is said so, with the names that contain it, and not that there is nothing yet."""
+    address = f"{path}?endpoint=/SEAR&since=2024-02-01"
+    text = eventually(lambda: page(client, address), lambda found: "No attempt is of the endpoint" in found)
+    assert f"{path}?since=2024-02-01&endpoint=%2Fsearch" in Parts(text).links
+    assert "There is nothing to show yet" not in text
+    assert "Count test money too" not in text
+    address = f"{path}?endpoint=/50%25_"
+    text = eventually(lambda: page(client, address), lambda found: "No attempt is of the endpoint" in found)
+    assert "These names contain it" not in text
+    assert "No attempt is of" not in page(client, f"{path}?endpoint=/search")
+
+
+def test_how_many_there_are(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list behind a number says of how many it is a part."""
+    attempts = client.get("/api/overview").json()["attempts"]
+    text = page(client, "/events?step=shown")
+    assert f"The newest 50 of {attempts:,} events." in text
+    (older,) = [one for one in Parts(text).links if "before=" in one]
+    assert f"50 of {attempts:,} events, the newest first." in page(client, unescape(older))
+    monkeypatch.setattr(questions, "MOST_COUNTED", 100)
+    monkeypatch.setattr(pages, "MOST_COUNTED", 100)
+    assert "The newest 50 of at least 100 events." in page(client, "/events?step=shown&since=2024-01-01")
+
+
+def test_numbers_are_written_one_way(tmp_path: Path) -> None:
+    """Large ones have commas wherever they stand, and one thing is one thing."""
+    url = fresh(tmp_path)
+    populate(url, 1500)
+    with served(url) as client:
+        for path in ("/", "/endpoints", "/revenue", "/latency", "/pricing", "/workflows", "/integrity", "/events"):
+            text = re.sub(r"<script.*?</script>|<svg.*?</svg>|<input[^>]*>", "", page(client, path), flags=re.DOTALL)
+            said = re.sub("<[^>]*>", " ", text)
+            large = re.findall(r"(?<![\w.,:-])\d{4,}(?![\w.-])(?! [A-Z]{3})", said)
+            assert [] == large, path
+            assert not re.search(r"\b1 (?:rows|events|attempts|endpoints|days)\b", said), path
+
+
+def test_what_the_queue_is_part_of(client: httpx.Client) -> None:
+    """The page of the queue says what it counts that the others do not."""
+    turned_away = client.get("/api/integrity").json()["leftOut"]["turnedAway"]
+    assert f"besides them {turned_away:,} request" in page(client, "/integrity")
+    assert "nobody knows what became of it" in page(client, "/")
+
+
+def test_a_chart_without_a_script_has_a_scale(client: httpx.Client) -> None:
+    """From what to what it goes, in both directions."""
+    days = client.get("/api/overview").json()["days"]
+    most = max(one["attempts"] for one in days)
+    assert f"Upwards 0 to {most:,}; sideways {days[0]['date']} to {days[-1]['date']}." in page(client, "/")

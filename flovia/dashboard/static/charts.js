@@ -16,19 +16,20 @@
   const day = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
 
   function days(box, data) {
+    const newest = (plot) => plot.setLegend({ idx: data.x.length - 1 });
     const options = {
       width: box.clientWidth, height: HEIGHT, axes: axes({ values: (plot, splits) => splits.map((at) => day(at).slice(5)), incrs: [1, 2, 7, 14, 28, 56, 91, 182, 364].map((one) => one * 86400) }), tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "Etc/UTC"),
       scales: { y: { range: (plot, low, high) => [0, (high || 1) * 1.05] } },
       cursor: { drag: { x: false, y: false } },
+      // Until somebody points at a day, and after that, the legend tells of the newest.
+      hooks: { ready: [newest], draw: [newest] },
       series: [
         { label: "day", value: (plot, value) => (value === null ? "–" : day(value)) },
         ...data.series.map((one) => ({ label: one.label, stroke: color(one.color), width: 1.5, fill: data.series.length === 1 ? fade(color(one.color)) : undefined, points: { show: data.x.length < 40 } })),
       ],
     };
     const plot = new uPlot(options, [data.x, ...data.series.map((one) => one.values)], box);
-    const newest = () => plot.setLegend({ idx: data.x.length - 1 });
-    plot.over.addEventListener("mouseleave", newest);
-    newest();
+    plot.over.addEventListener("mouseleave", () => newest(plot));
     return plot;
   }
 

@@ -14,7 +14,11 @@
   const leaving = new Set();
   let source = null;
   let timer = 0;
-  let came = 0;
+  const came = new Set();
+  const MOST_TOLD = 10000;
+  let moved = false;
+  const sample = document.getElementById("facts-sample");
+  const asOf = document.getElementById("facts-as-of");
 
   function cell(row, tag, look, name, text) {
     const found = document.createElement(tag);
@@ -68,10 +72,21 @@
     while (body.rows.length > MOST) body.lastElementChild.remove();
     if (focused && focused !== document.activeElement && !focused.isConnected) pause.focus();
     none.hidden = body.rows.length > 0;
-    came += rows.length;
+    for (const id of away) came.delete(id);
+    for (const one of rows) if (came.size < MOST_TOLD) came.add(one.id);
+    moved = moved || rows.length > 0 || away.size > 0;
+    facts();
+  }
+  const many = (count, name) => `${count.toLocaleString("en")} ${name}${count === 1 ? "" : "s"}`;
+  // What the head of the page says of the table, as it is by now.
+  function facts() {
+    if (!moved) return;
+    const now = new Date().toISOString();
+    sample.textContent = `${many(body.rows.length, "event")} here, what changed last first.`;
+    asOf.textContent = `As of ${now.slice(0, 10)} ${now.slice(11, 19)}Z, event ${after.toLocaleString("en")}.`;
   }
   function say(text) { if (state.textContent !== text) state.textContent = text; }
-  function told() { say(came ? `Live: ${came} since this page was opened.` : "Live: waiting for what comes."); }
+  function told() { say(came.size ? `Live: ${many(came.size, "attempt")}${came.size < MOST_TOLD ? "" : " or more"} since this page was opened.` : "Live: waiting for what comes."); }
   function take(found) {
     after = found.after;
     if (!paused) { show(found.rows, found.gone); told(); return; }
@@ -80,7 +95,7 @@
     // An attempt is waiting once, as it is by now, and not at all if it is none of these any more.
     const newer = new Set(found.rows.map((one) => one.id));
     waiting = waiting.filter((one) => !leaving.has(one.id) && !newer.has(one.id)).concat(found.rows).slice(-MOST);
-    say(`Paused: ${waiting.length} are waiting.`);
+    say(`Paused: ${many(waiting.length, "attempt")} waiting.`);
   }
   function address(base) {
     const url = new URL(base, location.href);

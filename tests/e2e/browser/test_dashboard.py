@@ -187,14 +187,39 @@ def test_live(browser: "Browser", tmp_path: Path, face: str) -> None:
         first.get_by_role("button", name="Pause").click()
         write(url, story(3), endpoint="/third")
         eventually(names[1], lambda found: len(found) == 3)
-        eventually(lambda: first.locator("#live-state").inner_text(), lambda text: "1 are waiting" in text)
+        eventually(lambda: first.locator("#live-state").inner_text(), lambda text: "1 attempt waiting" in text)
         assert 2 == len(names[0]())
         first.get_by_role("button", name="Go on").click()
         assert ["GET /third", "GET /<b>new</b>"] == names[0]()[:2]
+        for number in (2, 3):  # an attempt that changes is no other one
+            write(url, story(number, "settle", "deliver")[2:])
+        for tab in tabs:
+            told = eventually(
+                lambda tab=tab: tab.locator("#events tbody .good").count(),  # type: ignore[misc]
+                lambda count: count == 3,
+            )
+            assert 3 == told
+            assert "Live: 2 attempts since this page was opened." == tab.locator("#live-state").inner_text()
+            assert "3 events here" in tab.locator("#facts-sample").inner_text()
+            assert re.fullmatch(
+                r"As of 20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ, event \d+\.", tab.locator("#facts-as-of").inner_text()
+            )
         second.reload()
         assert 3 == len(eventually(names[1], lambda found: len(found) == 3))
         context.close()
         assert [] == errors
+
+
+def test_a_legend_tells_of_the_newest_day(page: "Page", base: str) -> None:
+    """Before anybody points at a chart it has numbers, and has them again after the window has changed."""
+    page.goto(f"{base}/")
+    legend = page.locator(".chart .u-legend").first
+    for width in (1200, 700):
+        page.set_viewport_size({"width": width, "height": 900})
+        said = eventually(legend.inner_text, lambda text: bool(re.search(r"20\d\d-\d\d-\d\d", text)))
+        assert re.search(r"day\D*20\d\d-\d\d-\d\d\s*attempts\D*\d", said), said
+        page.wait_for_timeout(300)
+        assert legend.inner_text() == said or width == 1200
 
 
 def test_live_rows_leave(page: "Page", tmp_path: Path) -> None:
@@ -217,7 +242,7 @@ def test_live_rows_leave(page: "Page", tmp_path: Path) -> None:
         page.get_by_role("button", name="Pause").click()
         write(url, paid[2])
         state = page.locator("#live-state")
-        eventually(state.inner_text, lambda text: "0 are waiting" in text)
+        eventually(state.inner_text, lambda text: "0 attempts waiting" in text)
         assert 1 == rows.count()
         page.get_by_role("button", name="Go on").click()
         assert 0 == eventually(rows.count, lambda count: count == 0)
@@ -233,6 +258,11 @@ def test_without_javascript(browser: "Browser", base: str) -> None:
     for path in PAGES:
         page.goto(base + path)
         assert page.locator("table tbody tr").count() > 0, path
+        for drawing in page.locator(".chart").all():
+            box, scale = drawing.bounding_box(), drawing.locator(".scale").bounding_box()
+            assert box is not None
+            assert scale is not None
+            assert scale["y"] + scale["height"] <= box["y"] + box["height"] < scale["y"] + scale["height"] + 8, path
         assert page.get_by_text(re.compile("As of 20")).count() > 0, path
     page.goto(f"{base}/events")
     assert page.get_by_role("link", name="Reload").is_visible()
