@@ -36,6 +36,8 @@ PAUSE_S: Final = 0.002
 """Between two tries for the file. SQLite's own waiting grows to 100 ms and starves a process among busy ones."""
 READERS: Final = 8
 LAST_POSITION: Final = 2**63 - 1
+READER_CACHE_KIB: Final = 256
+"""Pages that a connection for reading keeps, at most. SQLite would keep 2 MiB."""
 OLDEST_SQLITE: Final = (3, 35, 0)
 """The first with RETURNING."""
 
@@ -133,6 +135,7 @@ class SqliteDatabase:
         event.listen(self._writers, "begin", self._begin)
         event.listen(self._writers, "commit", self._commit)
         self._readers = self._engine(QueuePool, pool_size=READERS, max_overflow=0)
+        event.listen(self._readers, "connect", _read_with_little)
 
     def _engine(self, pool: type[NullPool | QueuePool], **options: int) -> Engine:
         # Parameters hold traces of credentials and must not show up in errors or logs.
@@ -389,6 +392,11 @@ class SqliteDatabase:
         except WiringError as error:
             self.close()
             raise WiringError(f"{self.path} {error}") from None
+
+
+def _read_with_little(connection: sqlite3.Connection, _: object) -> None:
+    # There are many of them, each with a cache of its own that never shrinks; the system keeps the file's pages anyway.
+    connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
