@@ -7,6 +7,9 @@ scope, expiry and single use included.
 **One that was never asked for** may move money by being presented, so whoever brings it twice must come to the same
 challenge: a claim of that is what lets one of them through. Which it is, the ledger decides in one step. A made
 challenge is replaced when its payment is over, or when it has expired unclaimed: neither can be claimed any more.
+It is also replaced by another key when its payment was refused, and then somebody who came to it before might still
+claim it. So whoever has claimed one looks whether it still stands, and whoever has replaced one looks whether it was
+claimed: one of the two sees the other, and lets go.
 """
 
 from typing import Final, Literal
@@ -83,6 +86,8 @@ class Adopter(Redeemer):
                 if isinstance(written, Candidate):
                     # It is paid by being presented, so there is none that was paid in time and comes late.
                     written.late_s = 0.0
+                    if not trace.idempotency:  # a key finds what was made under it, whatever stands here
+                        written.made_as = self._name(request, plan, adopted)
                 return written
             challenge = yield from find_issued(plan.method, adopted.handle or "")
             return "invalid-challenge" if challenge is None else self._written(request, challenge, adopted)
@@ -111,8 +116,7 @@ class Adopter(Redeemer):
         * Under another key or none it is the one of the same request that is not delivered, once nobody is at it any
           more. After that it is a new one.
         """
-        scope, body = self._scopes.of(request), request.body
-        digest = format_digest(body.sha256) if body.state is BodyState.READ else None
+        scope, digest = self._scopes.of(request), _digest(request)
         owner, mine = _NO_KEY, None
         if trace.idempotency:
             owner = made_name(plan.method, adopted.payload, "key", trace.idempotency[0])
@@ -123,7 +127,7 @@ class Adopter(Redeemer):
                 yield from self._keep(owner, mine)
                 return mine.challenge
 
-        name = made_name(plan.method, adopted.payload, "request", scope, digest or "")
+        name = self._name(request, plan, adopted)
         made = yield from find_made(name)
         standing: Standing = "gone" if made is None else (yield from self._standing(made, terms))
         if made is not None and made.owner != owner and standing in ("made", "held"):
@@ -140,6 +144,8 @@ class Adopter(Redeemer):
             if kept.field != field:
                 # Somebody else was faster; what stands there now is looked at like anything that stood there before.
                 return (yield from self._made(request, trace, plan, adopted, terms, price, nonce))
+            if made is not None and standing == "refused":
+                yield from self._stand_back(name, made, kept, terms)
             made = kept
         elif standing in ("held", "open"):
             yield from self._keep(name, made)
@@ -151,6 +157,20 @@ class Adopter(Redeemer):
                     yield from drop_made(name, made)
                 return (yield from self._made(request, trace, plan, adopted, terms, price, nonce))
         return made.challenge or "invalid-challenge"
+
+    def _name(self, request: HttpRequest, plan: OfferPlan, adopted: Adopted) -> str:
+        """Under which name the challenge of a credential stands, whoever brings it for this request."""
+        return made_name(plan.method, adopted.payload, "request", self._scopes.of(request), _digest(request) or "")
+
+    def _stand_back(self, name: str, before: Made, kept: Made, terms: Terms) -> Flow[None]:
+        """Put a refused challenge back where somebody has claimed it again before it was replaced.
+
+        Raises:
+            Refusal: somebody has.
+        """
+        if (yield from self._standing(before, terms)) in ("held", "open"):
+            yield from keep_made(name, before.owner, before.field, self._made_for_s, kept)
+            raise Refusal("in-flight", retry_after_s=1)
 
     @property
     def _made_for_s(self) -> float:
@@ -190,3 +210,8 @@ class Adopter(Redeemer):
         trace.challenge_id, trace.provider = challenge.id, plan.provider.name
         trace.note(ev.PAYMENT_CONTEXT_ATTACHED, self._clock())
         return self._refuse(request, trace, "idempotency-key-reused")
+
+
+def _digest(request: HttpRequest) -> str | None:
+    body = request.body
+    return format_digest(body.sha256) if body.state is BodyState.READ else None

@@ -25,7 +25,8 @@ class Candidate:
 
     ``authentic``: one of our secrets signed the challenge. If it is False, only a payment that is on record
     under the same ``fingerprint`` can still be redeemed. ``amount`` is in base units. ``late_s``: for how long
-    after its expiry the challenge is still verified, seconds.
+    after its expiry the challenge is still verified, seconds. ``made_as``: the name under which its challenge has to
+    stand once it is claimed (:mod:`flovia.core.adopting`); "" where it need not.
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class Candidate:
         "fingerprint",
         "key",
         "late_s",
+        "made_as",
         "plan",
     )
 
@@ -56,6 +58,7 @@ class Candidate:
         self.credential = credential
         self.plan = plan
         self.late_s = plan.late_s
+        self.made_as = ""
         self.charge = charge
         self.amount = amount
         self.currency = currency

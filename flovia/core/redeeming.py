@@ -34,6 +34,7 @@ from flovia.core.exchange import CLAIMED, DELIVERING, EXCHANGE, PARKED, RECEIVED
 from flovia.core.fields import payment_credentials
 from flovia.core.guard import Services, as_payer
 from flovia.core.http import HttpRequest, HttpResponse
+from flovia.core.issued import find_made
 from flovia.core.issuing import Issuer
 from flovia.core.offers import Offer
 from flovia.core.owed import Late
@@ -163,6 +164,9 @@ class Redeemer(Issuer):
             return (yield from self._not_claimed(request, trace, candidate, claimed))
 
         fence = claimed.fence
+        if candidate.made_as and not (yield from self._stands(candidate)):
+            yield from self._release(trace, key, fence, park=False)
+            return self._refuse(request, trace, "in-flight", 1)
         try:
             too_low = candidate.plan.price is None and self._too_low(request, candidate)
         except Exception:
@@ -269,6 +273,11 @@ class Redeemer(Issuer):
         if result == "proof_used":
             return (yield from self._of_no_use(request, trace, candidate, fence, verdict, "verification-failed"))
         return self._refuse(request, trace, "in-flight", 1)
+
+    def _stands(self, candidate: Candidate) -> Flow[bool]:
+        """Whether the challenge that was made for a credential is still the one that whoever brings it comes to."""
+        made = yield from find_made(candidate.made_as)
+        return made is not None and made.challenge == candidate.credential.challenge
 
     def _of_no_use(
         self, request: HttpRequest, trace: Trace, candidate: Candidate, fence: int, paid: Paid, problem: str
