@@ -22,7 +22,7 @@ from tests.tree import ROOT
 # A slow machine is not a wrong answer: no deadline anywhere, and no complaint that making an example took long.
 # CI looks further, the same way each time; on a second and third Python not far again.
 patient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.register_profile("dev", patient, max_examples=50)
+hypothesis.settings.register_profile("dev", patient, max_examples=30)
 hypothesis.settings.register_profile("brief", patient, max_examples=15)
 hypothesis.settings.register_profile("ci", patient, max_examples=100, derandomize=True, database=None, print_blob=True)
 # A mutant is tried with many tests: the same few examples each time, and nobody reads the smallest one.

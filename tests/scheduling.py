@@ -14,6 +14,9 @@ SPLIT: Final = "tests/adapters/test_behaviour.py::test_row["
 
 LONG: Final = (
     "tests/docs/",
+    "tests/dashboard/",
+    "tests/showcase/",
+    "tests/world/",
     "tests/adapters/",
     "tests/client/",
     "tests/campaigns/",

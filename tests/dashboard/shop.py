@@ -1,5 +1,6 @@
 """A ledger with attempts in it, and a dashboard over it on a real server."""
 
+import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from tests.world.__main__ import opened
 from tests.world.clock import Clock
 from tests.world.world import live
 
+CI = bool(os.environ.get("CI"))
+"""Whether to look at everything; otherwise at some of what is alike."""
 SECRET = "test-secret-of-32-characters-000"
 NOW = 1_750_000_000.0
 ODD = "/<script>alert(1)</script>&\"'\u202egnp\u05d0" + "x" * 600

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from html import unescape
@@ -16,8 +17,10 @@ from flovia.core.encoding import JsonValue
 from flovia.dashboard.filters import Filters
 from flovia.dashboard.linking import Linker
 from flovia.ledger.opening import open_ledger
-from tests.dashboard.shop import fresh, page, served, story, write
+from tests.dashboard.shop import CI, fresh, page, served, story, write
 
+SOME = 3
+"""Rows of a table whose links are followed where nobody looks for long."""
 OF_ROWS = ("attempts", "payments")
 """Columns that say how many events are behind the name of a row."""
 
@@ -93,7 +96,15 @@ def count(client: httpx.Client, href: str) -> int:
 def wrong(client: httpx.Client, path: str) -> tuple[list[Link], list[str]]:
     """The links of a page, and those that lead to another number of events than they say."""
     found = list(linked(page(client, path)))
-    counted = {href: count(client, href) for href in dict.fromkeys(one.href for one in found)}
+    # Rows of one table differ in what they name alone: where nobody looks for long, the first of them.
+    shapes: Counter[str] = Counter()
+    asked: dict[str, int] = {}
+    for href in dict.fromkeys(one.href for one in found):
+        shape = re.sub("=[^&]*", "", href)
+        shapes[shape] += 1
+        if CI or shapes[shape] <= SOME:
+            asked[href] = count(client, href)
+    counted = {one.href: asked.get(one.href, one.count) for one in found}
     return found, [
         f"{path}: {one.says} ({one.count}) leads to {counted[one.href]}: {one.href}"
         for one in found

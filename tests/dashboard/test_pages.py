@@ -1,6 +1,5 @@
 """The pages, as a server sends them: what they say, where they lead, and that nobody's text can do anything."""
 
-import os
 import re
 from collections import Counter
 from contextlib import closing
@@ -16,11 +15,10 @@ import pytest
 from flovia.dashboard import pages, questions
 from flovia.ledger.opening import open_ledger
 from flovia.testing.servers import serve_asgi
-from tests.dashboard.shop import NOW, dashboard, fresh, page, populate, populate_oddly, served, story, write
+from tests.dashboard.shop import CI, NOW, dashboard, fresh, page, populate, populate_oddly, served, story, write
 from tests.patience import eventually
 
 PAGES = ("/", "/endpoints", "/revenue", "/pricing", "/latency", "/retention", "/workflows", "/integrity", "/events")
-CI = bool(os.environ.get("CI"))
 MANY = 10_000 if CI else 1_000
 MOST_BYTES = 150_000
 """Transferred for one page, with all that it loads: what was promised."""
@@ -88,9 +86,9 @@ def test_every_link_leads_somewhere(client: httpx.Client) -> None:
         for link in Parts(page(client, path)).links:
             if link.startswith("/") and link not in seen:
                 shapes[re.sub("=[^&]*", "", link)] += 1
-                if CI or shapes[re.sub("=[^&]*", "", link)] <= 2:
+                if CI or shapes[re.sub("=[^&]*", "", link)] <= 1:
                     seen[link] = client.get(link).status_code
-    assert len(seen) > (100 if CI else 50)
+    assert len(seen) > (100 if CI else 30)
     assert {} == {link: status for link, status in seen.items() if status != 200}
 
 
@@ -305,7 +303,7 @@ def test_how_many_there_are(client: httpx.Client, monkeypatch: pytest.MonkeyPatc
 def test_numbers_are_written_one_way(tmp_path: Path) -> None:
     """Large ones have commas wherever they stand, and one thing is one thing."""
     url = fresh(tmp_path)
-    populate(url, 1500)
+    populate(url, 1050)
     with served(url) as client:
         for path in ("/", "/endpoints", "/revenue", "/latency", "/pricing", "/workflows", "/integrity", "/events"):
             text = re.sub(r"<script.*?</script>|<svg.*?</svg>|<input[^>]*>", "", page(client, path), flags=re.DOTALL)
