@@ -30,6 +30,22 @@ quick = hypothesis.settings(patient, phases=[hypothesis.Phase.explicit, hypothes
 hypothesis.settings.register_profile("mutation", quick, max_examples=15, derandomize=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
+WITH_TIME = (
+    "tests/adapters/test_gunicorn_timeout.py",
+    "tests/adapters/test_races_http.py",
+    "tests/campaigns/test_exporters.py",
+    "tests/client/hitpay/test_example.py",
+    "tests/dashboard/test_live.py::test_fifty",
+    "tests/dashboard/test_mounting.py",
+    "tests/e2e/hitpay/rows/",
+    "tests/e2e/hitpay/test_reconcile.py",
+    "tests/export/test_nats.py",
+    "tests/runtime/test_database_file.py",
+    "tests/showcase/test_runs.py",
+    "tests/showcase/test_standing.py",
+)
+"""Some six of the minutes that one core would take for everything."""
+
 # Everything that any test produces is searched for secrets.
 pytest_plugins = ["tests.leaks.plugin", "tests.hanging"]
 
@@ -62,6 +78,16 @@ def pytest_collection_finish() -> None:
 def pytest_report_header() -> str:
     """Name the flovia under test."""
     return f"flovia: {PACKAGE}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to CI what needs many processes or much waiting for one more look at what other tests show as well."""
+    if os.environ.get("CI"):
+        return
+    skip = pytest.mark.skip(reason="starts many programs, or waits; CI=1 runs it, as CI does")
+    for item in items:
+        if item.nodeid.startswith(WITH_TIME):
+            item.add_marker(skip)
 
 
 @pytest.hookimpl(optionalhook=True)
