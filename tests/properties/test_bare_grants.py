@@ -237,6 +237,14 @@ def test_one_is_charged(answers: tuple[str, ...], people: list[tuple[str, bool]]
     assert all(1 == len(charges) for key, charges in wallet.by_key.items() if key)
 
 
+def test_who_replaces_what_is_claimed_stands_back() -> None:
+    """A refused purchase is claimed again while another key replaces it: that key waits, and what is claimed is paid."""
+    order = [2, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 1, 2, 1, 2]
+    street = play(("declined",), [("", True), ("one", True), ("", True)], order)
+    assert ("one", "in-flight") in street.refusals
+    assert ([], {""}) == (street.wallet.overlaps, {key for key, charges in street.wallet.by_key.items() if charges})
+
+
 @settings(max_examples=100)
 @given(count=st.integers(2, 6), key=st.sampled_from(KEYS), order=st.lists(st.integers(0, 5), max_size=120))
 def test_all_at_once(count: int, key: str, order: list[int]) -> None:
