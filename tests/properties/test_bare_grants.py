@@ -238,7 +238,7 @@ def test_one_is_charged(answers: tuple[str, ...], people: list[tuple[str, bool]]
 
 
 def test_who_replaces_what_is_claimed_stands_back() -> None:
-    """A refused purchase is claimed again while another key replaces it: that key waits, and what is claimed is paid."""
+    """A refused purchase is claimed again while another key replaces it: that key waits, what is claimed is paid."""
     order = [2, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 1, 2, 1, 2]
     street = play(("declined",), [("", True), ("one", True), ("", True)], order)
     assert ("one", "in-flight") in street.refusals
