@@ -135,12 +135,15 @@ class SqliteDatabase:
         event.listen(self._writers, "begin", self._begin)
         event.listen(self._writers, "commit", self._commit)
         self._readers = self._engine(QueuePool, pool_size=READERS, max_overflow=0)
-        event.listen(self._readers, "connect", _read_with_little)
 
     def _engine(self, pool: type[NullPool | QueuePool], **options: int) -> Engine:
         # Parameters hold traces of credentials and must not show up in errors or logs.
         return create_engine(
-            "sqlite+pysqlite://", creator=self._connect, poolclass=pool, hide_parameters=True, **options
+            "sqlite+pysqlite://",
+            creator=self._connect_reader if pool is QueuePool else self._connect,
+            poolclass=pool,
+            hide_parameters=True,
+            **options,
         )
 
     # --- for the ledger --------------------------------------------------------------------------------
@@ -347,6 +350,16 @@ class SqliteDatabase:
             raise
         return connection
 
+    def _connect_reader(self) -> sqlite3.Connection:
+        connection = self._connect()
+        try:
+            # There are many, each with a cache of its own that never shrinks; the system keeps the pages anyway.
+            connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _begin(self, connection: Connection) -> None:
         # IMMEDIATE: what this transaction reads must still be true when it writes.
         raw = _driver(connection)
@@ -392,11 +405,6 @@ class SqliteDatabase:
         except WiringError as error:
             self.close()
             raise WiringError(f"{self.path} {error}") from None
-
-
-def _read_with_little(connection: sqlite3.Connection, _: object) -> None:
-    # There are many of them, each with a cache of its own that never shrinks; the system keeps the file's pages anyway.
-    connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
