@@ -155,7 +155,7 @@ def test_explained_and_delivered_again_without_a_script(browser: "Browser", offi
         assert "Sent by mail" in page.inner_text("main")
         page.get_by_role("button", name="Make redeemable again").press("Enter")
         page.get_by_role("heading", name="Redeemable again").wait_for()
-        page.get_by_text("waits for somebody").wait_for()
+        page.get_by_text("waits for its agent", exact=True).wait_for()
     assert [("payment.explained", "alice"), ("payment.reopened", "alice")] == office.acts()
 
 
