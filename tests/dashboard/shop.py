@@ -21,8 +21,8 @@ from tests.world.__main__ import opened
 from tests.world.clock import Clock
 from tests.world.world import live
 
-CI = bool(os.environ.get("CI"))
-"""Whether to look at everything; otherwise at some of what is alike."""
+WHOLE = bool(os.environ.get("FLOVIA_WHOLE"))
+"""Whether to look at everything, which takes minutes; otherwise at some of what is alike."""
 SECRET = "test-secret-of-32-characters-000"
 NOW = 1_750_000_000.0
 ODD = "/<script>alert(1)</script>&\"'\u202egnp\u05d0" + "x" * 600

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from flovia.dashboard.questions import BY_ONE, WITH_BY
-from tests.dashboard.shop import CI, page
+from tests.dashboard.shop import WHOLE, page
 
 PAGE = {"funnel": "/endpoints"}
 PAGES = [(name, PAGE.get(name, f"/{name}")) for name in ("funnel", "latency", "revenue", "retention", "workflows")]
@@ -22,7 +22,7 @@ def test_every_report_with_rows_to_choose_is_looked_at() -> None:
 def test_a_page_of_whatever_the_api_takes(client: httpx.Client, name: str, path: str) -> None:
     """All of what rows can be told apart by, together and alone: a column for each, as many rows as the API has."""
     takes = WITH_BY[name]
-    most = 1 if name in BY_ONE else len(takes) if CI else 2
+    most = 1 if name in BY_ONE else len(takes) if WHOLE else 2
     for by in (one for count in range(1, most + 1) for one in combinations(takes, count)):
         query = f"?by={','.join(by)}"
         found = client.get(f"/api/{name}{query}")
@@ -66,6 +66,6 @@ def test_a_number_leads_to_as_many_events(client: httpx.Client, by: str) -> None
     table = re.findall("<table.*?</table>", page(client, f"/latency?by={by}"), re.DOTALL)[-1]
     found = re.findall(r'<td class="n" data-name="attempts"><a href="([^"]+)">([\d,]+)</a>', table)
     assert found
-    for link, count in found[: 20 if CI else 5]:
+    for link, count in found[: 20 if WHOLE else 5]:
         address = "/api" + link.replace("&amp;", "&") + "&limit=500"
         assert int(count.replace(",", "")) == len(client.get(address).json()["events"]), address
