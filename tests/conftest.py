@@ -33,18 +33,25 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" i
 WITH_TIME = (
     "tests/adapters/test_gunicorn_timeout.py",
     "tests/adapters/test_races_http.py",
+    "tests/campaigns/test_campaigns.py",
     "tests/campaigns/test_exporters.py",
+    "tests/cli/test_tail.py",
     "tests/client/hitpay/test_example.py",
+    "tests/client/hitpay/test_saved.py",
+    "tests/dashboard/test_forking.py",
     "tests/dashboard/test_live.py::test_fifty",
     "tests/dashboard/test_mounting.py",
+    "tests/docs/test_snippets.py::test_snippet[docs/guides/first-decision.md",
     "tests/e2e/hitpay/rows/",
     "tests/e2e/hitpay/test_reconcile.py",
     "tests/export/test_nats.py",
     "tests/runtime/test_database_file.py",
+    "tests/runtime/test_deadline_transport.py",
     "tests/showcase/test_runs.py",
+    "tests/showcase/test_seeding.py",
     "tests/showcase/test_standing.py",
 )
-"""Some six of the minutes that one core would take for everything."""
+"""Some eight of the minutes that one core would take for everything."""
 
 # Everything that any test produces is searched for secrets.
 pytest_plugins = ["tests.leaks.plugin", "tests.hanging"]

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -236,6 +236,7 @@ def test_what_changed(both: Book) -> None:
     assert [] == list(changed(database, middle, head(both), endpoint="/nowhere"))
 
 
+@settings(max_examples=25)  # each writes and folds a whole book, in many pieces
 @given(st.lists(st.integers(1, 9), max_size=12), st.randoms(use_true_random=False))
 def test_following_misses_nothing(book: Book, sizes: list[int], random: Any) -> None:
     """Events that mix and come in pieces, folded in batches: what was seen last of each attempt is what is kept."""
