@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from flovia.core.effects import HttpCall, HttpReply
 from flovia.core.errors import HttpError
+from flovia.tls import tls_context
 
 if TYPE_CHECKING:
     import httpx
@@ -129,7 +130,7 @@ async def asend(call: HttpCall) -> HttpReply:
         with _unlogged(), anyio.fail_after(call.deadline_s):
             # A client belongs to one event loop, and there may be several: one a call is the safe choice.
             async with (
-                httpx.AsyncClient(follow_redirects=False, timeout=call.deadline_s) as client,
+                httpx.AsyncClient(verify=tls_context(), follow_redirects=False, timeout=call.deadline_s) as client,
                 client.stream(
                     call.http_method,
                     call.url,

@@ -22,6 +22,8 @@ from urllib.request import getproxies
 import httpcore
 import httpx
 
+from flovia.tls import tls_context
+
 _PIECE: Final = 16 * 1024
 """Bytes written at a time: one TLS record. Within a piece the time that is left is not looked at again."""
 
@@ -75,7 +77,7 @@ class DeadlineTransport(httpx.BaseTransport):
 
     def __init__(self, *, total_s: float | None = None, proxy: httpx.Proxy | None = None) -> None:
         self._total_s = total_s
-        self._pool = _pool(proxy, httpx.create_ssl_context())
+        self._pool = _pool(proxy, tls_context())
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; called by ``httpx.Client``. Raises httpx's exceptions."""

@@ -7,6 +7,7 @@ import attrs
 import httpx
 
 from flovia.providers.hitpay.core_api import request_id_of
+from flovia.tls import tls_context
 
 if TYPE_CHECKING:
     from flovia.providers.hitpay import HitPayConfig
@@ -30,7 +31,8 @@ async def look_at_payments(config: "HitPayConfig", checkout_url: str) -> Payment
     url = f"{config.api_endpoint.origin}/v1/payment-requests/{quote(request_id, safe='')}"
     fields = {"x-business-api-key": config.api_key, "x-requested-with": "XMLHttpRequest"}
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=_WITHIN_S, follow_redirects=False) as api:
+        trusted = tls_context(trust_env=False)
+        async with httpx.AsyncClient(verify=trusted, trust_env=False, timeout=_WITHIN_S, follow_redirects=False) as api:
             members: object = (await api.get(url, headers=fields)).json()
     except (httpx.HTTPError, ValueError):
         return None

@@ -4,18 +4,12 @@ No time is measured. Where something drips, its whole would take ten times as lo
 that the other side hung up before the end.
 """
 
-import datetime
-import ipaddress
 import socket
 import ssl
 from collections.abc import Generator
-from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from flovia import backend_http
 from flovia.core.effects import HttpCall, HttpReply
@@ -156,32 +150,6 @@ def test_a_tls_handshake_that_drips() -> None:
         assert server.peer.gone.wait(PATIENT_S)
         assert server.peer.dripped < 16 << 10
     assert not caught.value.sent
-
-
-@pytest.fixture
-def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """A server's TLS, which clients of this test trust."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-    made = (
-        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem, both = tmp_path / "trusted.pem", tmp_path / "server.pem"
-    pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    both.write_bytes(secret + pem.read_bytes())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(both)
-    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-    return context
 
 
 def test_tls(certificate: ssl.SSLContext) -> None:
