@@ -36,6 +36,8 @@ UNIT = [
 MEASURED = ["core", "insights", "ledger", "providers", "signed"]
 NODE_PEERS = ["mppx@0.11.0", "viem@2.54.0"]
 ACCESSIBILITY = "axe-core@4.14.1"
+# What a mutant is comes from inside it, so it is one version.
+MUTMUT = "mutmut==3.8.1"
 # pyright's wheel brings the checker itself; this keeps it from asking for the newest version's number.
 PYRIGHT = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
 
@@ -141,7 +143,15 @@ def browser(session: nox.Session) -> None:
     stage_tests(session, "browser")
     session.install("playwright>=1.50")
     npm(session, ACCESSIBILITY)
-    pytest(session, "-n0", "-m", "browser", "tests/e2e/browser")
+    pytest(session, "-n0", "-m", "browser and not alone", "tests/e2e/browser")
+
+
+@nox.session(python="3.11")
+def paint(session: nox.Session) -> None:
+    """When a page first shows something, in headless Chromium: with nothing beside it."""
+    stage_tests(session, "browser")
+    session.install("playwright>=1.50")
+    pytest(session, "-n0", "-m", "browser and alone", "tests/e2e/browser")
 
 
 @nox.session(python="3.11")
@@ -154,20 +164,22 @@ def fuzz(session: nox.Session) -> None:
 @nox.session(python="3.11")
 def mutation(session: nox.Session) -> None:
     """Mistakes planted in the core and the ledgers, one at a time: ``nox -s mutation -- --sample 300 --jobs 2``."""
-    # What a mutant is comes from inside mutmut, so it is one version of it. It mutates the sources, not the wheel.
+    # It mutates the sources, not the wheel.
     install(session)
-    session.install("mutmut==3.8.1")
+    session.install(MUTMUT)
     session.run("python", "-m", "pytest", "-n0", "-q", "tests/mutation")
     session.run("python", "-m", "tests.mutation", *session.posargs)
 
 
 @nox.session(python="3.11")
 def lint(session: nox.Session) -> None:
-    """Style, formatting, and a changelog that can be built."""
+    """Style, formatting, a changelog that can be built, and excused mutants that there are."""
     install(session)
+    session.install(MUTMUT)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("towncrier", "build", "--draft", "--version", "next")
+    session.run("python", "-m", "pytest", "-n0", "-q", "tests/mutation/test_mutation.py", "-k", "reasons")
 
 
 @nox.session(python="3.11")

@@ -12,6 +12,8 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+import anyio.to_thread
+
 import flovia
 import flovia_asgi
 import flovia_wsgi
@@ -259,6 +261,8 @@ def asgi(shop: Shop | None = None) -> AsgiApp:
         if scope["type"] == "lifespan":
             for _ in range(2):
                 message = await receive()
+                if message["type"] == "lifespan.shutdown":  # uvicorn ends by a signal, so exit handlers do not run
+                    await anyio.to_thread.run_sync(shop.flo.close)
                 await send({"type": f"{message['type']}.complete"})
             return
         headers = Headers.from_asgi(cast("list[tuple[bytes, bytes]]", scope["headers"]))

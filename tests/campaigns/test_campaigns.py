@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -62,16 +64,23 @@ def test_a_database_and_a_sink_that_fail(ledger: str, tmp_path: Path) -> None:
     assert any(line.startswith("paid, sink blocked") for line in lines)
 
 
+@contextmanager
+def in_memory(otherwise: Path) -> Generator[Path]:
+    """A folder in memory where there is a place: commits would wait for a disk that others use, which is not asked."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else otherwise) as folder:
+        yield Path(folder)
+
+
 def test_steady_traffic(tmp_path: Path) -> None:
     """Wrong and used credentials among the right ones: no error, and no process grows."""
-    lines = soak.run(soak.Soak(seconds=60 if CI else 8, rate=20, patient=True), "sqlite", tmp_path)
+    with in_memory(tmp_path) as folder:
+        lines = soak.run(soak.Soak(seconds=60 if CI else 8, rate=20, patient=True), "sqlite", folder)
     assert "requests" in lines[0]
 
 
 def test_two_years(tmp_path: Path) -> None:
     """The tables hold what the policy says and no more, two years of payments later."""
-    # In memory where there is a place: thousands of commits would wait for the disk, which is not the question here.
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as folder:
-        lines = years.run(5_000 if CI else 500, "sqlite", Path(folder))
+    with in_memory(tmp_path) as folder:
+        lines = years.run(5_000 if CI else 500, "sqlite", folder)
     assert "rows at most" in lines[0]

@@ -1,6 +1,7 @@
 """A light HTTP/1.1 client on asyncio streams: connections are kept, and an answer that breaks off says so."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -8,6 +9,10 @@ import attrs
 
 LIMIT_S: Final = 60.0
 """Longest wait for one answer: a server that hangs is a finding."""
+IDLE_S: Final = 20.0
+"""How long an idle connection is kept. The campaigns' servers keep one for a minute; who asks just as it is closed has
+a broken connection that is nobody's mistake.
+"""
 
 
 class Broken(Exception):
@@ -45,7 +50,7 @@ class Client:
     def __init__(self, host: str, port: int, *, connections: int = 64) -> None:
         self._host = host
         self._port = port
-        self._idle: list[_Connection] = []
+        self._idle: list[tuple[float, _Connection]] = []
         self._places = asyncio.Semaphore(connections)
 
     async def ask(
@@ -79,22 +84,23 @@ class Client:
                     raise AssertionError(f"{target} was not answered within {LIMIT_S} s") from None
                 raise Broken(getattr(error, "status", 0)) from None
             if kept:
-                self._idle.append(connection)
+                self._idle.append((time.monotonic(), connection))
             else:
                 connection[1].close()
             return reply
 
     async def _connect(self) -> _Connection:
         while self._idle:
-            reader, writer = self._idle.pop()
-            if not reader.at_eof() and not writer.is_closing() and reader.exception() is None:
+            since, (reader, writer) = self._idle.pop()
+            fresh = time.monotonic() - since < IDLE_S
+            if fresh and not reader.at_eof() and not writer.is_closing() and reader.exception() is None:
                 return reader, writer
             writer.close()
         return await asyncio.open_connection(self._host, self._port)
 
     def close(self) -> None:
         """Let go of every connection."""
-        for _, writer in self._idle:
+        for _, (_, writer) in self._idle:
             writer.close()
         self._idle.clear()
 

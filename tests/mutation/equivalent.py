@@ -31,7 +31,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "eceac95cd89f": "A type alias.",
     # gate
     "7fdb9793847d": "The key of a passage that admitted nobody is not looked at.",
-    "86f524a26582": _DEFAULT,
+    "4e56214fc486": _DEFAULT,
     "f8d60a51368e": _DEFAULT,
     "5b86f7335d3c": _DEFAULT,
     "0a11d8c10f22": "A bound of what is kept to be quicker; nobody is promised how many prices that is.",
@@ -71,7 +71,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "96f8fba15189": "A payment that is redeemed has its record: `or` is for the type checker.",
     "cc03fb660960": "In the same transaction it is overwritten by whoever takes the lease.",
     "1db5d5a67ac7": "No more readers than that come so far: each has taken one of as many slots.",
-    "fac92cf80cae": "SQLite's own waiting before ours: longer by at most a second, and no test asserts a time.",
+    "ddd06ef7e945": "SQLite's own waiting before ours: longer by at most a second, and no test asserts a time.",
     "893a5d63d2fa": "What failed has closed its connections by itself, and nobody else has this ledger yet.",
     "73bba03be850": "A proof is known through its payment, through what is left of it, or through its order.",
 }
