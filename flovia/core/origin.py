@@ -16,6 +16,7 @@ from flovia.core.http import FieldSet, HttpRequest
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 _PROXY_FIELDS: Final = FieldSet("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
 _HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+").fullmatch
+_HOST_FIELD: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]*)?").fullmatch
 _UNKNOWN_SERVERS: Final = frozenset({"", "waitress.invalid"})
 
 
@@ -27,11 +28,13 @@ def is_loopback(host: str) -> bool:
 
 
 def host_without_port(host: str) -> str:
-    """``example.com:80`` → ``example.com``, ``[::1]:80`` → ``[::1]``, in lower case."""
+    """``example.com:80`` → ``example.com``, ``[::1]:80`` → ``[::1]``, in lower case; what is neither stays as it is.
+
+    So a name that only begins like one of this machine is none (RFC 9110 7.2, RFC 3986 3.2.2).
+    """
     host = host.strip().lower()
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+    found = _HOST_FIELD(host)
+    return host if found is None else found[1]
 
 
 @attrs.frozen(kw_only=True)

@@ -93,6 +93,7 @@ ROUTES: Final = (
 """Every endpoint, in the order in which they are tried."""
 
 _UNJOURNALED: Final = "control"
+_HOST: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]*)?").fullmatch
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -199,8 +200,10 @@ def _check(call: Call) -> None:
 
 
 def _host(text: str) -> str:
+    """The host without its port; what is no host with a port stays as it is, and is not this machine."""
     text = text.strip().lower()
-    return text.partition("]")[0] + "]" if text.startswith("[") else text.partition(":")[0]
+    found = _HOST(text)
+    return text if found is None else found[1]
 
 
 def _none(call: Call) -> Reply:

@@ -88,8 +88,15 @@ def test_hosts_lose_their_port() -> None:
     assert ["localhost", "[::1]", "127.0.0.1"] == [
         host_without_port(h) for h in (" LocalHost:80", "[::1]:80", "127.0.0.1")
     ]
-    assert "[::1]" == host_without_port("[::1]:80]")
-    assert "a" == host_without_port("a:80:b")
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:80.evil", "127.0.0.1:80:1", "[::1].evil", "[::1]:80]", "localhost:evil", "[::1"]
+)
+def test_what_only_begins_like_this_machine(host: str) -> None:
+    """A name that no browser sends, and that somebody wrote to look like a loopback name, is not one."""
+    assert host == host_without_port(host)
+    assert not from_this_machine(request(headers={"host": host}))
 
 
 def test_unknown_addresses_do_not_lock_out() -> None:

@@ -30,6 +30,7 @@ ANY_ADDRESS = ".".join("0000")
         "",
         "localhost.example.test",
         "127.1",
+        "127.0.0.1:4010.example.test",
         ANY_ADDRESS,
     ],
 )
