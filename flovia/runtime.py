@@ -137,7 +137,14 @@ class World:
             case FindPaid():
                 return ledger.find_paid(effect.proof)
             case OpenRefund():
-                return ledger.open_refund(effect.proof, effect.amount, effect.currency, effect.nonce, effect.lease_s)
+                return ledger.open_refund(
+                    effect.proof,
+                    effect.amount,
+                    effect.currency,
+                    effect.nonce,
+                    effect.lease_s,
+                    effect.events,
+                )
             case CloseRefund():
                 return ledger.close_refund(
                     effect.proof,

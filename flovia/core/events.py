@@ -25,6 +25,7 @@ PAYMENT_REPLAYED: Final = "payment.replayed"
 PAYMENT_UNKNOWN: Final = "payment.unknown"
 PAYMENT_NOT_MADE: Final = "payment.not_made"
 PAYMENT_REOPENED: Final = "payment.reopened"
+PAYMENT_REFUND_ASKED: Final = "payment.refund_asked"
 PAYMENT_REFUNDED: Final = "payment.refunded"
 PAYMENT_LATE: Final = "payment.late"
 PAYMENT_UNMATCHED: Final = "payment.unmatched"
@@ -46,6 +47,7 @@ EVENT_TYPES: Final = (
     PAYMENT_UNKNOWN,
     PAYMENT_NOT_MADE,
     PAYMENT_REOPENED,
+    PAYMENT_REFUND_ASKED,
     PAYMENT_REFUNDED,
     PAYMENT_LATE,
     PAYMENT_UNMATCHED,

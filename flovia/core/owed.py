@@ -53,13 +53,14 @@ class FindPaid:
 
 @attrs.frozen
 class OpenRefund:
-    """Open a refund order, or take up the open one, before the provider is asked."""
+    """Open a refund order, or take up the open one, before the provider is asked; ``events`` tell of that."""
 
     proof: str = attrs.field(repr=False)
     amount: int | None
     currency: str | None
     nonce: str = attrs.field(repr=False)
     lease_s: float
+    events: tuple[EventRow, ...] = ()
 
 
 @attrs.frozen

@@ -105,13 +105,14 @@ def refund(
 ) -> Flow[RefundResult]:
     """Give back a payment that one of the providers took; ``amount`` None for all of it.
 
-    ``by``: who wants it. Then what became of it is an event, also if nothing went back.
+    ``by``: who wants it. Then an event says so before the provider is asked, whoever may record the answer, and what
+    became of it is an event too, also if nothing went back.
 
     Raises:
         RefundError: it cannot be asked for; see its ``code``.
         LedgerError: the ledger does not answer; nothing was asked for.
     """
-    provider = yield from _provider_of(payment_id, providers)
+    provider, paid = yield from _provider_of(payment_id, providers)
     if not isinstance(provider, RefundingProvider):
         raise RefundError(
             "unsupported",
@@ -124,7 +125,14 @@ def refund(
     proof = f"{provider.method}|{payment_id}"
     units, currency = (None, None) if amount is None else (amount.amount, amount.currency)
     nonce = yield from token()
-    order_it = OpenRefund(proof, units, currency, nonce, provider.deadline_s + MARGIN_S)
+    asked: tuple[EventRow, ...] = ()
+    if by is not None:
+        money = (units, currency) if amount is not None else (paid.amount, paid.currency)
+        about = (challenge_of(paid.key) if paid.key else "", payment_id)
+        id_ = "refund_" + (yield from token()), 1
+        at = yield from now()
+        asked = (moved_event(ev.PAYMENT_REFUND_ASKED, at, id_, provider.name, rail, money, about, by).to_row(),)
+    order_it = OpenRefund(proof, units, currency, nonce, provider.deadline_s + MARGIN_S, asked)
     opening = cast("RefundOpening", (yield order_it))
     if opening.outcome != "open":
         raise _refusal(payment_id, amount, opening)
@@ -158,14 +166,14 @@ def moved_event(
     id_: tuple[str, int],
     provider: str,
     rail: str,
-    money: tuple[int, str],
+    money: tuple[int | None, str | None],
     paid: tuple[str, str],
     by: Operator | None = None,
 ) -> Event:
     """The event of money that moved outside of any request, so there is no route and no HTTP method in it.
 
-    ``id_``: request id and number. ``money``: base units and currency. ``paid``: challenge id ("" if nobody
-    knows it) and payment id ("" if there is none). ``by``: who did it.
+    ``id_``: request id and number. ``money``: base units and currency, None where they are not known. ``paid``:
+    challenge id ("" if nobody knows it) and payment id ("" if there is none). ``by``: who did it.
     """
     return Event(
         type=type_,
@@ -185,14 +193,14 @@ def moved_event(
     )
 
 
-def _provider_of(payment_id: str, providers: Iterable[Provider]) -> Flow[Provider]:
-    """The provider whose method the payment was made with; one that can give back before one that cannot."""
-    found: dict[str, Provider] = {}
+def _provider_of(payment_id: str, providers: Iterable[Provider]) -> Flow[tuple[Provider, PaidView]]:
+    """The provider whose method the payment was made with, and the payment; one that can give back goes first."""
+    found: dict[str, tuple[Provider, PaidView]] = {}
     for provider in sorted(providers, key=lambda one: not isinstance(one, RefundingProvider)):
         if provider.method not in found:
             paid = cast("PaidView | None", (yield FindPaid(f"{provider.method}|{payment_id}")))
             if paid is not None:
-                found[provider.method] = provider
+                found[provider.method] = provider, paid
     if not found:
         raise _unknown(payment_id)
     if len(found) > 1:

@@ -173,13 +173,20 @@ class Ledger(Protocol):
         ...
 
     def open_refund(
-        self, proof: str, amount: int | None, currency: str | None, nonce: str, lease_s: float
+        self,
+        proof: str,
+        amount: int | None,
+        currency: str | None,
+        nonce: str,
+        lease_s: float,
+        events: tuple[EventRow, ...] = (),
     ) -> RefundOpening:
         """Open a refund order, durable when it returns; or take up the open one, with its own nonce.
 
         While it is open the payment is not delivered: a claim is told ``busy``. One call at a time asks the
         provider, for at most ``lease_s`` seconds. ``amount`` None means all that was paid. An order that was
-        refused may be opened again, with the new nonce; one that was refunded never.
+        refused may be opened again, with the new nonce; one that was refunded never. ``events`` are written in the
+        same step where the provider is to be asked, and only there.
         """
         ...
 

@@ -105,7 +105,13 @@ class OwedVerbs:
             return self._view(proof)
 
     def open_refund(
-        self, proof: str, amount: int | None, currency: str | None, nonce: str, lease_s: float
+        self,
+        proof: str,
+        amount: int | None,
+        currency: str | None,
+        nonce: str,
+        lease_s: float,
+        events: tuple[EventRow, ...] = (),
     ) -> RefundOpening:
         """See :meth:`flovia.ledger.base.Ledger.open_refund`."""
         now = self._clock()
@@ -122,6 +128,7 @@ class OwedVerbs:
                 self._orders[proof] = opened(opening, found.payment_id, order, was_due, now + lease_s)
                 if row is not None:
                     row.refund_due = True
+                self._write(events)
             return opening
 
     def close_refund(

@@ -6,6 +6,7 @@ What is lost is counted: rows that found the buffer full, and rows the store can
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -19,6 +20,9 @@ BATCH: Final = 500
 GATHER_S: Final = 0.25
 """How long rows may gather before they are written, if no batch is full sooner."""
 RETRY_S: Final = 1.0
+CLOSING_S: Final = 3.0
+"""How long :meth:`Outbox.close` tries. Of several workers that end at once, one at a time writes."""
+CLOSING_PAUSE_S: Final = 0.1
 
 _log: Final = logging.getLogger(__name__)
 
@@ -137,20 +141,32 @@ class Outbox:
             return tuple(islice(self._rows, BATCH))
 
     def close(self) -> None:
-        """Take no more rows, write what waits if the store lets us, and end the thread."""
+        """Take no more rows, write what waits if the store lets us within :data:`CLOSING_S`, and end the thread."""
         self._closing.set()
         self._enough.set()
         self._something.set()
+        give_up = time.monotonic() + CLOSING_S
+        while (error := self._last_flush()) is not None:
+            if time.monotonic() >= give_up:
+                self._lose(error)
+                return
+            time.sleep(CLOSING_PAUSE_S)
+
+    def _last_flush(self) -> LedgerError | None:
         try:
             self.flush()
         except LedgerError as error:
-            with self._writing:  # the thread may be having better luck, and takes away what it has written
-                rows, jobs = len(self._rows), len(self._jobs)
-                self.dropped += rows
-                self._rows.clear()
-                self._jobs.clear()
-            if rows or jobs:
-                _log.error("%d events and %d ends of deliveries are lost: %s", rows, jobs, error)
+            return error
+        return None
+
+    def _lose(self, error: LedgerError) -> None:
+        with self._writing:  # the thread may be having better luck, and takes away what it has written
+            rows, jobs = len(self._rows), len(self._jobs)
+            self.dropped += rows
+            self._rows.clear()
+            self._jobs.clear()
+        if rows or jobs:
+            _log.error("%d events and %d ends of deliveries are lost: %s", rows, jobs, error)
 
     def _launch(self) -> None:
         thread = threading.Thread(target=self._run, name="flovia-events", daemon=True)

@@ -138,7 +138,13 @@ class OwedVerbs:
 
     @retried
     def open_refund(
-        self, proof: str, amount: int | None, currency: str | None, nonce: str, lease_s: float
+        self,
+        proof: str,
+        amount: int | None,
+        currency: str | None,
+        nonce: str,
+        lease_s: float,
+        events: tuple[EventRow, ...] = (),
     ) -> RefundOpening:
         """See :meth:`flovia.ledger.base.Ledger.open_refund`."""
         now = self._clock()
@@ -158,6 +164,7 @@ class OwedVerbs:
                 connection.execute(
                     _SET_PAYMENT, {"of_key": view.key, "refund_due": True, "proof": proof, "updated_at": now}
                 )
+                self._insert_events(connection, events)
         return opening
 
     @retried

@@ -38,6 +38,10 @@ READERS: Final = 8
 LAST_POSITION: Final = 2**63 - 1
 READER_CACHE_KIB: Final = 256
 """Pages that a connection for reading keeps, at most. SQLite would keep 2 MiB."""
+READER_STATEMENTS: Final = 16
+"""Compiled statements that a connection for reading keeps. Python would keep 128; those of reports have tens of KiB."""
+STATEMENTS: Final = 128
+"""Those that the connection for writing keeps: as many as Python would."""
 OLDEST_SQLITE: Final = (3, 35, 0)
 """The first with RETURNING."""
 
@@ -326,7 +330,7 @@ class SqliteDatabase:
                     raise
                 time.sleep(PAUSE_S)
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, statements: int = STATEMENTS) -> sqlite3.Connection:
         file = self._file()
         # mode=rw: a file that vanished must not come back empty, with every used credential fresh again.
         connection = sqlite3.connect(
@@ -335,6 +339,7 @@ class SqliteDatabase:
             timeout=0.0,
             isolation_level=None,
             check_same_thread=False,
+            cached_statements=statements,
             factory=_Connection,
         )
         connection.file = file
@@ -351,7 +356,7 @@ class SqliteDatabase:
         return connection
 
     def _connect_reader(self) -> sqlite3.Connection:
-        connection = self._connect()
+        connection = self._connect(READER_STATEMENTS)
         try:
             # There are many, each with a cache of its own that never shrinks; the system keeps the pages anyway.
             connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")

@@ -114,6 +114,24 @@ class RefundPromises(ABC):
             assert not ledger.close_refund(PROOF, opening.fence, "refunded", 40, "refund-1", "", (row,))
             assert [event.type for _, event in ledger.read_events()] == [ev.PAYMENT_REFUNDED]
 
+    def test_who_asked(self) -> None:
+        """What is told with an order is there once the provider is to be asked; a refused one tells nothing."""
+        with self.settled() as (ledger, _, fence):
+            rows = [event_row(ev.PAYMENT_REFUND_ASKED, f"refund-{number}") for number in range(5)]
+
+            def ask(number: int, proof: str = PROOF) -> RefundOpening:
+                return ledger.open_refund(proof, None, None, f"nonce-{number}", ORDER_S, (rows[number],))
+
+            assert ask(0).outcome == "delivering"
+            ledger.fail(KEY, fence, ())
+            assert ask(1, "mock|nobody").outcome == "unknown"
+            opening = ask(2)
+            assert (opening.outcome, ask(3).outcome) == ("open", "busy")
+            assert ledger.close_refund(PROOF, opening.fence, "refunded", 100, "refund-1", "", ())
+            assert ask(4).outcome == "refunded"
+            told = [(event.type, event.request_id) for _, event in ledger.read_events()]
+            assert told == [(ev.PAYMENT_REFUND_ASKED, "refund-2")]
+
     def test_refund_of_what_was_delivered(self) -> None:
         """A delivery does not keep money from going back."""
         with self.settled() as (ledger, _, fence):

@@ -166,8 +166,33 @@ def test_one_that_can_never_be_written_among_others() -> None:
     assert 1 == box.dropped
 
 
-def test_closing_with_the_store_down(caplog: pytest.LogCaptureFixture) -> None:
+def test_closing_while_the_store_is_busy(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Several workers that end at once take turns: what did not find its turn is tried again, and is not lost."""
+    monkeypatch.setattr(outbox, "CLOSING_S", PATIENT_S)
+    monkeypatch.setattr(outbox, "CLOSING_PAUSE_S", 0.001)
+    monkeypatch.setattr(Outbox, "_launch", lambda box: None)  # close() is alone
+    tries: list[str] = []
+
+    def end() -> None:
+        tries.append("try")
+        if len(tries) < 3:
+            raise LedgerError("busy, for this test")
+
+    store = Store()
+    box = Outbox(store)
+    box.defer(end)
+    box.append(rows(0, 2))
+    box.close()
+    assert 3 == len(tries)
+    assert [0, 1] == store.seqs
+    assert (box.dropped, len(box)) == (0, 0)
+    assert "lost" not in caplog.text
+
+
+def test_closing_with_the_store_down(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be written at the end is counted and said."""
+    monkeypatch.setattr(outbox, "CLOSING_S", 0.02)
+    monkeypatch.setattr(outbox, "CLOSING_PAUSE_S", 0.001)
     store = Store()
     store.error = LedgerError("down, for this test")
     box = Outbox(store, capacity=4)
