@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from rich.text import Text
 
-from flovia.cli.console import complain, console, members
+from flovia.cli.console import complain, console, hint, members
 from flovia.cli.event_line import event_line
 from flovia.core.encoding import JsonValue
 from flovia.core.errors import WiringError
@@ -43,7 +43,8 @@ def events(
     """Print what a ledger joined: one event per attempt to use a paid route, paid or not, the newest last.
 
     Only the ledger's newest events are looked at, 64 for each one that is asked for. Exit status 1 if there
-    are none.
+    are none. What is left out is said on standard error; of an attempt that began before these events only its
+    end is seen.
 
     Args:
         ledger: its URL; if left out, FLOVIA_LEDGER, and without that sqlite:///flovia.db.
@@ -56,8 +57,9 @@ def events(
     if raw and paid:
         raise WiringError("--paid chooses among joined events; leave it or --raw out")
     with closing(open_ledger(url, create=False)) as opened:
-        newest = _newest(opened, limit if raw else limit * EVENTS_A_CALL)
-    found: Sequence[Event | Attempt] = newest if raw else _attempts(newest, paid=paid)[-limit:]
+        newest, more = _newest(opened, limit if raw else limit * EVENTS_A_CALL)
+    every: Sequence[Event | Attempt] = newest if raw else _attempts(newest, paid=paid)
+    found = every[-limit:]
     out = console()
     for one in found:
         told = _raw(one) if isinstance(one, Event) else one.to_json()
@@ -75,6 +77,9 @@ def events(
             f"no paid call among the newest {counted(len(newest), 'event')} of {shown(url)};"
             f" --limit {limit * 10} looks further back"
         )
+    elif more or len(found) < len(every):
+        kind = "event" if raw else "call" if paid else "attempt"
+        hint(f"{counted(len(found), kind)}, the newest of more: --limit {limit * 10} looks further back")
     return 0 if found else 1
 
 
@@ -101,14 +106,14 @@ def _bought(joined: JoinedEvent) -> bool:
     return joined.refunded is not None and joined.response_status is not None and joined.response_status < 400
 
 
-def _newest(ledger: Ledger, count: int) -> list[Event]:
-    """The last ``count`` events, in order; the others are passed by, not kept."""
+def _newest(ledger: Ledger, count: int) -> tuple[list[Event], bool]:
+    """The last ``count`` events, in order, and whether there are more; those are passed by, not kept."""
     kept: deque[Event] = deque(maxlen=count)
-    position = 0
+    position = passed = 0
     while batch := ledger.read_events(position, BATCH):
         kept.extend(event for _, event in batch)
-        position = batch[-1][0]
-    return list(kept)
+        position, passed = batch[-1][0], passed + len(batch)
+    return list(kept), passed > count
 
 
 def _raw(event: Event) -> dict[str, JsonValue]:

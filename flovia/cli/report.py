@@ -103,10 +103,11 @@ def integrity(*, options: Options = DEFAULT, limit: PositiveInt = 50, pending: P
         pending: seconds for which an unpaid attempt counts as pending, and as expired then: the expires_in of the
             routes, if that is not 300.
     """
+    from flovia.providers.registry import is_registered
     from flovia.reports import routes
 
     with reading(options) as found:
-        return give(options, routes.integrity(found, limit, pending))
+        return give(options, routes.integrity(found, limit, pending, is_registered))
 
 
 def _by(text: str) -> list[str]:

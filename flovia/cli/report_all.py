@@ -23,6 +23,7 @@ def everything(*, options: Options = DEFAULT) -> int:
     from flovia.insights.keeping_sessions import keep_sessions
     from flovia.insights.measures import TIMES
     from flovia.insights.pricing import PRICING_BY
+    from flovia.providers.registry import is_registered
     from flovia.reports import payers, routes
 
     if options.csv:
@@ -38,6 +39,6 @@ def everything(*, options: Options = DEFAULT) -> int:
             routes.pricing(by_day, LEAST_SHOWN),
             payers.retention_answer(ledger, asked, known, now, "week"),
             payers.workflows_answer(ledger, asked, known, now, by="path", limit=payers.LIMIT, least=payers.LEAST),
-            routes.integrity(found, LIMIT_DUE, PENDING_S),
+            routes.integrity(found, LIMIT_DUE, PENDING_S, is_registered),
         ]
     return give_all(options, answers)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
+from flovia.core.errors import CallerError
 from flovia.dashboard import Dashboard
 from flovia.dashboard.access import is_from_here, visitor_of
 from flovia.showcase import simulated
@@ -116,7 +117,11 @@ class Showcase:
     async def _start(self, request: Request) -> Response:
         if (refused := _from_elsewhere(request)) is not None:
             return refused
-        run = self._runs.start(await trouble_asked(request))
+        try:
+            trouble = await trouble_asked(request)
+        except CallerError as error:
+            return Response(str(error), 400, media_type="text/plain", headers=dict(HEADERS))
+        run = self._runs.start(trouble)
         await run.shown(FIRST_S)
         return self._at(request, run)
 

@@ -35,6 +35,7 @@ from flovia.showcase.exchanges import Exchange, Log, Recorder, WatchedWallet
 from flovia.showcase.payments import Payments, look_at_payments
 from flovia.showcase.shop import AGENT_FIELD, PRICE, Shop
 from flovia.showcase.troubles import Staged, Trouble
+from flovia.tls import tls_context
 
 MOST_RUNS: Final = 50
 """Runs that are kept; with one more the oldest goes."""
@@ -89,6 +90,8 @@ class Run:
         self.id = ident
         self.trouble = trouble
         """What was to go wrong."""
+        self.missed = False
+        """Whether it did not, because the run was over first."""
         self.started_at = clock()
         self.version = 0
         self.log = Log(self.touch, clock)
@@ -271,6 +274,7 @@ class Runs:
             run.ended, run.ended_at = ended, self._clock()
             watch.cancel()
             await staged.end(delivered=ended is not None and ended.how == "delivered")
+            run.missed = run.missed or staged.missed
             await asyncio.wait([watch])
 
     def _kept(self, run: Run, how: End, words: str) -> Ended:
@@ -353,7 +357,7 @@ class Runs:
             budget=Budget(PRICE),
             policy=Policy(origins=[shop.url], max_tries=20),
             pending=PendingFiles(shop.folder),
-            transport=Recorder(run.log, httpx.AsyncHTTPTransport(trust_env=False)),
+            transport=Recorder(run.log, httpx.AsyncHTTPTransport(verify=tls_context(trust_env=False), trust_env=False)),
         )
 
     async def _watch(self, run: Run) -> None:

@@ -319,7 +319,8 @@ NO_ANSWER: Final[dict[str, State]] = {
         name="limited",
         tone="warn",
         title="Too many new charges",
-        words="Every unpaid call makes a charge at HitPay, which takes 70 a minute. Try again in a moment.",
+        words="Every unpaid call makes a charge at HitPay, and there is a limit for one client, 10 a minute, and one"
+        " for all, 70 a minute. Calls with curl count, too. Try again in a moment.",
         does="flovia counts them over all processes and answers 429 before HitPay is called.",
         over=True,
     ),

@@ -35,6 +35,11 @@ class Trouble:
     name: Name
     title: str
 
+    @property
+    def by_itself(self) -> bool:
+        """Whether a payer does it, without the visitor."""
+        return self.name in _PAYERS
+
 
 TROUBLES: Final = (
     Trouble(name="down", title="HitPay is down"),
@@ -49,14 +54,21 @@ _PAYERS: Final = frozenset({"declined", "twice", "amount", "expired"})
 
 
 async def trouble_asked(request: "Request") -> Trouble | None:
-    """Which one a form asks for."""
+    """Which one a form asks for; None for none.
+
+    Raises:
+        CallerError: for one that there is not.
+    """
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST_FORM:
-            return None
-    named = parse_qs(body.decode("latin-1")).get("trouble", [""])[0]
-    return next((one for one in TROUBLES if one.name == named), None)
+            raise CallerError(f"a form has at most {MOST_FORM} bytes")
+    named = parse_qs(body.decode("latin-1")).get("trouble", [""])[-1]
+    found = next((one for one in TROUBLES if one.name == named), None)
+    if named and found is None:
+        raise CallerError(f"there is no such trouble; known: {', '.join(one.name for one in TROUBLES)}")
+    return found
 
 
 class Staged:
@@ -76,12 +88,18 @@ class Staged:
         self._name = None if trouble is None or shop.sandbox is None else trouble.name
         self._task: asyncio.Task[None] | None = None
         self._charge = ""
+        self._acted = False
         self._failing = ""
         # A charge that cannot be made has no name; so the request has one, which is bound into what HitPay is asked.
         self._query = f"run={run_id}" if self._name == "down" else ""
         self.url = f"{shop.endpoint}?{self._query}" if self._query else shop.endpoint
         """What the run calls."""
         self._config = shop.provider.config
+
+    @property
+    def missed(self) -> bool:
+        """Whether a payer was to do something, and has not, or not in time."""
+        return self._name in _PAYERS and not self._acted
 
     def begin(self) -> None:
         """The run is about to call."""
@@ -136,3 +154,4 @@ class Staged:
                     with suppress(CallerError):
                         sandbox.pay(charge)
                     sandbox.pay(charge, again=True)
+            self._acted = True

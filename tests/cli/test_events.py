@@ -97,12 +97,18 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_newest(capsys: pytest.CaptureFixture[str]) -> None:
-    """With a limit the newest are shown, in their order."""
+    """With a limit the newest are shown, in their order; that there are more is said."""
     write(*[call(number) for number in range(30)])
-    lines, _ = printed(capsys, "--ledger", URL, "--json", "--limit", "2")
+    lines, said = printed(capsys, "--ledger", URL, "--json", "--limit", "2")
     assert [json.loads(line)["paymentId"] for line in lines] == ["pay-28", "pay-29"]
-    lines, _ = printed(capsys, "--ledger", URL, "--json")
+    assert said == "flovia: 2 attempts, the newest of more: --limit 20 looks further back\n"
+    lines, said = printed(capsys, "--ledger", URL, "--json")
     assert len(lines) == 20
+    assert "20 attempts, the newest of more" in said
+    _, said = printed(capsys, "--ledger", URL, "--limit", "30")
+    assert said == ""
+    _, said = printed(capsys, "--ledger", URL, "--raw", "--limit", "1")
+    assert said == "flovia: 1 event, the newest of more: --limit 10 looks further back\n"
 
 
 def test_raw(capsys: pytest.CaptureFixture[str]) -> None:

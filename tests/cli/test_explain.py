@@ -75,10 +75,11 @@ def test_due_again(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     run(["doctor", "--offline"])
     assert "1 payment is paid and not delivered" in capsys.readouterr().out
     assert 0 == run(["refund", shop.failed, "--by", "carol", "--note", "enough"])
-    assert [("alice", "one"), ("bob", "fixed"), ("carol", "enough")] == [
+    assert [("alice", "one"), ("bob", "fixed"), ("carol", "enough"), ("carol", "enough")] == [
         (by, why) for _, by, why, _ in acts(shop.ledger)
     ]
-    assert [ev.PAYMENT_EXPLAINED, ev.PAYMENT_REOPENED, ev.PAYMENT_REFUNDED] == [what for what, *_ in acts(shop.ledger)]
+    done = [ev.PAYMENT_EXPLAINED, ev.PAYMENT_REOPENED, ev.PAYMENT_REFUND_ASKED, ev.PAYMENT_REFUNDED]
+    assert done == [what for what, *_ in acts(shop.ledger)]
     capsys.readouterr()
     assert [] == queue(capsys)[0]
 

@@ -22,7 +22,7 @@ from flovia.reports.parts import Line
 from flovia.reports.tables import milliseconds
 from tests.core.world import SECRET
 from tests.insights.test_attempts import gated
-from tests.insights.test_join import late, scenario, unpaid
+from tests.insights.test_join import event, late, scenario, unpaid
 
 URL = "sqlite:///flovia.db"
 NOW = 1_750_000_000.0
@@ -223,6 +223,22 @@ def test_integrity(capsys: pytest.CaptureFixture[str]) -> None:
     found = answer(capsys, "integrity")
     assert (2, ["paid_not_delivered", "late"]) == (found["waiting"], [row["state"] for row in found["rows"]])
     assert "challenge-3" == found["rows"][1]["challengeId"]
+
+
+def test_the_queue_of_a_provider_that_no_command_has(capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that could not work is told to nobody: not as words, not as JSON, not as CSV."""
+    in_doubt = [*story(2), event(ev.PAYMENT_UNKNOWN, "req-2", 3, at=110.0, challenge="challenge-2")]
+    write(story(1, "settle", "fail"), in_doubt, story(3, "late"), provider="bank")
+    lines, _ = report(capsys, "integrity")
+    rows = answer(capsys, "integrity")["rows"]
+    remedies = [row["remedy"] for row in rows]
+    assert "ask bank what became of challenge-2: no command here has this provider" == remedies[1]
+    assert "Only an app that has the provider bank can give pay-1-3 back" == remedies[-1]
+    assert "flovia ledger redeliver pay-1-1. Only an app that has the provider bank can give pay-1-1" in remedies[0]
+    out = report(capsys, "integrity", "--csv")[0]
+    for text in (*remedies, *lines[13:], *out):
+        assert "flovia refund" not in text
+        assert "reconcile" not in text
 
 
 def test_nothing_waits(capsys: pytest.CaptureFixture[str]) -> None:

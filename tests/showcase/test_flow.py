@@ -9,6 +9,7 @@ import pytest
 from tests.patience import eventually
 from tests.showcase.conftest import Site, open_site
 
+QUEUED = "The queue of what needs somebody</a> has it."
 LABELS = (
     *("Integration", "Live", "Flovia result", "Simulate", "HitPay MPP showcase", "HitPay MPP route"),
     *("With Flovia SDK", "Live flow", "Call the real HitPay MPP endpoint", "Response summary appears here."),
@@ -96,7 +97,12 @@ def test_paid_twice(site: Site) -> None:
     assert "paid twice, refund due" in site.page(run)
     assert 'href="/dashboard/integrity"' in site.page(run)
     assert 200 == site.http.get("/dashboard/integrity").status_code
-    assert 1 == len(site.flo.refunds_due())
+    (due,) = site.flo.refunds_due()
+    assert QUEUED in site.page(run)
+    site.flo.refund(due.payment_id)
+    page = eventually(lambda: site.page(run), lambda found: "and it went back" in found)
+    assert "and it went back" in page
+    assert QUEUED not in page
 
 
 def test_the_provider_is_down(site: Site) -> None:

@@ -38,6 +38,8 @@ def faults(site: Site) -> list[dict[str, object]]:
     return found
 
 
+MISSED = "It did not come to that"
+
 # --- troubles --------------------------------------------------------------------------------------------------
 
 
@@ -77,6 +79,16 @@ def test_a_payer_of_one_run_alone(site: Site, trouble: str, state: str) -> None:
     site.until(chosen, state)
     assert "pending" == site.state(other)
     assert [] == faults(site)
+    assert MISSED not in site.page(chosen)
+
+
+@pytest.mark.parametrize("trouble", ["declined", "amount", "expired"])
+def test_the_visitor_is_quicker_than_the_trouble(site: Site, trouble: str) -> None:
+    """Paid before the payer was to do something: it does not happen, and the page says so."""
+    run = site.start(trouble)
+    site.sandbox.pay(charge_of(site, run))
+    site.until(run, "delivered")
+    assert MISSED in eventually(lambda: site.page(run), lambda found: MISSED in found)
 
 
 def test_the_visitor_is_the_first_of_two_payers(site: Site) -> None:

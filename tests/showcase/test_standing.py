@@ -115,9 +115,11 @@ def test_the_chosen_trouble_is_shown(site: Site) -> None:
     page = site.page(run)
     assert '<option value="amount" selected>' in page
     assert "Chosen for this call: somebody pays another sum" in page
+    assert "leave the checkout page alone" in page
     plain = site.page(site.start())
     assert " selected>" not in plain
     assert "Chosen for this call" not in plain
+    assert "leave the checkout page alone" not in plain
 
 
 def test_expired_and_paid_later(site: Site) -> None:

@@ -29,7 +29,7 @@ from tests.world.world import END_MS, World, live
 
 END = datetime.fromtimestamp(END_MS / 1000, UTC).isoformat()
 FOLDER = Path(__file__).parent
-ATTEMPTS = 5000 if os.environ.get("CI") else 3000
+ATTEMPTS = 5000 if os.environ.get("CI") else 1500
 WORLD = ("truth", "clock", "plan", "bank", "hitpay", "shop", "buying", "purchases", "visiting", "people", "world")
 """What makes a world: none of it knows of tests, or of the insights."""
 PLAIN = ("truth", "counting", "counting_money", "counting_people", "counting_workflows", "matching")
