@@ -66,6 +66,19 @@ def check_mounting(flovia: "Flovia", authorize: Authorize | None, is_open: bool)
         )
 
 
+def check_switches(authorize: object, **switches: object) -> None:
+    """Refuse what is no switch: a text such as ``"false"``, from a setting, would switch it on.
+
+    Raises:
+        WiringError: one of them is no bool, or ``authorize`` cannot be called.
+    """
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise WiringError(f"Dashboard({name}=…) is True or False, not {type(value).__name__}")
+    if authorize is not None and not callable(authorize):
+        raise WiringError(f"Dashboard(authorize=…) is a function or None, not {type(authorize).__name__}")
+
+
 def visitor_of(scope: "Scope") -> Visitor:
     """The visitor of an ASGI scope."""
     headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])

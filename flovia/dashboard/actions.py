@@ -21,7 +21,7 @@ from flovia.dashboard.filters import Filters
 from flovia.dashboard.forms import is_same_origin, read_form
 from flovia.dashboard.http import Handler, in_thread
 from flovia.dashboard.linking import PAGES, Linker
-from flovia.dashboard.work import Refund, Work, work_on
+from flovia.dashboard.work import Refund, Work, is_delivered, work_on
 from flovia.remedies import explain, redeliver, with_database
 from flovia.reports.tables import milliseconds
 from flovia.web.site import HEADERS
@@ -43,6 +43,8 @@ WAIT_S: Final = 10.0
 LONGEST: Final = 4096
 _KEPT: Final = ("amount", "note", "by")
 """What somebody typed and need not type again."""
+UNDELIVERED: Final = "undelivered"
+"""What the last step of a refund says that its operator saw."""
 
 
 @attrs.frozen(kw_only=True)
@@ -193,6 +195,13 @@ class Actions:
         amount = _amount(form.get("amount", ""), work.refund)
         # Another provider may know a payment by the same id.
         _check_provider(work)
+        # Its agent may have come since: whoever wanted to give back what nobody got is asked again.
+        if form.get("seen") == UNDELIVERED and is_delivered(with_database(self._flovia.ledger), work.attempt):
+            return Told(
+                kind="warn",
+                title="It was delivered meanwhile; nothing was given back",
+                detail="Its agent came and got the answer after you looked. Give it back if you mean that.",
+            )
         self._flovia.refund(work.attempt.payment_id, amount, provider=work.attempt.provider, by=by)
         return None
 
@@ -245,6 +254,7 @@ class Actions:
                 form={name: form.get(name, "") for name in _KEPT},
                 ask=ask,
                 by="" if who else offered,
+                seen="" if work.delivered else UNDELIVERED,
                 action=link.finding(work.attempt.key),
                 of=link.finding,
                 milliseconds=milliseconds,

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from flovia.dashboard.access import Authorize, check_mounting
+from flovia.dashboard.access import Authorize, check_mounting, check_switches
 from flovia.dashboard.actions import Actions
 from flovia.dashboard.api import Api
 from flovia.dashboard.desk import Desks
@@ -45,7 +45,8 @@ class Dashboard:
         clock: Unix seconds; for tests.
 
     Raises:
-        WiringError: it would be open on a public origin, or the ledger lives in memory or cannot be opened.
+        WiringError: it would be open on a public origin, ``open`` or ``actions`` is no bool, ``authorize`` is no
+            function, or the ledger lives in memory or cannot be opened.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Dashboard:
         actions: bool = True,
         clock: Callable[[], float] | None = None,
     ) -> None:
+        check_switches(authorize, open=open, actions=actions)
         check_mounting(flovia, authorize, open)
         self._desks = Desks(flovia, clock)
         self._pages = Pages("flovia.dashboard")

@@ -1,6 +1,7 @@
 """What a page is about, as its address says: a time, an endpoint, a workflow, whether test money counts."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import unquote, urlencode
 
@@ -18,7 +19,12 @@ MOST_S: Final = 1e9
 """Seconds of one option."""
 PRESETS: Final = (("", "All"), ("1d", "24 hours"), ("7d", "7 days"), ("30d", "30 days"), ("90d", "90 days"))
 """Times that a page offers, and their names."""
-_TRUE: Final = frozenset({"1", "on", "true", "yes"})
+_SAID: Final[Mapping[str, bool]] = {
+    **dict.fromkeys(("", "0", "false", "no", "off"), False),
+    **dict.fromkeys(("1", "on", "true", "yes"), True),
+}
+MANY: Final = frozenset({"own"})
+"""Members of a query that may be there more than once."""
 
 
 @attrs.frozen(kw_only=True)
@@ -90,8 +96,26 @@ def text_of(params: Mapping[str, str], name: str) -> str:
 
 
 def flag_of(params: Mapping[str, str], name: str) -> bool:
-    """Whether a member of a query string says yes."""
-    return params.get(name, "").strip().lower() in _TRUE
+    """Whether a member of a query string says yes.
+
+    Raises:
+        CallerError: it says neither yes nor no.
+    """
+    found = _SAID.get(params.get(name, "").strip().lower())
+    if found is None:
+        raise CallerError(f"{name} is 1 or 0")
+    return found
+
+
+def check_once(names: Iterable[str]) -> None:
+    """Take no member twice: one of them would be heeded and the others not.
+
+    Raises:
+        CallerError: one is there more than once.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1 and name not in MANY]
+    if twice:
+        raise CallerError(f"{safe(twice[0])[:64]} is there more than once; say it once")
 
 
 def number_of(params: Mapping[str, str], name: str, default: int, most: int) -> int:

@@ -12,6 +12,7 @@ from starlette.routing import Match
 
 from flovia.core.errors import CallerError, FloviaError, LedgerError
 from flovia.dashboard.access import Authorize, is_from_here, name_of, visitor_of
+from flovia.dashboard.filters import check_once
 from flovia.dashboard.http import Handler, problem
 from flovia.dashboard.pool import UnavailableError
 from flovia.web.site import HEADERS
@@ -113,6 +114,7 @@ class Guard:
             except Exception:
                 return failed(request, "while it asked the app's authorize who is there")
             try:
+                check_once(name for name, _ in request.query_params.multi_items())
                 return await handler(request)
             except CallerError as error:
                 return refuse(request, 400, "That cannot be answered", f"{error}.")

@@ -1,6 +1,7 @@
 """What pages and the API share: reading what is asked, and saying what went wrong."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
@@ -13,6 +14,7 @@ from flovia.core.errors import CallerError
 from flovia.dashboard.filters import number_of, seconds_of, text_of
 from flovia.dashboard.questions import BY_ONE, WITH_BY, Options
 from flovia.insights.asking import members_by
+from flovia.insights.attempt import COUNTED_AS
 from flovia.insights.integrity import PENDING_S
 from flovia.insights.sql_choosing import STEPS, Chosen
 from flovia.web.site import HEADERS
@@ -78,6 +80,10 @@ def chosen_of(params: Mapping[str, str]) -> Chosen:
     found = Chosen(**{name: text_of(params, name) for name in attrs.fields_dict(Chosen)})
     if found.step and found.step not in STEPS:
         raise CallerError(f"step is one of {', '.join(STEPS)}")
+    if found.state and found.state not in COUNTED_AS:
+        raise CallerError(f"state is one of {', '.join(COUNTED_AS)}")
+    if found.price and not (found.price.isascii() and found.price.isdecimal()):
+        raise CallerError("price is a whole number of base units")
     return found
 
 
@@ -90,8 +96,11 @@ def before_of(params: Mapping[str, str]) -> tuple[float, str] | None:
     value = text_of(params, "before")
     if not value:
         return None
-    at, _, key = value.partition(",")
+    at, comma, key = value.partition(",")
     try:
-        return float(at), key
+        found = float(at)
     except ValueError:
-        raise CallerError("before is what the page before said") from None
+        found = nan
+    if not (comma and isfinite(found)):
+        raise CallerError("before is what the page before said")
+    return found, key

@@ -24,13 +24,16 @@ TAGS: Final = {
     "pending": "wait",
 }
 """Kinds of tags by state; what is not here needs somebody."""
+CAME: Final = frozenset({"underpaid", "overpaid", "late", "duplicate", "unmatched_payment"})
+"""States of attempts whose money came, though it bought nothing."""
 
 
 def row_of(kept: "Kept", address: Callable[[str], str]) -> dict[str, JsonValue]:
     """An attempt as a row: texts that are safe to show, and where its page is."""
     one = kept.attempt
     asked = "" if one.price is None else money(one.price, one.price_currency)
-    came = money(one.amount, one.currency) if one.verified_at is not None or one.kind == "money" else ""
+    moved = one.verified_at is not None or one.refunded is not None or one.kind == "money" or one.state in CAME
+    came = money(one.amount, one.currency) if moved else ""
     return {
         "id": safe(one.key),
         "href": address(one.key),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from flovia.core.errors import FloviaError
+from flovia.core.errors import FloviaError, LedgerError
 from flovia.dashboard.pool import ClosedError
 from flovia.ledger.sqlite import LostFileError, SqliteDatabase
 from flovia.reports.reading import fold_new, fold_on, known_of
@@ -26,8 +26,20 @@ POLL_S: Final = 1.0
 """How often it is looked for what is new."""
 SLICE_S: Final = 2.0
 """How long is folded before the days are counted, so that a ledger with much that is new has answers on the way."""
+COUNTED_AT_ONCE: Final = 5_000
+"""Attempts that one statement counts: without WAL a paid request waits for it, and this is done again and again."""
+REST: Final = 4.0
+"""So many times as long as a look took it is until the next one, and until days are counted again: payments use the
+same processor and the same file.
+"""
+MOST_REST_S: Final = 5.0
+"""After a look, at most: it may have taken long because somebody else had the file."""
+MOST_COUNT_REST_S: Final = 60.0
+"""The same after days were counted."""
 IDLE_S: Final = 120.0
 """How long after the last look the thread ends."""
+SILENT_S: Final = 5.0
+"""How long the ledger may fail to answer before those who watch are told: somebody else may have it for a moment."""
 NEWEST: Final = 300
 """Attempts that are kept for those who watch."""
 _log: Final = logging.getLogger("flovia")
@@ -37,9 +49,9 @@ _log: Final = logging.getLogger("flovia")
 class Known:
     """How far the ledger is read.
 
-    ``position``: all events up to it are folded; ``behind``: whether more were there. ``epoch``: of which of the files
-    that were there one after the other. ``left_out``, ``floor``: see
-    :func:`flovia.reports.reading.known_of`.
+    ``position``: all events up to it are folded, and the days that they changed are counted; ``behind``: whether there
+    were more to fold. ``epoch``: of which of the files that were there one after the other. ``left_out``, ``floor``:
+    see :func:`flovia.reports.reading.known_of`.
     """
 
     position: int
@@ -102,7 +114,8 @@ class Keeper:
         self._closed = False
         self._looked = monotonic()
         self._prepared = False
-        self._failing = False
+        self._failing_at: float | None = None
+        self._count_at = monotonic()
         self.told: Told | None = None
         """None until the ledger was read for the first time."""
         self.known: Known | None = None
@@ -120,6 +133,12 @@ class Keeper:
         thread = self._thread
         return thread is not None and thread.is_alive()
 
+    @property
+    def failing(self) -> bool:
+        """Whether the ledger has not answered for so long that who watches has to know."""
+        since = self._failing_at
+        return since is not None and self._monotonic() - since >= SILENT_S
+
     def look(self) -> None:
         """Somebody looks: from now on, and for some time, what is new is folded."""
         self._looked = self._monotonic()
@@ -129,6 +148,7 @@ class Keeper:
             return
         with self._starting:
             if not self.running:
+                self._failing_at = None  # that was long ago
                 self._thread = threading.Thread(target=self._run, name="flovia-dashboard", daemon=True)
                 self._thread.start()
 
@@ -145,13 +165,15 @@ class Keeper:
         self._lost = True
 
     def check(self) -> None:
-        """See that the ledger was not lost, as far as it is known.
+        """See that the ledger was not lost and answers, as far as it is known.
 
         Raises:
-            LedgerError: it is gone, or another one that was not read yet.
+            LedgerError: it is gone, or another one that was not read yet; or it has not answered for a while.
         """
         if self._lost:
             raise LostFileError("the ledger's file is gone, or was replaced; it is looked for")
+        if self.failing:
+            raise LedgerError("the ledger does not answer; it is asked again")
 
     def at_hand(self, position: int) -> tuple[int, Sequence[Seen]] | None:
         """The same as :meth:`since` where this process knows it; None if the ledger has to be asked."""
@@ -196,7 +218,7 @@ class Keeper:
             LedgerError: the ledger does not answer.
             ClosedError: it was closed before it was there.
         """
-        while (found := self.read_on()).behind:
+        while (found := self.read_on(count=True)).behind:
             if self._closed:
                 raise ClosedError
         return found
@@ -216,24 +238,27 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._closed and self._monotonic() - self._looked < self._idle_s:
-            behind = False
+            behind, began = False, self._monotonic()
             try:
                 behind = self.read_on().behind
-                self._failing = False
+                self._failing_at = None
             except FloviaError as error:
-                if not self._failing:
+                if self._failing_at is None:
                     _log.warning("the dashboard cannot read the ledger: %s; it is tried again", error)
-                self._failing = True
-            self._wake.wait(0.01 if behind else self._poll_s)
+                    self._failing_at = self._monotonic()
+            self._wake.wait(0.01 if behind else max(self._poll_s, self._rest(began, MOST_REST_S)))
 
-    def read_on(self) -> Known:
+    def read_on(self, *, count: bool = False) -> Known:
         """Fold what is new, for some time at most; all that is asked of the ledger again and again.
+
+        Args:
+            count: count the days that have changed, also where that was done a moment ago.
 
         Raises:
             LedgerError: the ledger does not answer.
         """
         with self._folding:
-            return self._read_on()
+            return self._read_on(count)
 
     def first(self) -> Known:
         """What is known; before anything is, some of the ledger is read first, by one of those who ask.
@@ -245,24 +270,22 @@ class Keeper:
             # Whoever reads the ledger to its end takes the lock again and again, and nobody must wait for that.
             if self._folding.acquire(timeout=0.05):
                 try:
-                    return self.known or self._read_on()
+                    return self.known or self._read_on(count=False)
                 finally:
                     self._folding.release()
         return known
 
-    def _read_on(self) -> Known:
+    def _read_on(self, count: bool) -> Known:
         self.rounds += 1
         epoch = self.epoch
         try:
-            return self._fold(epoch)
+            return self._fold(epoch, count)
         except LostFileError:
             if epoch == self.epoch:
                 self._forget()
             raise
 
-    def _fold(self, epoch: int) -> Known:
-        from flovia.insights.rollup import roll_up
-
+    def _fold(self, epoch: int, count: bool) -> Known:
         ends = self._monotonic() + SLICE_S
         ledger = self._ledger
 
@@ -272,21 +295,33 @@ class Keeper:
         ready, self._prepared = self._prepared, False  # after a failure the tables are looked for again
         position = fold_on(ledger, enough) if ready else fold_new(ledger, enough)
         self._prepared = True
-        known = self.known
-        counted = roll_up(ledger.database)
-        if known is None or position != known.position or counted:
-            left_out, floor = known_of(ledger)
-            behind = bool(ledger.count_events(position, 1))
-            known = Known(position=position, behind=behind, epoch=epoch, left_out=left_out, floor=floor)
-            told: Told | None = self._news(position)
-        else:
-            if known.behind:
-                known = attrs.evolve(known, behind=bool(ledger.count_events(position, 1)))
-            told = self.told
+        known, told = self.known, self.told
+        moved = known is None or position != known.position
+        behind = (moved or known is None or known.behind) and bool(ledger.count_events(position, 1))
+        if known is None or count or self._monotonic() >= self._count_at:
+            counted = self._count()
+            if known is None or moved or counted:
+                left_out, floor = known_of(ledger)
+                known = Known(position=position, behind=behind, epoch=epoch, left_out=left_out, floor=floor)
+        known = attrs.evolve(known, behind=behind)
+        if told is None or position != told.position:
+            told = self._news(position)
         if epoch != self.epoch or self._identity() != self._file:
             raise LostFileError("the ledger was replaced while it was read")
         self.known, self.told, self._lost = known, told, False
         return known
+
+    def _count(self) -> int:
+        """Count the days that have changed. A busy day costs the more the later it is, so it is done the less often."""
+        from flovia.insights.rollup import roll_up
+
+        began = self._monotonic()
+        done = roll_up(self._ledger.database, slice_rows=COUNTED_AT_ONCE)
+        self._count_at = self._monotonic() + self._rest(began, MOST_COUNT_REST_S)
+        return done
+
+    def _rest(self, began: float, most: float) -> float:
+        return min(REST * (self._monotonic() - began), most)
 
     def _news(self, position: int) -> Told:
         """What those who watch are told now; of very much only the end."""

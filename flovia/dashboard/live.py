@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 0.25
 """How often a stream looks at what was seen. In memory: the ledger is not asked."""
-BREATH_S: Final = 15.0
+BREATH_S: Final = 5.0
 """After so long without anything a comment is sent, so that nothing in between takes the connection for dead."""
-RETRY_MS: Final = 1000
-LASTS_S: Final = 20.0
+RETRY_MS: Final = 250
+LASTS_S: Final = 8.0
 """How long one stream lasts. The browser asks for the next one by itself and is asked again who is there; and no server
-that is told to end waits longer."""
+that is told to end waits longer: less than the ten seconds after which many who run servers kill them."""
 MOST_STREAMS: Final = 200
 """Streams of one process at once."""
 Wanted = Callable[["Seen"], bool]
@@ -73,6 +73,8 @@ async def stream(keeper: "Keeper", position: int, wanted: Wanted, link: "Linker"
         if keeper.closed:
             return
         keeper.look()
+        if keeper.failing:
+            return  # the next one is refused, so that its page knows
         if keeper.told is not told:
             told = keeper.told
             try:

@@ -1,5 +1,6 @@
 """The description of the JSON that a dashboard answers: OpenAPI 3.1."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Final, cast
 
@@ -9,6 +10,7 @@ import flovia
 from flovia.core.encoding import JsonValue
 from flovia.dashboard.filters import MOST_S, Filters
 from flovia.dashboard.questions import BY_ONE, REPORTS, WITH_BY
+from flovia.insights.attempt import COUNTED_AS
 from flovia.insights.joined import schema
 from flovia.insights.sql_choosing import STEPS, Chosen
 
@@ -59,14 +61,14 @@ def _paths() -> Json:
     chosen: list[JsonValue] = [
         _member(name, f"Only attempts with this {name.replace('_', ' ')}.")
         for name in fields_dict(Chosen)
-        if name != "step"
+        if name not in _LIMITED
     ]
-    step: Json = {**_member("step", "How far they came."), "schema": {"type": "string", "enum": [*STEPS]}}
+    limited: list[JsonValue] = [{**_member(name, about), "schema": of} for name, (about, of) in _LIMITED.items()]
     before = _member("before", "Go on behind the last page: what that said as next.")
     paths["/api/events"] = _path(
         "events",
         "Joined events, the newest first; next is null where there are no more.",
-        [*_filters(), *chosen, step, _number("limit", "How many at most, 100 if it is left out.", 500), before],
+        [*_filters(), *chosen, *limited, _number("limit", "How many at most, 100 if it is left out.", 500), before],
     )
     ident: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     paths["/api/attempts/{id}"] = _path(
@@ -77,6 +79,11 @@ def _paths() -> Json:
     return paths
 
 
+_LIMITED: Final[Mapping[str, tuple[str, Json]]] = {
+    "step": ("How far they came.", {"type": "string", "enum": [*STEPS]}),
+    "state": ("Only attempts with this state.", {"type": "string", "enum": [*COUNTED_AS]}),
+    "price": ("Only attempts with this price, base units.", {"type": "string", "pattern": "^[0-9]+$"}),
+}
 _PROBLEM: Final[Json] = {
     "type": "object",
     "required": ["title", "status", "detail"],

@@ -14,7 +14,7 @@ from flovia.dashboard.joined_rows import row_of
 from flovia.dashboard.linking import LIVE, PAGES, Linker
 from flovia.dashboard.openapi import taken
 from flovia.dashboard.payer_views import integrity_page, retention_page, workflows_page
-from flovia.dashboard.questions import MOST_COUNTED, Listed, Options
+from flovia.dashboard.questions import MOST_COUNTED, REPORTS, Listed, Options
 from flovia.dashboard.tables import LONGEST
 from flovia.dashboard.views import Context, endpoints_page, latency_page, overview_page, pricing_page, revenue_page
 from flovia.insights.intervals import Share
@@ -42,7 +42,7 @@ SIMILAR: Final = 5
 """Endpoints that are named where one is asked about that there is not."""
 NUMBERS: Final = 1_000_000
 _KEPT: Final = ("by", "least", "limit", "pending", "sort")
-"""How a page is shown, besides what it is about; kept while one turns the pages of its table."""
+"""How a page is shown, besides what it is about; kept while one turns the pages of its table or narrows it."""
 View = Callable[["Answer", Linker, "Request"], Context]
 
 
@@ -183,14 +183,18 @@ class Site:
 
     def message(self, request: "Request", status: int, title: str, detail: str) -> "Response":
         """A page that says one thing."""
-        link = Linker(root=str(request.scope.get("root_path", "")), filters=Filters())
+        root = str(request.scope.get("root_path", ""))
+        link = Linker(root=root, filters=Filters())
         nav = () if status == 403 else PAGES
+        path = str(request.scope["path"]).removeprefix(root)
+        mistaken = status == 400 and request.method == "GET" and bool(request.url.query) and path in dict(PAGES)
         return self._pages.render(
             request,
             "message.html",
             status,
             title=title,
             detail=detail,
+            again=root + path if mistaken else "",
             nav=nav,
             active="",
             link=link,
@@ -257,8 +261,7 @@ class Site:
             more = view(ready.value, link)
             names = [] if suggested is None or len(suggested.value) > SUGGESTED else suggested.value
             names = [name for name in names if name.isprintable() and len(name) <= LONGEST]
-            takes = taken(f"/api/{api}") if api else ()
-            options = {one: value for one, value in request.query_params.items() if one in takes and one in _KEPT}
+            options = {one: value for one, value in _kept(request, path).items() if one != "sort"}
             exports = {
                 "csv_href": link.to(f"/api/{api}.csv", **options) if api not in ("", "overview") else "",
                 "json_href": link.to(f"/api/{api}", **options) if api else "",
@@ -324,9 +327,17 @@ class Site:
             "newer": not self._desks.here().answers.is_fresh(found),
             "again": f"{link.root}{path}" + (f"?{request.url.query}" if request.url.query else ""),
             "who": request.scope.get("flovia.who", ""),
-            "kept": {one: request.query_params[one] for one in _KEPT if one in request.query_params},
+            "kept": _kept(request, path),
         }
         return self._pages.render(request, template, 200, **(_WORDS | members | more))
+
+
+def _kept(request: "Request", path: str) -> dict[str, str]:
+    """What the address says of :data:`_KEPT`, as far as the page at ``path`` heeds it."""
+    name = "funnel" if path == "/endpoints" else path[1:]
+    takes = [*(taken(f"/api/{name}") if name in REPORTS else ()), *(("sort",) if name == "funnel" else ())]
+    params = request.query_params
+    return {one: params[one] for one in _KEPT if one in takes and params.get(one, "").strip()}
 
 
 def _sample(shown: int, count: int, *, first: bool) -> str:

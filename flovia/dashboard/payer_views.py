@@ -8,9 +8,7 @@ from flovia.core.encoding import JsonValue
 from flovia.dashboard.linking import Linker
 from flovia.dashboard.tables import Cell, Table, cut, heads, number, paged, part, text
 from flovia.dashboard.views import Context, Row, count_of, share_of, text_of
-from flovia.insights.integrity import remedy_without
 from flovia.insights.sessions import signature_text
-from flovia.providers.registry import is_registered
 from flovia.reports.answer import Answer
 from flovia.reports.payers_parts import duration
 from flovia.words import moment, money, tallied
@@ -293,21 +291,11 @@ def _finding(row: Row, link: Linker) -> Context:
         "asked": price if price != amount else "",
         "provider": text_of(row, "provider"),
         "payment_id": cut(text_of(row, "paymentId")),
-        "remedy": _remedy(row),
+        "remedy": text_of(row, "remedy"),
         "ident": ident,
         "href": link.attempt(ident),
         "work": link.finding(text_of(row, "attemptId")),
     }
-
-
-def _remedy(row: Row) -> str:
-    """What to do; where no command has the provider, none is shown that would ask it."""
-    provider = text_of(row, "provider")
-    if not provider or is_registered(provider):
-        return text_of(row, "remedy")
-    request_ids = cast("Sequence[JsonValue]", row["requestIds"])
-    ident = text_of(row, "paymentId") or text_of(row, "challengeId") or str(request_ids[-1])
-    return remedy_without(text_of(row, "insight"), ident, provider)
 
 
 def _money(row: Row, name: str, currency: str) -> str:

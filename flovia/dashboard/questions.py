@@ -17,6 +17,7 @@ from flovia.insights.keeping_sessions import keep_sessions
 from flovia.insights.pricing import LEAST_SAMPLE, PRICING_BY
 from flovia.insights.sql_choosing import Chosen, containing, count_of, endpoints, find, has_endpoint, newest
 from flovia.ledger.related import RelatedEvents
+from flovia.providers.registry import is_registered
 from flovia.reports import payers, routes
 from flovia.reports.answer import Answer
 from flovia.reports.reading import Reading, ask, asked_of, read, rest
@@ -253,7 +254,7 @@ def _workflows(asking: _Ask, options: Options) -> Answer:
 
 
 def _integrity(asking: _Ask, options: Options) -> Answer:
-    return routes.integrity(asking.read(()), options.limit or LIMIT_DUE, options.pending_s)
+    return routes.integrity(asking.read(()), options.limit or LIMIT_DUE, options.pending_s, is_registered)
 
 
 _REPORTS: Final[Mapping[str, Callable[[_Ask, Options], Answer]]] = {

@@ -21,6 +21,8 @@ from flovia.words import money, safe, tallied
 Row = dict[str, JsonValue]
 Context = dict[str, object]
 REASONS: Final = 3
+MONEY_CHARTS: Final = 8
+"""Currencies whose days are drawn; the table has all."""
 MANY: Final = 1000
 """Rows above which no attempts by day are drawn."""
 CURVES: Final = 12
@@ -98,6 +100,12 @@ def _next(day: int) -> str:
     return datetime.fromtimestamp(day + 86400, UTC).date().isoformat()
 
 
+def _unfinished(found: Overview) -> str:
+    """That the last day is not over, if it is not: its line falls, and nothing is wrong."""
+    last = found.days[-1]
+    return f" {last.date} is not over." if last.at + 86400 > found.now else ""
+
+
 def _attempts_by_day(found: Overview) -> Chart:
     days = found.days
     data: dict[str, JsonValue] = {
@@ -110,7 +118,7 @@ def _attempts_by_day(found: Overview) -> Chart:
     }
     total = sum(one.attempts for one in days)
     many = f"{tallied(total, 'attempt')} in {tallied(len(days), 'day')}"
-    about = f"Attempts that saw a price, paid and got their answer, by day: {many}."
+    about = f"Attempts that saw a price, paid and got their answer, by day: {many}.{_unfinished(found)}"
     drawn = [
         ("soft", [float(one.attempts) for one in days]),
         ("blue", [float(one.paid) for one in days]),
@@ -129,12 +137,15 @@ def _attempts_by_day(found: Overview) -> Chart:
 
 def _money_by_day(found: Overview) -> list[Chart]:
     charts: list[Chart] = []
-    for row in found.revenue[:3]:
+    for row in found.revenue[:MONEY_CHARTS]:
         currency = row.currency or ""
-        units = _scale(currency)
+        digits = _digits(currency)
+        units = 10**digits
         values = [one.gross.get(currency, 0) / units for one in found.days]
-        series: list[JsonValue] = [{"label": currency.upper(), "color": "teal", "values": [*values]}]
-        about = f"What was paid in {currency.upper()} by day, before refunds: {tallied(row.payments, 'payment')}."
+        line: dict[str, JsonValue] = {"label": currency.upper(), "color": "teal", "digits": digits}
+        series: list[JsonValue] = [line | {"values": [*values]}]
+        many = f"{tallied(row.payments, 'payment')}.{_unfinished(found)}"
+        about = f"What was paid in {currency.upper()} by day, before refunds: {many}"
         data: dict[str, JsonValue] = {"x": [one.at for one in found.days], "series": series}
         title = f"Paid in {currency.upper()} by day"
         drawn: list[tuple[str, list[float]]] = [("teal", values)]
@@ -145,11 +156,11 @@ def _money_by_day(found: Overview) -> list[Chart]:
     return charts
 
 
-def _scale(currency: str) -> int:
+def _digits(currency: str) -> int:
     try:
-        return int(10 ** exponent(currency))
+        return exponent(currency)
     except WiringError:
-        return 1
+        return 0
 
 
 def endpoints_page(answer: Answer, link: Linker, page: int, sort: str) -> Context:
@@ -200,6 +211,8 @@ def _funnel_row(row: Row, by: Sequence[str], link: Linker, line: Line | None) ->
         (f"{reason} {count:,}", behind(row, link, step="undelivered", problem=reason))
         for reason, count in list(reasons.items())[:REASONS]
     ]
+    if others := sum(list(reasons.values())[REASONS:]):
+        why.append((f"others {others:,}", behind(row, link, step="undelivered")))
     return [
         *group_cells(row, by, link, step="shown"),
         number(row["attempts"], behind(row, link, step="shown")),
@@ -315,7 +328,7 @@ def _priced(row: Row, link: Linker, place: int) -> Context:
         table.append([text(words, href), number(one["attempts"]), part(share_of(one["paid"])), _brought(one, currency)])
     chart = None
     if len(prices) > 1 and currency is not None:
-        scale = _scale(currency)
+        scale = 10 ** _digits(currency)
         at = [int(str(one["price"])) / scale for one in prices]
         values, low, high = (
             [_scaled(one[name], scale) for one in prices] for name in ("revenuePerAttempt", "low", "high")

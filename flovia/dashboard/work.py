@@ -9,7 +9,7 @@ import attrs
 from flovia.core import events as ev
 from flovia.core.events import Event
 from flovia.core.exchange import DELIVERED, DELIVERING, REFUNDED, SETTLED
-from flovia.insights.integrity import finding, remedy_without
+from flovia.insights.integrity import finding, remedied
 from flovia.ledger.history import History, look_up
 from flovia.providers.registry import is_registered
 from flovia.words import moment, money
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 _DEEDS: Final = {
     ev.PAYMENT_EXPLAINED: "explained",
     ev.PAYMENT_REOPENED: "made redeemable again",
+    ev.PAYMENT_REFUND_ASKED: "asked to give back",
     ev.PAYMENT_REFUNDED: "given back",
     ev.PAYMENT_REFUND_FAILED: "not given back",
 }
+_OF_MONEY: Final = frozenset({ev.PAYMENT_REFUND_ASKED, ev.PAYMENT_REFUNDED, ev.PAYMENT_REFUND_FAILED})
 _TRIED: Final = frozenset({ev.ACCESS_GRANTED, ev.PAYMENT_DELIVERY_FAILED, ev.PAYMENT_DELIVERED})
 _ENDS: Final = {"refused": "the provider refused", "unknown": "nobody knows the outcome"}
 
@@ -75,16 +77,18 @@ class Refund:
 class Work:
     """A finding and what can be done about it.
 
-    ``delivery``: ``possible`` to make it redeemable again, ``running`` until ``until``, ``open`` if somebody did so and
-    its agent has not come back yet (it can until ``until``; ``reopened`` says who did it and when), or "" if it is
-    none of these. ``foreign``: the provider that took it, if that is none of the app's, so that nothing goes back here;
-    else "". ``commands``: whether the command line has that provider.
+    ``delivered``: whether somebody got what was paid for. ``delivery``: ``possible`` to make it redeemable again,
+    ``running`` until ``until``, ``open`` if somebody did so and its agent has not come back yet (it can until
+    ``until``; ``reopened`` says who did it and when), or "" if it is none of these. ``foreign``: the provider that took
+    it, if that is none of the app's, so that nothing goes back here; else "". ``commands``: whether the command line
+    has that provider.
     """
 
     attempt: "Attempt"
     others: Sequence["Attempt"]
     events: Sequence[Event]
     deeds: Sequence[Deed]
+    delivered: bool
     delivery: str
     until: str
     refund: Refund
@@ -123,20 +127,28 @@ def work_on(ledger: "SqlLedger", attempts: Sequence["Attempt"], has_provider: Ca
         others=others,
         events=history.events,
         deeds=[_deed(event) for event in history.events if _is_deed(event, one)],
+        delivered=_is_delivered(row),
         delivery=delivery,
         until=until,
         refund=_refund(one, row, history),
-        remedy=_remedy(one) if one.due else "",
+        remedy=remedied(finding(one), is_registered).remedy if one.due else "",
         reopened=None if reopened is None else _deed(reopened),
         foreign=foreign,
         commands=not foreign or is_registered(foreign),
     )
 
 
-def _remedy(one: "Attempt") -> str:
-    if one.provider is None or is_registered(one.provider):
-        return finding(one).remedy
-    return remedy_without(one.insight, one.payment_id or one.challenge_id or one.request_id, one.provider)
+def is_delivered(ledger: "SqlLedger", one: "Attempt") -> bool:
+    """Whether somebody got what was paid for, as the ledger says it now.
+
+    Raises:
+        LedgerError: the ledger does not answer.
+    """
+    return _is_delivered(_row_of(one, look_up(ledger.database, one.payment_id or one.challenge_id or one.request_id)))
+
+
+def _is_delivered(row: "Row | None") -> bool:
+    return row is not None and row["state"] == DELIVERED
 
 
 def _reopened(events: Sequence[Event], one: "Attempt") -> Event | None:
@@ -196,7 +208,7 @@ def _is_deed(event: Event, one: "Attempt") -> bool:
 
 
 def _deed(event: Event) -> Deed:
-    about = money(event.amount, event.currency) if event.type in (ev.PAYMENT_REFUNDED, ev.PAYMENT_REFUND_FAILED) else ""
+    about = money(event.amount, event.currency) if event.type in _OF_MONEY else ""
     if event.type == ev.PAYMENT_REFUND_FAILED:
         about = f"{about}: {_ENDS.get(event.reason or '', '')}"
     return Deed(

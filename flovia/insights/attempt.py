@@ -102,6 +102,8 @@ OPEN: Final = frozenset(
 """The states in which somebody has to do something."""
 EXPLAINED: Final = "explained"
 """What reports count an attempt as whose state is one of these, where somebody said that nothing is to be done."""
+COUNTED_AS: Final = (*dict.fromkeys((*STATES.values(), "underpaid", "overpaid", EXPLAINED)),)
+"""Every value of :attr:`Attempt.counts_as`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -295,9 +297,8 @@ def explanation_of(about: Sequence[Event], outcome: str) -> Event | None:
     said = in_order(event for event in about if event.type == ev.PAYMENT_EXPLAINED)
     if not said or said[-1].reason != outcome:
         return None
-    reopened = any(
-        event.type in (ev.PAYMENT_REOPENED, ev.PAYMENT_REFUND_FAILED) and event.at > said[-1].at for event in about
-    )
+    again = (ev.PAYMENT_REOPENED, ev.PAYMENT_REFUND_ASKED, ev.PAYMENT_REFUND_FAILED)
+    reopened = any(event.type in again and event.at > said[-1].at for event in about)
     return None if reopened else said[-1]
 
 

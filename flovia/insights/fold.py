@@ -38,11 +38,14 @@ _KNOWN: Final = frozenset(EVENT_TYPES)
 
 @attrs.frozen(kw_only=True)
 class Folded:
-    """One batch: how many events it read, up to which position, and how many attempts it wrote."""
+    """One batch: how many events it read, up to which position, how many attempts it wrote; and whether no more events
+    were there when it was read.
+    """
 
     events: int
     position: int
     attempts: int
+    last: bool
 
 
 def fold_batch(source: Source, database: Database, *, limit: int = BATCH, most: int = MOST_RELATED) -> Folded | None:
@@ -76,7 +79,7 @@ def fold_batch(source: Source, database: Database, *, limit: int = BATCH, most: 
         position = batch[-1][0]
         counts = {"crowded": left_out, "unknown": unknown}
         if database.call(lambda: _write(database, cursor, position, found, floor, counts)):  # noqa: B023 - called here
-            return Folded(events=len(batch), position=position, attempts=len(found.rows))
+            return Folded(events=len(batch), position=position, attempts=len(found.rows), last=len(batch) < limit)
 
 
 def position_of(cursor: str) -> int:

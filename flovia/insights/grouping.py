@@ -27,7 +27,7 @@ UNSOLD: Final = frozenset({ev.PAYMENT_LATE, ev.PAYMENT_UNMATCHED})
 PRESENTED: Final = BOUGHT | UNSOLD | {ev.PAYMENT_CONTEXT_ATTACHED, ev.PAYMENT_REFUNDED, ev.PAYMENT_UNKNOWN}
 
 
-NOTES: Final = frozenset({ev.PAYMENT_EXPLAINED, ev.PAYMENT_REFUND_FAILED, ev.PAYMENT_NOT_MADE})
+NOTES: Final = frozenset({ev.PAYMENT_EXPLAINED, ev.PAYMENT_REFUND_ASKED, ev.PAYMENT_REFUND_FAILED, ev.PAYMENT_NOT_MADE})
 """Events of what was done or found out about a payment that moved no money: they join an attempt, and never make
 one."""
 

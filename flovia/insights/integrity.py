@@ -1,7 +1,7 @@
 """Integrity: do payments and requests agree? How many of each state, and the queue of those that need somebody."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import attrs
@@ -164,7 +164,15 @@ def finding(one: Attempt) -> Finding:
     )
 
 
-def remedy_without(insight: str, ident: str, provider: str) -> str:
+def remedied(found: Finding, has_commands: Callable[[str], bool]) -> Finding:
+    """The finding, with a remedy that can be had: ``has_commands`` says whether a command finds its provider."""
+    if found.provider is None or has_commands(found.provider):
+        return found
+    ident = found.payment_id or found.challenge_id or found.request_ids[-1]
+    return attrs.evolve(found, remedy=_remedy_without(found.insight, ident, found.provider))
+
+
+def _remedy_without(insight: str, ident: str, provider: str) -> str:
     """What is to be done about a finding where no command has the provider: none that would ask it is named.
 
     Args:
@@ -172,7 +180,7 @@ def remedy_without(insight: str, ident: str, provider: str) -> str:
         ident: its payment, challenge or request.
         provider: that took the money, or would.
     """
-    elsewhere = f"Only an app that has the provider {provider} can give it back"
+    elsewhere = f"Only an app that has the provider {provider} can give {ident} back"
     ident = shlex.quote(ident)
     match OUTCOMES[insight]:
         case "undelivered":
@@ -180,7 +188,7 @@ def remedy_without(insight: str, ident: str, provider: str) -> str:
         case "exhausted":
             return f"see why the handler fails, then: flovia ledger redeliver {ident}. {elsewhere}"
         case "unknown":
-            return f"ask {provider} what became of it: no command here has this provider"
+            return f"ask {provider} what became of {ident}: no command here has this provider"
         case "no_payment":
             return f"look for where it belongs: flovia ledger show {ident}"
         case _:

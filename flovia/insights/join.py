@@ -60,7 +60,7 @@ INSIGHTS: Final = (
 _REFUND_DUE: Final = "refund-due"
 _EXHAUSTED: Final = "delivery-exhausted"
 _REUSED: Final = "idempotency-key-reused"
-_OF_REFUNDS: Final = frozenset({ev.PAYMENT_REFUNDED, ev.PAYMENT_REFUND_FAILED})
+_OF_REFUNDS: Final = frozenset({ev.PAYMENT_REFUND_ASKED, ev.PAYMENT_REFUNDED, ev.PAYMENT_REFUND_FAILED})
 UNPAID: Final = 402
 ENDS: Final = frozenset({ev.REQUEST_COMPLETED, ev.REQUEST_FAILED})
 

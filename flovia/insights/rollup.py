@@ -10,11 +10,23 @@ from math import ceil, floor, inf
 from typing import Final, cast
 
 import attrs
-from sqlalchemy import ColumnElement, Integer, Select, delete, func, insert, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from flovia.insights.attempt import DAY_S, LAST_DAY, day_of
 from flovia.insights.measures import MAPS, ROUTE, TIMES, Cell, Cells, Route, merge
-from flovia.insights.schema import COUNTS, DAYS, MONEY, STALE_DAYS
+from flovia.insights.schema import COUNTS, DAYS, MONEY, STALE_DAYS, STATE
 from flovia.insights.sql_measures import SLICE, measure_sql
 from flovia.insights.store import Database, Row
 
@@ -24,20 +36,28 @@ _KEY: Final = ("day", "endpoint", "provider", "rail", "price", "price_currency",
 
 
 def roll_up(database: Database, *, slice_rows: int = SLICE) -> int:
-    """Count every day that has changed since it was counted; how many.
+    """Count every day that has changed since it was counted, once; how many stand still.
+
+    A day that changes while it is counted stays to be counted. What is kept of it holds all that was folded before.
 
     Raises:
         LedgerError: the database does not answer; run it again.
     """
-    done = 0
-    while stale := database.query(cast("Select[*tuple[object, ...]]", _STALE), {}):
+    done, after = 0, -1
+    while stale := database.query(cast("Select[*tuple[object, ...]]", _STALE), {"after": after}):
         for day, mark in stale:
-            cells = measure_day(database, int(day or 0), slice_rows=slice_rows)
-            done += database.call(lambda: _keep(database, int(day or 0), int(mark or 0), cells))  # noqa: B023 - called here
+            after = int(day or 0)
+            cells = measure_day(database, after, slice_rows=slice_rows)
+            done += database.call(lambda: _keep(database, after, int(mark or 0), cells))  # noqa: B023 - called here
     return done
 
 
-_STALE: Final = select(STALE_DAYS.c.day, STALE_DAYS.c.mark).order_by(STALE_DAYS.c.day).limit(100)
+_STALE: Final = (
+    select(STALE_DAYS.c.day, STALE_DAYS.c.mark)
+    .where(STALE_DAYS.c.day > bindparam("after"))
+    .order_by(STALE_DAYS.c.day)
+    .limit(100)
+)
 
 
 def measure_day(
@@ -111,15 +131,33 @@ def days_between(database: Database, since: float, until: float) -> tuple[int, i
 
 
 def _keep(database: Database, day: int, mark: int, cells: Cells) -> bool:
-    """Write a day; False, and it stays stale, if it has changed while it was counted."""
+    """Write a day; False if it has changed while it was counted.
+
+    Then it stays stale, and what was counted is written all the same: of a day that changes all the time nothing else
+    would be to be had. But never in the place of what another process has counted later.
+    """
     with database.write() as connection:
         fresh = delete(STALE_DAYS).where(STALE_DAYS.c.day == day, STALE_DAYS.c.mark == mark)
-        if connection.execute(fresh).rowcount != 1:
-            return False
+        is_fresh = connection.execute(fresh).rowcount == 1
+        if not is_fresh:
+            lock = update(STALE_DAYS).where(STALE_DAYS.c.day == day).values(mark=STALE_DAYS.c.mark)
+            if connection.execute(lock).rowcount != 1 or _counted(connection, day) > mark:
+                return False
         connection.execute(delete(DAYS).where(DAYS.c.day == day))
         if cells:
             connection.execute(insert(DAYS), [_values(route, cell) for route, cell in cells.items()])
-    return True
+        put = database.upsert(STATE).values(name=_COUNTED, value=f"{day}:{mark}")
+        connection.execute(put.on_conflict_do_update(index_elements=["name"], set_={"value": put.excluded.value}))
+    return is_fresh
+
+
+def _counted(connection: Connection, day: int) -> int:
+    """By which mark this day was counted, if it is the one that was counted last; else -1."""
+    last, _, mark = str(connection.scalar(select(STATE.c.value).where(STATE.c.name == _COUNTED)) or "").partition(":")
+    return int(mark) if last == str(day) else -1
+
+
+_COUNTED: Final = "counted"
 
 
 def _values(route: Route, cell: Cell) -> dict[str, object]:

@@ -33,7 +33,9 @@ STATE: Final = Table(
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""``version``; ``cursor``: the position up to which events are folded; what was left out on the way."""
+"""``version``; ``cursor``: the position up to which events are folded; ``counted``: the day that was counted last, and
+by which mark; what was left out on the way.
+"""
 
 ATTEMPTS: Final = Table(
     "flovia_attempts",

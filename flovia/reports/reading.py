@@ -171,7 +171,7 @@ def known_of(ledger: "SqlLedger") -> "tuple[LeftOut, float | None]":
 def fold_new(
     ledger: "SqlLedger", stop: Callable[[], bool] = lambda: False, begin: Callable[[int], None] | None = None
 ) -> int:
-    """Fold all events that are new; the position up to which all are folded.
+    """Fold all events that are there; the position up to which all are folded.
 
     ``stop``: asked before each batch; when it says yes, the others are left to the next time. ``begin``: told first
     behind which position events are new.
@@ -197,7 +197,8 @@ def fold_on(ledger: "SqlLedger", stop: Callable[[], bool] = lambda: False) -> in
     from flovia.ledger.related import RelatedEvents
 
     source = RelatedEvents(ledger)
-    while not stop() and fold_batch(source, ledger.database):
+    # Where events come all the time there is no end: what was not there when the last batch was read is for next time.
+    while not stop() and (folded := fold_batch(source, ledger.database)) and not folded.last:
         rest()
     return position_of(read_state(ledger.database)["cursor"])
 

@@ -45,7 +45,7 @@ def funnel(found: Reading, by: Sequence[str]) -> Answer:
                 milliseconds(row.pay_p50_ms),
                 milliseconds(row.pay_p95_ms),
                 *([line or ""] if some else []),
-                ", ".join(f"{reason} {count}" for reason, count in row.reasons[:REASONS]),
+                ", ".join([f"{name} {count}" for name, count in row.reasons[:REASONS]] + _more(row.reasons)),
             )
             for row, line in zip(rows, drawn_lines, strict=True)
         ]
@@ -188,14 +188,17 @@ def _brought(one: PriceRow, currency: str | None) -> str:
     return f"{mean_money(one.per_attempt, currency, digits=digits)} ({low}–{high})"
 
 
-def integrity(found: Reading, limit: int, pending_s: float) -> Answer:
-    """How payments and requests agree, and what needs somebody."""
-    from flovia.insights.integrity import counted_states
+def integrity(found: Reading, limit: int, pending_s: float, has_commands: Callable[[str], bool]) -> Answer:
+    """How payments and requests agree, and what needs somebody.
+
+    ``has_commands``: whether a command finds the provider of this name; where none does, none is told.
+    """
+    from flovia.insights.integrity import counted_states, remedied
     from flovia.insights.sql_integrity import count_due_sql, count_pending_sql, queue_sql
 
     database = found.ledger.database
     states = counted_states(found.cells, count_pending_sql(database, found.asked, found.now, pending_s))
-    queue = queue_sql(database, found.asked, limit)
+    queue = [remedied(one, has_commands) for one in queue_sql(database, found.asked, limit)]
     waiting = count_due_sql(database, found.asked)
 
     def show() -> list[Part]:
@@ -219,6 +222,12 @@ def integrity(found: Reading, limit: int, pending_s: float) -> Answer:
     more: dict[str, JsonValue] = {"states": dict(states), "waiting": waiting, "pendingS": pending_s}
     about = "How payments and requests agree, and what needs somebody, the oldest first."
     return _answer("integrity", about, found, queue, show, some=any(states.values()), lacking="attempt", **more)
+
+
+def _more(reasons: Sequence[tuple[str, int]]) -> list[str]:
+    """How many had reasons that are not shown, if there are any."""
+    others = sum(count for _, count in reasons[REASONS:])
+    return [f"others {others}"] if others else []
 
 
 def _queue(queue: Sequence["Finding"]) -> Listing:

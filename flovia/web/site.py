@@ -1,6 +1,7 @@
 """The frame of every page: templates that escape, files that browsers keep, headers that let nothing else in."""
 
 from collections.abc import Mapping
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final
@@ -30,6 +31,28 @@ TYPES: Final[Mapping[str, str]] = {
 _A_YEAR: Final = "public, max-age=31536000, immutable"
 
 
+@cache
+def _templates(packages: tuple[str, ...]) -> jinja2.Environment:
+    """The templates of these packages: one set of them for all apps of a process, compiled now and not while somebody
+    waits for a page.
+    """
+    env = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in packages]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # Names of endpoints, payers and workflows come from strangers: `|safely` also writes out what nobody sees.
+    filters: dict[str, Any] = {"safely": safe, "moment": moment}
+    helpers: dict[str, Any] = {"counted": tallied, "money": money}
+    env.filters.update(filters)
+    env.globals.update(helpers)
+    for name in env.list_templates(extensions=["html"]):
+        env.get_template(name)
+    return env
+
+
 class Pages:
     """The pages of one package: its ``templates`` and ``static`` folders before those of :mod:`flovia.web`.
 
@@ -39,18 +62,7 @@ class Pages:
 
     def __init__(self, package: str) -> None:
         packages = (package, "flovia.web")
-        self._env = jinja2.Environment(
-            loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in packages]),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        # Names of endpoints, payers and workflows come from strangers: `|safely` also writes out what nobody sees.
-        filters: dict[str, Any] = {"safely": safe, "moment": moment}
-        helpers: dict[str, Any] = {"counted": tallied, "money": money}
-        self._env.filters.update(filters)
-        self._env.globals.update(helpers)
+        self._env = _templates(packages)
         self._static: dict[str, bytes] = {}
         for name in reversed(packages):
             folder = files(name) / "static"
@@ -58,8 +70,6 @@ class Pages:
                 continue
             self._static |= {one.name: one.read_bytes() for one in folder.iterdir() if one.is_file()}
         self._versions = {name: sha256(content).hexdigest()[:12] for name, content in self._static.items()}
-        for name in self._env.list_templates(extensions=["html"]):
-            self._env.get_template(name)  # compiled now, and not while somebody waits for a page
 
     def render(self, request: Request, template: str, status: int = 200, **members: object) -> HTMLResponse:
         """A page. In templates ``at('/funnel')`` is an address of this app and ``static('look.css')`` one of a file."""

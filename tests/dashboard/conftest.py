@@ -16,8 +16,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return found
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def client(url: str) -> Generator[httpx.Client]:
-    """A client of a dashboard over it, on uvicorn."""
+    """A client of a dashboard over it, on uvicorn: closed with the module, because its reader goes on by itself, and
+    other tests turn what all readers call.
+    """
     with served(url) as found:
         yield found

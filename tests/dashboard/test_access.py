@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -183,4 +184,13 @@ def test_open_is_open(tmp_path: Path) -> None:
     with serve_asgi(app) as base:
         assert 200 == httpx.get(f"{base}/api/funnel", headers={"host": "api.example.com"}).status_code
     app.close()
+    flo.close()
+
+
+@pytest.mark.parametrize("wrong", [{"open": "false"}, {"actions": "no"}, {"open": 1}, {"authorize": "alice"}])
+def test_no_switch(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    """A text from a setting would switch on what it says is off."""
+    flo = app_at(None, tmp_path)
+    with pytest.raises(WiringError, match=next(iter(wrong))):
+        Dashboard(flo, **wrong)
     flo.close()

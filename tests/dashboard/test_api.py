@@ -242,6 +242,8 @@ SAMPLES = {
     "limit": "2",
     "pending": "60",
     "step": "paid",
+    "state": "late",
+    "price": "50",
     "before": "1,x",
 }
 
@@ -291,3 +293,23 @@ def test_nobody_waits_for_the_patience_of_others(tmp_path: Path, monkeypatch: py
             other.execute("ROLLBACK")
         found = eventually(lambda: client.get("/api/overview"), lambda one: one.status_code == 200)
         assert 2 == found.json()["attempts"]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("funnel?endpoint=/a&endpoint=/b", "endpoint is there more than once"),
+        ("funnel?by=endpoint&by=price", "by is there more than once"),
+        ("overview?test=maybe", "test is 1 or 0"),
+        ("events?state=nope", "state is one of paid_and_delivered"),
+        ("events?price=abc", "price is a whole number of base units"),
+        ("events?before=nan,x", "before is what the page before said"),
+        ("events?before=1.0", "before is what the page before said"),
+    ],
+)
+def test_what_cannot_be_meant(client: httpx.Client, query: str, words: str) -> None:
+    """Half of what was asked, or nothing at all, would look like an answer."""
+    answer = client.get(f"/api/{query}")
+    assert (400, True) == (answer.status_code, words in answer.json()["detail"])
+    assert 200 == client.get("/api/funnel?own=a&own=b").status_code
+    assert 200 == client.get("/api/overview?test=no").status_code

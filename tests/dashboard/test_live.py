@@ -15,7 +15,7 @@ import pytest
 
 from flovia.core.errors import LedgerError
 from flovia.dashboard import api, live
-from flovia.dashboard.keeper import NEWEST, Keeper, Known, Seen
+from flovia.dashboard.keeper import MOST_REST_S, NEWEST, REST, Keeper, Known, Seen
 from flovia.insights.asking import LeftOut
 from flovia.insights.store import values_of, write_rows
 from flovia.ledger.opening import open_ledger
@@ -23,7 +23,13 @@ from flovia.ledger.sql import SqlLedger
 from flovia.testing.servers import serve_asgi, serve_wsgi
 from tests.dashboard.shop import dashboard, fresh, page, served, story, write
 from tests.insights.living import attempt
-from tests.patience import eventually
+from tests.patience import PATIENT_S, eventually
+
+
+@pytest.fixture(autouse=True)
+def _streams_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watcher here reads one stream: on a busy machine eight seconds are over before all of them have begun."""
+    monkeypatch.setattr(live, "LASTS_S", PATIENT_S)
 
 
 class Watcher:
@@ -64,7 +70,7 @@ def position_of(base: str) -> int:
 
 
 @contextmanager
-def keeping(url: str, **how: float) -> Generator[Keeper]:
+def keeping(url: str, **how: object) -> Generator[Keeper]:
     """A keeper of a ledger."""
     with closing(open_ledger(url)) as ledger:
         assert isinstance(ledger, SqlLedger)
@@ -169,23 +175,62 @@ def test_a_ledger_that_fails_is_tried_again(
     failing, tries = threading.Event(), []
     real = module.fold_on
 
+    def sometimes(ledger: SqlLedger, *how: object) -> int:
+        # An earlier test's app may still be read in this process, for two minutes: that one does not fail.
+        if failing.is_set() and ledger is mine:
+            tries.append(1)
+            raise LedgerError("the disk is full")
+        return real(ledger, *how)  # type: ignore[arg-type] # what it is called with
+
+    for one in (module, reading):
+        monkeypatch.setattr(one, "fold_on", sometimes)
+    with closing(open_ledger(url)) as mine:
+        assert isinstance(mine, SqlLedger)
+        with closing(Keeper(mine, poll_s=0.01)) as keeper:
+            keeper.catch_up()
+            failing.set()
+            keeper.look()
+            eventually(lambda: len(tries), lambda one: one > 3)
+            write(url, story(2))
+            failing.clear()
+            assert 2 == len(eventually(lambda: keeper.since(0)[1], lambda seen: len(seen) > 1))
+    assert 1 == sum("the disk is full" in record.message for record in caplog.records)
+
+
+def test_who_watches_is_told_that_the_ledger_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence would look like no sales: streams end, the next are refused, as is who asks again; then it goes on."""
+    from flovia.dashboard import keeper as module
+    from flovia.reports import reading
+
+    failing, real = threading.Event(), module.fold_on
+
     def sometimes(*arguments: object) -> int:
         if failing.is_set():
-            tries.append(1)
             raise LedgerError("the disk is full")
         return real(*arguments)  # type: ignore[arg-type] # what it is called with
 
     for one in (module, reading):
         monkeypatch.setattr(one, "fold_on", sometimes)
-    with keeping(url, poll_s=0.01) as keeper:
-        keeper.catch_up()
+    monkeypatch.setattr(module, "SILENT_S", 0.5)
+    url = fresh(tmp_path)
+    write(url, story(1))
+    with served(url) as client:
+        after = position_of(str(client.base_url))
+        watcher = Watcher(str(client.base_url), f"/events/stream?after={after}")
+        asked = f"/events/new?after={after}"
+        assert 200 == client.get(asked).status_code
         failing.set()
-        keeper.look()
-        eventually(lambda: len(tries), lambda one: one > 3)
+        refused = eventually(lambda: client.get(asked), lambda one: one.status_code != 200)
+        assert (503, "1") == (refused.status_code, refused.headers.get("retry-after"))
+        assert 503 == client.get(f"/events/stream?after={after}").status_code
+        watcher._thread.join(PATIENT_S)
+        assert not watcher._thread.is_alive()
+        watcher.close()
         write(url, story(2))
         failing.clear()
-        assert 2 == len(eventually(lambda: keeper.since(0)[1], lambda seen: len(seen) > 1))
-    assert 1 == sum("the disk is full" in record.message for record in caplog.records)
+        eventually(lambda: client.get(asked).status_code, lambda one: one == 200)
+        found = eventually(lambda: client.get(asked).json()["rows"], lambda rows: len(rows) > 0)
+        assert 1 == len(found)
 
 
 def test_much_at_once_shows_its_end(tmp_path: Path) -> None:
@@ -202,6 +247,65 @@ def test_much_at_once_shows_its_end(tmp_path: Path) -> None:
         assert NEWEST == len(seen)
         assert known.position == position == seen[-1].kept.position
         assert (position, []) == keeper.since(position)
+
+
+def test_a_busy_day_is_counted_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting a day takes the longer the later it is: those who watch are told at once all the same, and what was
+    counted says how far it goes. Who reads to the end has everything counted.
+    """
+    from flovia.insights import rollup
+
+    url, now, counts = fresh(tmp_path), [100.0], list[bool]()
+    real = rollup.roll_up
+
+    def slowly(*arguments: object, **how: object) -> int:
+        counts.append(True)
+        now[0] += 2.0
+        return real(*arguments, **how)  # type: ignore[arg-type] # what it is called with
+
+    monkeypatch.setattr(rollup, "roll_up", slowly)
+    with closing(open_ledger(url)) as ledger:
+        assert isinstance(ledger, SqlLedger)
+        keeper = Keeper(ledger, monotonic=lambda: now[0])
+        write(url, story(1))
+        first = keeper.read_on()
+        for number in range(2, 4):
+            now[0] += (REST * 2.0) / 2 - 0.5
+            write(url, story(number))
+            assert first == keeper.read_on()
+        assert (1, 2) == (len(counts), len(keeper.since(first.position)[1]))
+        now[0] += 1.0
+        second = keeper.read_on()
+        assert (2, keeper.since(0)[0]) == (len(counts), second.position)
+        write(url, story(4))
+        assert second.position < keeper.catch_up().position
+        assert 3 == len(counts)
+        keeper.close()
+
+
+def test_who_waited_for_the_file_does_not_rest_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that took long, because somebody else had the file, is followed by the next one within seconds."""
+    from flovia.dashboard import keeper as module
+
+    now, waits = [100.0], list[float]()
+    real = module.fold_on
+
+    def waiting(*arguments: object) -> int:
+        now[0] += 30.0
+        return real(*arguments)  # type: ignore[arg-type] # what it is called with
+
+    def wait(timeout: float | None = None) -> bool:
+        waits.append(timeout or 0.0)
+        if len(waits) == 3:
+            keeper._closed = True
+        return True
+
+    monkeypatch.setattr(module, "fold_on", waiting)
+    with keeping(fresh(tmp_path), monotonic=lambda: now[0], idle_s=1e9) as keeper:
+        keeper.catch_up()
+        monkeypatch.setattr(keeper._wake, "wait", wait)
+        keeper._run()
+    assert [MOST_REST_S] * 3 == waits
 
 
 def test_under_wsgi_the_page_asks_again(tmp_path: Path) -> None:

@@ -105,6 +105,38 @@ def test_filters_are_kept_across_pages(client: httpx.Client) -> None:
     assert "/read/{id}" not in re.sub("<datalist.*?</datalist>", "", text, flags=re.DOTALL), "another endpoint"
 
 
+def test_how_a_page_is_shown_stays(client: httpx.Client) -> None:
+    """Who narrows a page keeps its rows and order: the form says them, and so do the times, "Clear" and the exports;
+    what a page does not heed is dropped.
+    """
+    told = {
+        "/endpoints": {"by": "rail", "sort": "conversion"},
+        "/pricing": {"least": "7"},
+        "/retention": {"by": "endpoint"},
+        "/integrity": {"limit": "9", "pending": "600"},
+    }
+    for path, shown in told.items():
+        text = page(client, f"{path}?{urlencode({'since': '2024-02-01', **shown, 'by_nobody': 'x'})}")
+        for name, value in shown.items():
+            assert f'<input type="hidden" name="{name}" value="{value}">' in text, path
+        assert "by_nobody" not in text
+        links = Parts(text).links
+        assert f"{path}?{urlencode({'since': '7d', **shown})}" in links
+        assert f"{path}?{urlencode(shown)}" in links, "Clear, and all times"
+        of_api = {name: value for name, value in shown.items() if name != "sort"}
+        api = "funnel" if path == "/endpoints" else path[1:]
+        assert f"/api/{api}?{urlencode({'since': '2024-02-01', **of_api})}" in links
+    assert 'name="sort"' not in page(client, "/latency?sort=name")
+
+
+def test_who_cannot_be_meant_is_led_back(client: httpx.Client) -> None:
+    """A misspelt time costs what was chosen, and not the way back."""
+    answer = client.get("/endpoints?endpoint=/search&since=foo")
+    assert (400, True) == (answer.status_code, "/endpoints" in Parts(answer.text).links)
+    assert "without any choice" in answer.text
+    assert "without any choice" not in client.get("/nowhere?since=foo").text
+
+
 def test_a_number_is_that_of_the_api(client: httpx.Client) -> None:
     """What a page shows in words is what the API says."""
     overview = client.get("/api/overview").json()
@@ -327,3 +359,16 @@ def test_a_chart_without_a_script_has_a_scale(client: httpx.Client) -> None:
     days = client.get("/api/overview").json()["days"]
     most = max(one["attempts"] for one in days)
     assert f"Upwards 0 to {most:,}; sideways {days[0]['date']} to {days[-1]['date']}." in page(client, "/")
+
+
+@pytest.mark.parametrize(("steps", "paid"), [(("settle", "deliver"), True), (("late",), True), ((), False)])
+def test_what_came_is_on_the_page_of_its_attempt(tmp_path: Path, steps: tuple[str, ...], paid: bool) -> None:
+    """Also money that came too late: it came. Where none came, none is shown."""
+    url = fresh(tmp_path)
+    write(url, story(1, *steps))
+    with served(url) as client:
+        page(client, "/events")
+        (row,) = client.get("/api/events").json()["events"]
+        found = re.search("<dt>Paid</dt><dd>(.*?)</dd>", page(client, f"/attempts/{row['attemptId']}"))
+    assert found is not None
+    assert paid == (found[1] != "–")

@@ -25,6 +25,7 @@ from flovia.insights.store import prepare, read_state
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.related import RelatedEvents
 from flovia.ledger.sql import SqlLedger
+from flovia.reports.reading import fold_on
 from tests.insights.folding import Book, pieces
 from tests.insights.test_attempts import gated
 from tests.insights.test_join import (
@@ -68,6 +69,36 @@ def test_step_by_step(both: Book) -> None:
         assert fold_batch(both.source, both.ledger.database) is not None
         assert attempts(events[:count]) == both.attempts()
     assert fold_batch(both.source, both.ledger.database) is None
+
+
+def test_the_last_batch_says_so(book: Book) -> None:
+    """It is the one that found fewer events than it might have read."""
+    book.clear()
+    book.write(many([["settle", "deliver"]]))
+    count = len(book.events())
+    found = book.fold(count - 1)
+    assert [(count - 1, False), (1, True)] == [(one.events, one.last) for one in found]
+    book.clear()
+    book.write(many([["settle", "deliver"]]))
+    assert [(count, False)] == [(one.events, one.last) for one in book.fold(count)]
+
+
+def test_where_events_come_all_the_time(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who folds what is there comes to an end: what came meanwhile is for the next time."""
+    book.clear()
+    book.write(many([["settle", "deliver"]]))
+    end, folded = book.ledger.read_events()[-1][0], []
+
+    def busily(*arguments: object) -> object:
+        folded.append(fold_batch(*arguments))  # type: ignore[arg-type] # what it is called with
+        book.write(unpaid(f"r{len(folded)}", 7.0, f"c{len(folded)}"))
+        return folded[-1]
+
+    monkeypatch.setattr(module, "fold_batch", busily)
+    assert end == fold_on(book.ledger)
+    assert 1 == len(folded)
+    assert end < fold_on(book.ledger)
+    assert 2 == len(folded)
 
 
 @CHEAP

@@ -154,27 +154,42 @@ def test_both_databases(both: Book) -> None:
     assert queue(found, asked) == queue_sql(database, asked)
 
 
-def test_a_day_that_changes_while_it_is_counted(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It stays to be counted, and is counted again."""
-    book.clear()
-    book.write(gated(scenario(1, ["settle", "deliver"])))
-    book.fold()
-    late = [attrs.evolve(one, payment_id="pay-1-1") for one in refund(challenge="challenge-1")]
-    original = module.measure_day
+@BOTH
+@pytest.mark.parametrize("elsewhere", ["nothing", "counted", "counted and changed"])
+def test_a_day_that_changes_while_it_is_counted(both: Book, monkeypatch: pytest.MonkeyPatch, elsewhere: str) -> None:
+    """What was counted is kept, and the day stays to be counted; unless another process has counted it later, for then
+    what that one kept stands, whatever has changed since.
+    """
+    both.clear()
+    both.write(gated(scenario(1, ["settle", "deliver"])))
+    both.fold()
+    database, original, overtaken = both.ledger.database, module.measure_day, [False]
 
-    def overtaken(*arguments: object, **more: object) -> Cells:
-        found = original(*arguments, **more)  # type: ignore[arg-type]
-        if late:
-            book.write(late)
-            book.fold()
-            late.clear()
+    def overtaking(*arguments: object, **more: object) -> Cells:
+        found = original(*arguments, **more)  # type: ignore[arg-type] # what it is called with
+        if not overtaken[0]:
+            overtaken[0] = True
+            both.write(attrs.evolve(one, payment_id="pay-1-1") for one in refund(challenge="challenge-1"))
+            both.fold()
+            if elsewhere != "nothing":
+                assert 1 == roll_up(database)
+            if elsewhere == "counted and changed":
+                both.write(gated(scenario(2, ["settle", "deliver"])))
+                both.fold()
         return found
 
-    monkeypatch.setattr(module, "measure_day", overtaken)
-    assert 1 == roll_up(book.ledger.database)
-    assert [] == list(book.ledger.database.query(select(STALE_DAYS.c.day), {}))
-    assert measure(book.attempts()) == measure_days(book.ledger.database, -inf, inf)
-    assert 100 == sum(cell.refunded for cell in measure_days(book.ledger.database, -inf, inf).values())
+    monkeypatch.setattr(module, "measure_day", overtaking)
+    assert 0 == roll_up(database)
+    stale = [day for (day,) in database.query(select(STALE_DAYS.c.day), {})]
+    (cell,) = measure_days(database, -inf, inf).values()
+    assert 1 == cell.delivered
+    assert {"nothing": ([0], 0), "counted": ([], 100), "counted and changed": ([0], 100)}[elsewhere] == (
+        stale,
+        cell.refunded,
+    )
+    assert len(stale) == roll_up(database)
+    assert [] == list(database.query(select(STALE_DAYS.c.day), {}))
+    assert measure(both.attempts()) == measure_days(database, -inf, inf)
 
 
 def test_an_attempt_that_moves_to_another_day(book: Book) -> None:

@@ -25,7 +25,7 @@
       hooks: { ready: [newest], draw: [newest] },
       series: [
         { label: "day", value: (plot, value) => (value === null ? "–" : day(value)) },
-        ...data.series.map((one) => ({ label: one.label, stroke: color(one.color), width: 1.5, fill: data.series.length === 1 ? fade(color(one.color)) : undefined, points: { show: data.x.length < 40 } })),
+        ...data.series.map((one) => ({ label: one.label, value: (plot, value) => (value === null ? "–" : value.toFixed(one.digits || 0)), stroke: color(one.color), width: 1.5, fill: data.series.length === 1 ? fade(color(one.color)) : undefined, points: { show: data.x.length < 40 } })),
       ],
     };
     const plot = new uPlot(options, [data.x, ...data.series.map((one) => one.values)], box);

@@ -8,6 +8,8 @@
   const none = document.getElementById("events-none");
   const MOST = 200;
   const EVERY_MS = 2000;
+  const GOOD = 5;
+  let good = 0;
   let after = Number(table.dataset.after);
   let paused = false;
   let waiting = [];
@@ -103,6 +105,7 @@
     return url;
   }
   async function poll() {
+    let answered = true;
     try {
       const answer = await fetch(address(table.dataset.poll), { credentials: "same-origin" });
       if (!answer.ok) throw new Error(String(answer.status));
@@ -110,7 +113,11 @@
       if (!paused) told();
     } catch {
       say("The dashboard does not answer; it is tried again.");
+      answered = false;
     }
+    // A stream that was refused while something was down may be had again.
+    good = answered ? good + 1 : 0;
+    if (good >= GOOD && table.dataset.stream && window.EventSource) { good = 0; listen(); return; }
     timer = setTimeout(poll, EVERY_MS);
   }
   function listen() {

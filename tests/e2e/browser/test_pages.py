@@ -54,8 +54,9 @@ LOOKS: Final = [(1440, "light"), (768, "light"), (360, "dark")] if not PICTURES 
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    """The site over a seeded ledger that reports have read."""
+def url(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The site over a seeded ledger that reports have read; nothing is made where there is no browser."""
+    del browser
     folder = tmp_path_factory.mktemp("pages")
     where = Where(url=f"sqlite:///{folder}/ledger.db", secret=b"test-secret-of-the-seeded-world!", now=time.time())
     made, number = 0, 0
@@ -128,6 +129,7 @@ def blank() -> Generator[str]:
         yield found
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("path", [*PAGES, *MANY])
 def test_it_is_painted_soon(browser: "Browser", url: str, blank: str, one_of: dict[str, str], path: str) -> None:
     """The budget that is named for first paint, 200 ms over loopback: the best of several loads."""
