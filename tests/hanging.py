@@ -11,7 +11,7 @@ import pytest
 
 
 class AtOnce:
-    """Names a failed test when it has failed, where pytest would do so at the end."""
+    """Names a failed test, and what failed, when it has failed, where pytest would do so at the end."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -20,7 +20,9 @@ class AtOnce:
         """See pytest."""
         terminal: pytest.TerminalReporter | None = self._config.pluginmanager.get_plugin("terminalreporter")
         if report.failed and terminal is not None:
-            terminal.write_line(f"{report.when} failed: {report.nodeid}")
+            crash = getattr(report.longrepr, "reprcrash", None)
+            why = str(getattr(crash, "message", "")).partition("\n")[0][:300]
+            terminal.write_line(f"{report.when} failed: {report.nodeid}: {why}")
 
 
 def pytest_configure(config: pytest.Config) -> None:

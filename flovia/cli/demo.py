@@ -18,7 +18,7 @@ from rich.text import Text
 from flovia.api import Flovia
 from flovia.cli.console import console, members
 from flovia.cli.demo_agent import Exchange, pay_once
-from flovia.cli.demo_seeding import seed_first
+from flovia.cli.demo_seeding import seeding_of
 from flovia.cli.demo_showcase import hitpay, open_showcase, settings_to_export
 from flovia.cli.demo_site import HOST, PRICE, listen, mock_route, serving, site
 from flovia.cli.ending import Ending
@@ -30,6 +30,7 @@ from flovia.readable import readable_challenge, readable_credential, readable_re
 from flovia.showcase.joining import make_ready
 
 _JOINED_WITHIN_S: Final = 30.0
+_FIRST_PAGE_WITHIN_S: Final = 1.0
 
 
 def demo(
@@ -45,7 +46,8 @@ def demo(
         ledger: where to keep payments and events, such as sqlite:///demo.db; if left out, a temporary file.
         browser: open the page.
         seed_attempts: about how many made-up attempts the ledger is to have, for the dashboard, at most 100000; if
-            left out 2000, or none with --ledger. What is more than 2000 comes while the demo runs.
+            left out 2000, or none with --ledger. The first 300 are there when the dashboard is; the others come while
+            the demo runs.
     """
     ending = Ending()  # leaves the ledger closed and no file behind
     try:
@@ -67,19 +69,21 @@ def _demo(stack: ExitStack, port: int | None, ledger: str | None, browser: bool,
     flovia = Flovia(secret=secrets.token_urlsafe(32), realm="flovia demo", public_origin=url, ledger=ledger)
     stack.callback(flovia.close)
     make_ready(flovia.ledger)
-    seeding = seed_first(ledger, flovia.ledger, seed_attempts, own=own)
+    seeding = seeding_of(ledger, flovia.ledger, seed_attempts, own=own)
     takes = hitpay(stack, os.environ)
     lines = [*lines_to_try(url, ledger), *settings_to_export(takes, ledger)]
-    showcase = open_showcase(stack, flovia.ledger, url, folder, lines, takes)
+    showcase = open_showcase(stack, flovia.ledger, url, folder, lines, takes, seeding.begin)
     stack.enter_context(serving(site(mock_route(flovia), showcase), listener))
     stack.callback(showcase.close)
     before = _last_position(flovia.ledger)
     exchange = pay_once(f"{url}/paid", budget=PRICE, pending=folder / "pending")
     joined = joined_event(flovia.ledger, before, exchange.challenge.id)
-    seeding.go_on(stack)
     _print(url, exchange, joined, lines)
     if browser and _has_browser():
         webbrowser.open(url)
+    # What is not on the first page would only keep it waiting.
+    showcase.make_dashboard(_FIRST_PAGE_WITHIN_S)
+    seeding.go_on(stack)
 
 
 def lines_to_try(url: str, ledger: str) -> list[str]:

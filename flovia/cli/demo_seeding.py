@@ -1,4 +1,4 @@
-"""The past of the demo: what is seeded before its first page, and what follows while it runs."""
+"""The past of the demo: what is seeded before its dashboard is there, and what follows while it runs."""
 
 import secrets
 import time
@@ -15,24 +15,35 @@ if TYPE_CHECKING:
     from flovia.showcase.seeding import Where
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Seeding:
-    """What is seeded: ``made`` so far, and ``left`` for the background."""
+    """What is to be seeded: so many ``attempts``, of which ``made`` are there."""
 
-    made: int = 0
-    left: int = 0
+    attempts: int = 0
     where: "Where | None" = None
+    made: int = 0
+
+    def begin(self) -> None:
+        """Make what the dashboard is to have on its first page.
+
+        Raises:
+            LedgerError: the ledger does not answer.
+        """
+        from flovia.showcase.seeding import FIRST, seed
+
+        if self.where is not None:
+            self.made = seed(self.where, min(self.attempts, FIRST))
 
     def go_on(self, stack: ExitStack) -> None:
         """Make the rest in the background, until the stack ends."""
-        if self.where is not None and self.left > 0:
-            from flovia.showcase.seeding import Background
+        from flovia.showcase.seeding import Background
 
-            stack.callback(Background(self.where, self.left).close)
+        if self.where is not None and self.made < self.attempts:
+            stack.callback(Background(self.where, self.attempts - self.made).close)
 
 
-def seed_first(url: str, ledger: "Ledger", attempts: int | None, *, own: bool) -> Seeding:
-    """Seed what has to be there before the first page.
+def seeding_of(url: str, ledger: "Ledger", attempts: int | None, *, own: bool) -> Seeding:
+    """What is to be seeded; nothing is yet.
 
     Args:
         url: the ledger's.
@@ -44,10 +55,10 @@ def seed_first(url: str, ledger: "Ledger", attempts: int | None, *, own: bool) -
         Misused: too many.
         WiringError: the ledger is not empty, or in memory.
     """
-    from flovia.showcase.seeding import FIRST, MOST, Where, seed
+    from flovia.showcase.seeding import MOST, USUAL, Where
 
     if attempts is None:
-        attempts = 0 if own else FIRST
+        attempts = 0 if own else USUAL
     if not 0 <= attempts <= MOST:
         raise Misused(f"--seed-attempts is a number from 0 to {MOST}, not {attempts}")
     if attempts == 0:
@@ -57,5 +68,4 @@ def seed_first(url: str, ledger: "Ledger", attempts: int | None, *, own: bool) -
     if ledger.read_events(limit=1):
         raise WiringError("this ledger has events already, and seeded ones would be among them: name an empty one")
     where = Where(url=url, secret=secrets.token_bytes(32), realm="flovia demo world", now=time.time())
-    made = seed(where, min(attempts, FIRST))
-    return Seeding(made=made, left=attempts - made, where=where)
+    return Seeding(attempts=attempts, where=where)

@@ -2,7 +2,7 @@
 
 import secrets
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,8 +28,11 @@ def open_showcase(
     folder: Path,
     lines: Sequence[str],
     takes: "tuple[Sandbox | None, HitPayConfig]",
+    prepare: Callable[[], None],
 ) -> "Showcase":
-    """The showcase over a ledger, for a server at ``url``; ``takes``: who takes the payments, of :func:`hitpay`."""
+    """The showcase over a ledger, for a server at ``url``; ``takes``: who takes the payments, of :func:`hitpay`;
+    ``prepare``: what is done before its dashboard is made.
+    """
     from flovia.providers.hitpay import HitPayProvider
     from flovia.showcase.app import Showcase
 
@@ -47,7 +50,8 @@ def open_showcase(
     if sandbox is not None:
         sandbox.register_webhook(f"{url}{HOOKS}")
     return Showcase(
-        Shop(flovia=flovia, provider=provider, url=url, folder=folder / "agent", sandbox=sandbox, lines=lines)
+        Shop(flovia=flovia, provider=provider, url=url, folder=folder / "agent", sandbox=sandbox, lines=lines),
+        prepare,
     )
 
 

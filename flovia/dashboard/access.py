@@ -50,10 +50,11 @@ _log: Final = logging.getLogger("flovia")
 
 
 def check_mounting(flovia: "Flovia", authorize: Authorize | None, is_open: bool) -> None:
-    """Refuse what would show the books to anybody.
+    """Refuse what would show the books to anybody, and a ledger that has none.
 
     Raises:
-        WiringError: neither authorize nor open=True on a public origin, or both.
+        WiringError: neither authorize nor open=True on a public origin, or both; or the ledger lives in memory, or
+            cannot be opened.
     """
     if authorize is not None and is_open:
         raise WiringError("give Dashboard either authorize=… or open=True, not both")
@@ -63,6 +64,10 @@ def check_mounting(flovia: "Flovia", authorize: Authorize | None, is_open: bool)
             f"the dashboard would be open to everybody who reaches {origin.host}: give Dashboard(flo, authorize=…), a"
             " function that returns the name of who is there, or None; or open=True, if something in front of it"
             " asks who is there"
+        )
+    if not hasattr(flovia.ledger, "database"):
+        raise WiringError(
+            "the dashboard needs a ledger in a database, this one lives in memory: FLOVIA_LEDGER=sqlite:///flovia.db"
         )
 
 

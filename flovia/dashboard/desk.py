@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 import anyio
 import attrs
 
-from flovia.core.errors import WiringError
 from flovia.dashboard.answers import Answers, Found, Question
 from flovia.dashboard.filters import Filters
 from flovia.dashboard.keeper import Keeper
@@ -98,7 +97,7 @@ class Desks:
         clock: Unix seconds; None for the ledger's own.
 
     Raises:
-        WiringError: the ledger lives in memory, or cannot be opened.
+        WiringError: the ledger cannot be opened.
     """
 
     def __init__(self, flovia: "Flovia", clock: Callable[[], float] | None) -> None:
@@ -167,12 +166,7 @@ def _for_reports(flovia: "Flovia") -> "tuple[SqlLedger, bool]":
     """The ledger, opened so that a report may take its time and keeps no paid request waiting for a connection; whether
     it is one of our own.
     """
-    given = flovia.ledger
-    if not hasattr(given, "database"):
-        raise WiringError(
-            "the dashboard needs a ledger in a database, this one lives in memory: FLOVIA_LEDGER=sqlite:///flovia.db"
-        )
-    ledger = cast("SqlLedger", given)
+    ledger = cast("SqlLedger", flovia.ledger)  # see check_mounting
     url = flovia.ledger_url
     path: object = getattr(ledger.database, "path", None)
     if path is not None:

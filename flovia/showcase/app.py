@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -13,10 +14,10 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from starlette.routing import Mount, Route
 
 from flovia.core.errors import CallerError
-from flovia.dashboard import Dashboard
 from flovia.dashboard.access import is_from_here, visitor_of
 from flovia.showcase import simulated
 from flovia.showcase.joining import Deciding
+from flovia.showcase.later import LaterDashboard
 from flovia.showcase.pages import live_members, page_members, showcase_members
 from flovia.showcase.runs import Run, Runs
 from flovia.showcase.shop import HOOKS, PATH, Shop, paid_route, webhooks
@@ -44,14 +45,16 @@ class Showcase:
 
     Args:
         shop: what is for sale, and who takes the money.
+        prepare: called once before the dashboard is made, which whoever asks for it waits for.
     """
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Shop, prepare: Callable[[], None] = lambda: None) -> None:
         self._shop = shop
         self._pages = Pages("flovia.showcase")
         self._runs = Runs(shop)
         self._deciding = Deciding(lambda: shop.flovia.ledger, own=PATH)
-        self._dashboard = Dashboard(shop.flovia)
+        self._dashboard = LaterDashboard(shop.flovia, prepare)
+        self._first_page = threading.Event()
         self._streams = 0
         routes = [
             Route("/", self._start_page),
@@ -81,6 +84,18 @@ class Showcase:
             return
         await self._app(scope, receive, send)
 
+    def make_dashboard(self, within_s: float) -> None:
+        """Have the dashboard ready before somebody asks for it; may be called from any thread.
+
+        Args:
+            within_s: how long to wait, at most, for the first page to be out: both at once would make that one late.
+
+        Raises:
+            LedgerError: the ledger does not answer.
+        """
+        self._first_page.wait(within_s)
+        self._dashboard.make()
+
     def close(self) -> None:
         """End streams, and wait for what reads the ledger; may be called from any thread."""
         self._runs.close()
@@ -108,9 +123,11 @@ class Showcase:
     def _shown(self, request: Request, run: Run | None, status: int = 200) -> Response:
         members = page_members(self._shop, self._deciding, run)
         story, step = simulated.simulation(), simulated.chosen_step(request)
-        return self._pages.render(
+        shown = self._pages.render(
             request, "hitpay_mpp.html", status, missing=status == 404, simulation=story, step=step, **members
         )
+        self._first_page.set()
+        return shown
 
     # --- runs ------------------------------------------------------------------------------------------------
 

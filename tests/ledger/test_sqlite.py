@@ -89,15 +89,16 @@ def test_patience_fits_the_promise() -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_locked_file(path: Path, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another program holds the file, every verb ends in LedgerError; afterwards it works again."""
-    monkeypatch.setattr(sqlite, "PATIENCE_S", 0.05)
     monkeypatch.setattr(sqlite, "COOL_DOWN_S", 3600.0)  # so that it is not over when we look
     ledger = open_ledger(f"sqlite:///{path}")
     assert isinstance(ledger, SqlLedger)
     ledger.find("warm|up")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(LedgerError, match="locked"):
-        VERBS[verb](ledger)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(sqlite, "PATIENCE_S", 0.05)
+        with pytest.raises(LedgerError, match="locked"):
+            VERBS[verb](ledger)
     assert not ledger.available
     other.close()
     VERBS[verb](ledger)

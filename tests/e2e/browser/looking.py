@@ -1,19 +1,22 @@
 """Looking at one page as a visitor's browser does, and writing down what there is to complain about."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
 
+from tests import patience
 from tests.require import node_module
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Response
+
+T = TypeVar("T")
 
 PATIENCE_S: Final = 60.0
 WIDTHS: Final = (360, 768, 1440)
@@ -128,6 +131,22 @@ def seen(browser: "Browser", url: str, width: int, scheme: Literal["light", "dar
     page.wait_for_timeout(200)
     yield found
     context.close()
+
+
+def eventually(look: Callable[[], T], good: Callable[[T], bool]) -> T:
+    """What is found on a page once it is ``good``, or what was found last; whatever page comes in the meantime."""
+    from playwright.sync_api import Error
+
+    def found() -> T:
+        while True:
+            try:
+                return look()
+            except Error as error:
+                # Asked of a page that is being left: the next one answers.
+                if "Execution context was destroyed" not in error.message:
+                    raise
+
+    return patience.eventually(found, good)
 
 
 @attrs.frozen(kw_only=True)

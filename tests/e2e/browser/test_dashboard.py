@@ -18,8 +18,7 @@ from flovia.reports import reading
 from flovia.testing.servers import serve_asgi, serve_wsgi
 from tests.dashboard.shop import dashboard, fresh, populate, populate_oddly, story, write
 from tests.dashboard.test_pages import MOST_BYTES, PAGES
-from tests.e2e.browser.looking import PATIENCE_S, Painted
-from tests.patience import eventually
+from tests.e2e.browser.looking import PATIENCE_S, Painted, eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
