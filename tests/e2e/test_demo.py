@@ -242,7 +242,7 @@ def test_a_ledger_of_ones_own_is_seeded_only_when_asked(running: Demo, tmp_path:
 
 
 def test_the_dashboard_has_a_past(tmp_path: Path) -> None:
-    """Of ``--seed-attempts`` the first are there with its first page, others follow; their provider is one of its own."""
+    """Of ``--seed-attempts`` the first are there with its first page, others follow; their provider tells them."""
 
     def challenges() -> tuple[set[str], set[str]]:
         events = [event for _, event in ledger.read_events(limit=100_000)]

@@ -98,9 +98,12 @@ def test_declined_on_the_checkout_page_and_then_paid(page: "Page", site: Site) -
     [("down", "down"), ("declined", "declined"), ("twice", "twice"), ("amount", "refused"), ("expired", "expired")],
 )
 def test_what_goes_wrong(page: "Page", site: Site, trouble: str, state: str) -> None:
-    """Each trouble that can be asked for happens, and is told as what it is."""
+    """Each trouble that can be asked for happens, and is told as what it is, on a page as wide as its window."""
     call(page, site, trouble)
     until(page, state)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        assert width == page.evaluate("document.documentElement.scrollWidth")
 
 
 def test_an_unknown_outcome_that_becomes_known(page: "Page", site: Site) -> None:
