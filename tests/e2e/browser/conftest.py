@@ -18,8 +18,8 @@ import flovia
 import flovia_wsgi
 from flovia.providers.hitpay import HitPayConfig, HitPayProvider
 from flovia.sandbox import Sandbox, serving
-from flovia.testing.servers import serve_wsgi
-from tests.e2e.browser.looking import PATIENCE_S, window
+from flovia.testing.servers import serve_asgi, serve_wsgi
+from tests.e2e.browser.looking import PATIENCE_S, plain_page, window
 from tests.require import chromium
 
 if TYPE_CHECKING:
@@ -53,6 +53,13 @@ def browser() -> Generator["Browser"]:
 def page(browser: "Browser") -> Generator["Page"]:
     """A fresh window that fails the test if the page logs an error."""
     with window(browser) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def plain() -> Generator[str]:
+    """Where a plain page is served."""
+    with serve_asgi(plain_page) as found:
         yield found
 
 

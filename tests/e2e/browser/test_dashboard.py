@@ -18,7 +18,7 @@ from flovia.reports import reading
 from flovia.testing.servers import serve_asgi, serve_wsgi
 from tests.dashboard.shop import dashboard, fresh, populate, populate_oddly, story, write
 from tests.dashboard.test_pages import MOST_BYTES, PAGES
-from tests.e2e.browser.looking import PATIENCE_S, Painted, eventually
+from tests.e2e.browser.looking import PATIENCE_S, eventually, first_paint
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -89,21 +89,11 @@ def test_every_page_fits(browser: "Browser", base: str, width: int, scheme: Lite
 
 
 @pytest.mark.alone
-def test_first_paint(page: "Page", base: str) -> None:
-    """Every page is painted in time, once its answer is kept: the best of five, on a machine as busy as it is then."""
-    script = "performance.getEntriesByName('first-contentful-paint').map(one => one.startTime)"
+def test_first_paint(browser: "Browser", base: str, plain: str) -> None:
+    """Every page is painted in time, once its answer is kept, on a machine as busy as it is then."""
     for path in PAGES:
-        tries: list[Painted] = []
-        for _ in range(5):
-            at: list[float] = []
-            for address in ("data:text/html,<p>word", base + path):
-                page.goto(address)
-                found = eventually(lambda: page.evaluate(script), bool)
-                at.append(float(found[0]))
-            tries.append(Painted(blank=at[0], page=at[1]))
-            if tries[-1].soon:
-                break
-        assert any(one.soon for one in tries), (path, tries)
+        rounds = first_paint(browser, base + path, plain)
+        assert rounds[-1].soon, (path, rounds)
 
 
 def test_filters(page: "Page", base: str) -> None:

@@ -22,13 +22,11 @@ from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from flovia.reports.reading import catch_up
 from flovia.showcase.seeding import PART, Where, seed
-from flovia.testing.servers import serve_asgi
 from tests.e2e.browser.looking import SCHEMES, WIDTHS, axe, first_paint, screenshot, seen
 from tests.showcase.site import served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-    from starlette.types import Receive, Scope, Send
 
 pytestmark = pytest.mark.browser
 
@@ -115,26 +113,12 @@ def test_a_page(
         screenshot(browser, found.url, file, width, scheme)
 
 
-async def nearly_blank(scope: "Scope", receive: "Receive", send: "Send") -> None:
-    """A page with a word on it: how fast this machine is at this moment."""
-    if scope["type"] == "http":
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
-        await send({"type": "http.response.body", "body": b"<!doctype html><title>test</title><p>test"})
-
-
-@pytest.fixture(scope="module")
-def blank() -> Generator[str]:
-    """Where it is served."""
-    with serve_asgi(nearly_blank) as found:
-        yield found
-
-
 @pytest.mark.alone
 @pytest.mark.parametrize("path", [*PAGES, *MANY])
-def test_it_is_painted_soon(browser: "Browser", url: str, blank: str, one_of: dict[str, str], path: str) -> None:
+def test_it_is_painted_soon(browser: "Browser", url: str, plain: str, one_of: dict[str, str], path: str) -> None:
     """The budget that is named for first paint, 200 ms over loopback: the best of several loads."""
-    rounds = first_paint(browser, f"{url}{one_of.get(path, path)}", blank)
+    rounds = first_paint(browser, f"{url}{one_of.get(path, path)}", plain)
     if PICTURES:
         with (Path(PICTURES) / "paint.txt").open("a", encoding="utf-8") as file:
-            print(f"{path}: {rounds[-1].page:.0f} ms; a page with a word on it: {rounds[-1].blank:.0f} ms", file=file)
+            print(f"{path}: {rounds[-1].page:.0f} ms; a plain page: {rounds[-1].plain:.0f} ms", file=file)
     assert rounds[-1].soon, f"{path}: {rounds}"
