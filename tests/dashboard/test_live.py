@@ -21,6 +21,7 @@ from flovia.insights.store import values_of, write_rows
 from flovia.ledger.opening import open_ledger
 from flovia.ledger.sql import SqlLedger
 from flovia.testing.servers import serve_asgi, serve_wsgi
+from tests.dashboard.failing import plant
 from tests.dashboard.shop import dashboard, fresh, page, served, story, write
 from tests.insights.living import attempt
 from tests.patience import PATIENT_S, eventually
@@ -167,32 +168,19 @@ def test_a_ledger_that_fails_is_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said once, and what came meanwhile is read later."""
-    from flovia.dashboard import keeper as module
-    from flovia.reports import reading
-
     url = fresh(tmp_path)
     write(url, story(1))
-    failing, tries = threading.Event(), []
-    real = module.fold_on
-
-    def sometimes(ledger: SqlLedger, *how: object) -> int:
-        # An earlier test's app may still be read in this process, for two minutes: that one does not fail.
-        if failing.is_set() and ledger is mine:
-            tries.append(1)
-            raise LedgerError("the disk is full")
-        return real(ledger, *how)  # type: ignore[arg-type] # what it is called with
-
-    for one in (module, reading):
-        monkeypatch.setattr(one, "fold_on", sometimes)
+    failing = plant(monkeypatch)
     with closing(open_ledger(url)) as mine:
         assert isinstance(mine, SqlLedger)
+        failing.only = mine
         with closing(Keeper(mine, poll_s=0.01)) as keeper:
             keeper.catch_up()
-            failing.set()
+            failing.now.set()
             keeper.look()
-            eventually(lambda: len(tries), lambda one: one > 3)
+            eventually(lambda: failing.tries, lambda one: one > 3)
             write(url, story(2))
-            failing.clear()
+            failing.now.clear()
             assert 2 == len(eventually(lambda: keeper.since(0)[1], lambda seen: len(seen) > 1))
     assert 1 == sum("the disk is full" in record.message for record in caplog.records)
 
@@ -200,17 +188,8 @@ def test_a_ledger_that_fails_is_tried_again(
 def test_who_watches_is_told_that_the_ledger_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence would look like no sales: streams end, the next are refused, as is who asks again; then it goes on."""
     from flovia.dashboard import keeper as module
-    from flovia.reports import reading
 
-    failing, real = threading.Event(), module.fold_on
-
-    def sometimes(*arguments: object) -> int:
-        if failing.is_set():
-            raise LedgerError("the disk is full")
-        return real(*arguments)  # type: ignore[arg-type] # what it is called with
-
-    for one in (module, reading):
-        monkeypatch.setattr(one, "fold_on", sometimes)
+    failing = plant(monkeypatch)
     monkeypatch.setattr(module, "SILENT_S", 0.5)
     url = fresh(tmp_path)
     write(url, story(1))
@@ -219,7 +198,7 @@ def test_who_watches_is_told_that_the_ledger_does_not_answer(tmp_path: Path, mon
         watcher = Watcher(str(client.base_url), f"/events/stream?after={after}")
         asked = f"/events/new?after={after}"
         assert 200 == client.get(asked).status_code
-        failing.set()
+        failing.now.set()
         refused = eventually(lambda: client.get(asked), lambda one: one.status_code != 200)
         assert (503, "1") == (refused.status_code, refused.headers.get("retry-after"))
         assert 503 == client.get(f"/events/stream?after={after}").status_code
@@ -227,7 +206,7 @@ def test_who_watches_is_told_that_the_ledger_does_not_answer(tmp_path: Path, mon
         assert not watcher._thread.is_alive()
         watcher.close()
         write(url, story(2))
-        failing.clear()
+        failing.now.clear()
         eventually(lambda: client.get(asked).status_code, lambda one: one == 200)
         found = eventually(lambda: client.get(asked).json()["rows"], lambda rows: len(rows) > 0)
         assert 1 == len(found)

@@ -2,7 +2,6 @@
 
 import csv
 import re
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from io import StringIO
@@ -12,10 +11,9 @@ from typing import TYPE_CHECKING, Literal
 import httpx
 import pytest
 
-from flovia.core.errors import LedgerError
 from flovia.dashboard import keeper
-from flovia.reports import reading
 from flovia.testing.servers import serve_asgi, serve_wsgi
+from tests.dashboard.failing import plant
 from tests.dashboard.shop import dashboard, fresh, populate, populate_oddly, story, write
 from tests.dashboard.test_pages import MOST_BYTES, PAGES
 from tests.e2e.browser.looking import PATIENCE_S, eventually, first_paint
@@ -213,15 +211,7 @@ def test_live_says_that_the_ledger_does_not_answer(
     context = browser.new_context()
     context.set_default_timeout(PATIENCE_S * 1000)
     page = context.new_page()
-    failing, real = threading.Event(), keeper.fold_on
-
-    def sometimes(*arguments: object) -> int:
-        if failing.is_set():
-            raise LedgerError("the disk is full")
-        return real(*arguments)  # type: ignore[arg-type] # what it is called with
-
-    for one in (keeper, reading):
-        monkeypatch.setattr(one, "fold_on", sometimes)
+    failing = plant(monkeypatch)
     monkeypatch.setattr(keeper, "SILENT_S", 0.5)
     url, streams = fresh(tmp_path), list[str]()
     write(url, story(1))
@@ -229,11 +219,11 @@ def test_live_says_that_the_ledger_does_not_answer(
         page.goto(f"{base}/events")
         state = page.locator("#live-state")
         eventually(state.inner_text, lambda text: "waiting for what comes" in text)
-        failing.set()
+        failing.now.set()
         assert "does not answer" in eventually(state.inner_text, lambda text: "does not answer" in text)
         page.on("request", lambda request: streams.append(request.url) if "/events/stream" in request.url else None)
         write(url, story(2))
-        failing.clear()
+        failing.now.clear()
         assert "1 attempt" in eventually(state.inner_text, lambda text: "1 attempt" in text)
         assert eventually(lambda: (page.wait_for_timeout(100), streams)[1], bool)
         write(url, story(3))
