@@ -7,11 +7,15 @@ NEEDS = {"cyclopts": "cli", "rich": "cli", "uvicorn": "demo"}
 
 
 def main() -> None:
-    """Run the ``flovia`` command and exit: 0 if it did its work, 1 if it could not, 2 if it was misused."""
+    """Run the ``flovia`` command and exit: 0 if it did its work, 1 if it could not, 2 if it was misused, 130 at Ctrl-C
+    where that is not how it ends anyway.
+    """
     try:
         from flovia.cli.app import run
 
         status = run()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in NEEDS:

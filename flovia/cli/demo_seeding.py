@@ -1,9 +1,10 @@
 """The past of the demo: what is seeded before its dashboard is there, and what follows while it runs."""
 
 import secrets
+import threading
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from flovia.ledger.base import Ledger
     from flovia.showcase.seeding import Where
 
+_BREATH_S: Final = 0.01
+
 
 @attrs.define(kw_only=True)
 class Seeding:
@@ -22,6 +25,7 @@ class Seeding:
     attempts: int = 0
     where: "Where | None" = None
     made: int = 0
+    _stopped: threading.Event = attrs.field(factory=threading.Event, init=False)
 
     def begin(self) -> None:
         """Make what the dashboard is to have on its first page.
@@ -32,7 +36,12 @@ class Seeding:
         from flovia.showcase.seeding import FIRST, seed
 
         if self.where is not None:
-            self.made = seed(self.where, min(self.attempts, FIRST))
+            # Calls of the showcase write into the same file meanwhile, and get their turn.
+            self.made = seed(self.where, min(self.attempts, FIRST), between=lambda: not self._stopped.wait(_BREATH_S))
+
+    def stop(self) -> None:
+        """Let :meth:`begin` end early, in whichever thread it is."""
+        self._stopped.set()
 
     def go_on(self, stack: ExitStack) -> None:
         """Make the rest in the background, until the stack ends."""
@@ -55,10 +64,10 @@ def seeding_of(url: str, ledger: "Ledger", attempts: int | None, *, own: bool) -
         Misused: too many.
         WiringError: the ledger is not empty, or in memory.
     """
-    from flovia.showcase.seeding import MOST, USUAL, Where
+    from flovia.showcase.seeding import FIRST, MOST, Where
 
     if attempts is None:
-        attempts = 0 if own else USUAL
+        attempts = 0 if own else FIRST
     if not 0 <= attempts <= MOST:
         raise Misused(f"--seed-attempts is a number from 0 to {MOST}, not {attempts}")
     if attempts == 0:

@@ -17,6 +17,7 @@ from flovia.dashboard.pool import BusyError, ClosedError
 from flovia.dashboard.questions import REPORTS, Books, Options
 from flovia.ledger.forking import watch
 from flovia.ledger.opening import open_ledger
+from flovia.ledger.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from flovia.api import Flovia
@@ -127,6 +128,8 @@ class Desks:
         if desk is not None:
             return desk
         with self._lock:
+            if self._closed:
+                raise ClosedError
             if self._desk is None:
                 keeper = Keeper(self._ledger)
                 answers = Answers(keeper, clock=self._clock or time.time)
@@ -139,8 +142,11 @@ class Desks:
 
     def close(self) -> None:
         """End the threads of this process, and let go of the ledger."""
-        self._closed = True
-        desk, self._desk = self._desk, None
+        with self._lock:
+            self._closed = True
+            desk, self._desk = self._desk, None
+        if self._own and isinstance(self._ledger.database, SqliteDatabase):
+            self._ledger.database.stop_waiting()  # somebody else may have the file for a long time
         if desk is not None:
             desk.close()
         if self._own:

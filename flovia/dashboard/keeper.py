@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
@@ -136,7 +136,9 @@ class Keeper:
     @property
     def failing(self) -> bool:
         """Whether the ledger has not answered for so long that who watches has to know."""
-        since = self._failing_at
+        since, database = self._failing_at, cast(object, self._ledger.database)
+        if isinstance(database, SqliteDatabase) and database.waited_s >= SILENT_S:
+            return True
         return since is not None and self._monotonic() - since >= SILENT_S
 
     def look(self) -> None:
@@ -245,7 +247,7 @@ class Keeper:
             except FloviaError as error:
                 if self._failing_at is None:
                     _log.warning("the dashboard cannot read the ledger: %s; it is tried again", error)
-                    self._failing_at = self._monotonic()
+                    self._failing_at = began  # it may have waited for all its patience
             self._wake.wait(0.01 if behind else max(self._poll_s, self._rest(began, MOST_REST_S)))
 
     def read_on(self, *, count: bool = False) -> Known:

@@ -108,6 +108,8 @@ class SqliteDatabase:
         self._journal_mode = journal_mode()
         self._health = Health(monotonic)
         self._closed = False
+        self._hurried = False
+        self._busy_since: float | None = None
         self._made = False
         self._start()
         self._in_use: InUse | None = None
@@ -161,6 +163,16 @@ class SqliteDatabase:
     def patience_s(self) -> float:
         """How long a call waits for its turn."""
         return PATIENCE_S if self._patience_s is None else self._patience_s
+
+    @property
+    def waited_s(self) -> float:
+        """How long somebody else has had the file while calls wait for it, seconds; 0 if none waits."""
+        since = self._busy_since
+        return 0.0 if since is None else self._monotonic() - since
+
+    def stop_waiting(self) -> None:
+        """From now on whoever finds the file taken gives up at once: this is about to be closed."""
+        self._hurried = True
 
     def identity(self) -> tuple[int, int] | None:
         """Which file is there; None for none. Another one is there when it was moved away, or replaced."""
@@ -322,13 +334,19 @@ class SqliteDatabase:
         """Try again while another process holds the file."""
         while True:
             try:
-                return attempt()
+                found = attempt()
             except (OperationalError, sqlite3.OperationalError) as error:
                 cause = error.orig if isinstance(error, OperationalError) else error
                 code: int = getattr(cause, "sqlite_errorcode", 0)
-                if code & 0xFF != sqlite3.SQLITE_BUSY or self._monotonic() >= deadline:
+                now = self._monotonic()
+                if code & 0xFF != sqlite3.SQLITE_BUSY or now >= deadline or self._hurried:
+                    self._busy_since = None
                     raise
+                self._busy_since = now if self._busy_since is None else self._busy_since
                 time.sleep(PAUSE_S)
+            else:
+                self._busy_since = None
+                return found
 
     def _connect(self, statements: int = STATEMENTS) -> sqlite3.Connection:
         file = self._file()

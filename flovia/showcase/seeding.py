@@ -37,10 +37,8 @@ if TYPE_CHECKING:
     from flovia.ledger.base import Ledger
     from flovia.showcase.seed_ledger import Batched
 
-USUAL: Final = 2000
-"""Attempts where nobody says how many: every page of a dashboard has something to show."""
-FIRST: Final = 300
-"""Attempts before the first page of the dashboard, for which whoever opens it at once waits half a second."""
+FIRST: Final = 2000
+"""Attempts before the first page of the dashboard."""
 MOST: Final = 100_000
 PART: Final = 4000
 """Attempts of one part of what is seeded in the background: each is a world of its own, over the same weeks."""

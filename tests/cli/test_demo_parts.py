@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from flovia.asgi import AsgiReceive, AsgiScope, AsgiSend
-from flovia.cli import demo, demo_showcase
+from flovia.cli import app as cli_app
+from flovia.cli import demo, demo_showcase, main
 from flovia.cli.demo_agent import pay_once
 from flovia.cli.demo_site import HOST, listen, serving
 from flovia.cli.misuse import Misused
 from flovia.core.errors import LedgerError, PeerError
 from flovia.ledger.memory import MemoryLedger
+from tests.dashboard.shop import story
 from tests.patience import PROGRAM_S
 
 
@@ -49,6 +51,28 @@ def test_an_event_that_never_comes_is_said() -> None:
     """A ledger that records nothing ends the demo with what to do, and not with a wait for ever."""
     with pytest.raises(LedgerError, match="--ledger"):
         demo.joined_event(MemoryLedger(), 0, "test-challenge", within_s=0.05)
+
+
+def test_the_paid_call_is_found_behind_many_others() -> None:
+    """A made-up past and other visitors write into the same ledger meanwhile."""
+    ledger = MemoryLedger()
+    for number in range(1, 401):
+        ledger.append([event.to_row() for event in story(number, "settle", "deliver")])
+    last = next(event.challenge_id for event in story(400, "settle", "deliver") if event.challenge_id)
+    assert len(ledger.read_events()) < len(ledger.read_events(limit=10_000))
+    assert last == demo.joined_event(ledger, 0, last).challenge_id
+
+
+def test_ctrl_c_while_it_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends as shells expect, and shows nobody where it was."""
+
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_app, "run", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert 130 == ended.value.code
 
 
 def test_a_memory_ledger_is_not_offered_for_reading() -> None:
@@ -99,7 +123,8 @@ def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
 
 LOST_SIGNAL = """
 import os, signal, sys, time
-from flovia.cli import demo, demo_showcase
+from flovia.cli import app as cli_app
+from flovia.cli import demo, demo_showcase, main
 
 def open_page(url):
     try:

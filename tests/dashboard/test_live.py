@@ -185,6 +185,25 @@ def test_a_ledger_that_fails_is_tried_again(
     assert 1 == sum("the disk is full" in record.message for record in caplog.records)
 
 
+def test_while_somebody_else_has_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader waits for it; those who watch are told long before its patience is at an end, and so is who ends."""
+    from flovia.dashboard import keeper as module
+
+    monkeypatch.setattr(module, "SILENT_S", 0.5)
+    url = fresh(tmp_path)
+    write(url, story(1))
+    with dashboard(url) as app, serve_asgi(app) as base, httpx.Client(base_url=base, timeout=PATIENT_S) as client:
+        asked = f"/events/new?after={position_of(base)}"
+        assert 200 == client.get(asked).status_code
+        other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        assert 503 == eventually(lambda: client.get(asked), lambda one: one.status_code != 200).status_code
+        keeper = app._desks.here().keeper
+        app.close()
+        assert not keeper.running
+        other.close()
+
+
 def test_who_watches_is_told_that_the_ledger_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence would look like no sales: streams end, the next are refused, as is who asks again; then it goes on."""
     from flovia.dashboard import keeper as module
