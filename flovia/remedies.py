@@ -4,6 +4,7 @@ Giving money back is :meth:`flovia.Flovia.refund`. Whoever does one of them is n
 written in the transaction of the change.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, cast
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST: Final = 50
 """Attempts that one id may lead to."""
+_CLAIMED_S: Final = 5.0
+_LOOK_S: Final = 0.1
 Explained = Literal["explained", "explained_before", "not_due", "several", "unknown"]
 
 
@@ -108,18 +111,27 @@ def explain(ledger: "SqlLedger", ident: str, by: Operator) -> Explanation:
 
     if not by.note:
         raise CallerError("say why nothing is to be done: the note is empty")
-    found = find_attempts(ledger, ident)
-    due = [one for one in found if one.due]
-    if len(due) != 1:
-        before = any(one.explained for one in found)
-        outcome: Explained = "several" if due else "explained_before" if before else "not_due" if found else "unknown"
-        return Explanation(outcome=outcome, attempts=found)
-    event = explained_event(due[0], ledger.now(), f"explain_{entropy.token()}", by)
+    mine = f"explain_{entropy.token()}"
+    while True:
+        found = find_attempts(ledger, ident)
+        due = [one for one in found if one.due]
+        if len(due) != 1:
+            before = any(one.explained for one in found)
+            known: Explained = "explained_before" if before else "not_due" if found else "unknown"
+            return Explanation(outcome="several" if due else known, attempts=found)
+        # Of many who explain it at once one does it, and the others read that. One that dies in between is not waited
+        # for long.
+        if ledger.remember("explaining", due[0].key, mine, _CLAIMED_S, True) == mine:
+            break
+        time.sleep(_LOOK_S)
+    event = explained_event(due[0], ledger.now(), mine, by)
     _write(ledger, (event.to_row(),))
     return Explanation(outcome="explained", attempts=due)
 
 
-def redeliver(ledger: "SqlLedger", ident: str, by: Operator | None = None, *, force: bool = False) -> Redelivery:
+def redeliver(
+    ledger: "SqlLedger", ident: str, by: Operator | None = None, *, force: bool = False, fence: int | None = None
+) -> Redelivery:
     """Make a payment that was taken and not delivered redeemable again, on record as ``payment.reopened``.
 
     Args:
@@ -127,6 +139,8 @@ def redeliver(ledger: "SqlLedger", ident: str, by: Operator | None = None, *, fo
         ident: of the challenge, the payment or a request.
         by: who wants it.
         force: end a delivery that still holds its lease; if it is alive, the same may be delivered twice.
+        fence: that of the payment's row when whoever wants it looked; None for now. Of many who want it at once it is
+            one who does it.
 
     Raises:
         CallerError: the id is empty.
@@ -147,7 +161,8 @@ def redeliver(ledger: "SqlLedger", ident: str, by: Operator | None = None, *, fo
     id_ = (f"redeliver_{entropy.token()}", 1)
     paid = (challenge_of(key), payment_id)
     event = moved_event(ev.PAYMENT_REOPENED, ledger.now(), id_, provider, rail, money, paid, by).to_row()
-    result = reopen(ledger, key, (event,), force=force)
+    seen = cast(int, row["fence"]) if fence is None else fence
+    result = reopen(ledger, key, (event,), force=force, fence=seen)
     return Redelivery(reopening=result, challenge_id=challenge_of(key), payment_id=payment_id)
 
 

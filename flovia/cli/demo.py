@@ -135,14 +135,14 @@ def joined_event(ledger: Ledger, after: int, challenge_id: str, *, within_s: flo
         LedgerError: the event did not come.
     """
     give_up = time.monotonic() + within_s
-    # Others write as well, more than one look reads: a visitor, and the made-up past.
+    # Others write as well, more than one look reads: visitors, and the made-up past.
     events: list[Event] = []
     while time.monotonic() < give_up:
         with suppress(LedgerError):  # a slow disk; the next look may come through
             ledger.flush()
             while found := ledger.read_events(after):
                 after = found[-1][0]
-                events += [event for _, event in found]
+                events += [event for _, event in found if event.challenge_id == challenge_id]
             for joined in join(events):
                 if joined.challenge_id == challenge_id and joined.insight == CONVERTED:
                     return joined

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flovia.ledger.base import Ledger
     from flovia.showcase.seeding import Where
 
+_SLICE_S: Final = 0.2
 _BREATH_S: Final = 0.01
 
 
@@ -37,7 +38,10 @@ class Seeding:
 
         if self.where is not None:
             # Calls of the showcase write into the same file meanwhile, and get their turn.
-            self.made = seed(self.where, min(self.attempts, FIRST), between=lambda: not self._stopped.wait(_BREATH_S))
+            self.made = seed(self.where, min(self.attempts, FIRST), between=self._breathe, slice_s=_SLICE_S)
+
+    def _breathe(self) -> bool:
+        return not self._stopped.wait(_BREATH_S)
 
     def stop(self) -> None:
         """Let :meth:`begin` end early, in whichever thread it is."""

@@ -145,6 +145,7 @@ def redeliver(
             "delivering": f"it is being delivered until {moment(result.until)}; wait, or end that with --force",
             "refund_due": "its money is to go back: flovia refunds",
             "refused": f"it is {result.state}, and only what is paid and not delivered can be redelivered",
+            "changed": f"somebody did something about it a moment ago: flovia ledger show {shlex.quote(ident)}",
             "unknown": "it was forgotten a moment ago",
         }[result.outcome]
     )

@@ -173,7 +173,7 @@ class Actions:
             detail = f"{who} did that, {work.reopened.when}: its agent can come back until {work.until}."
             return Told(kind="warn", title="It is redeemable again already", detail=detail)
         ident = work.attempt.challenge_id or work.ident
-        found = redeliver(with_database(self._flovia.ledger), ident, by).reopening
+        found = redeliver(with_database(self._flovia.ledger), ident, by, fence=work.fence).reopening
         if found is None:
             detail = "Its payment is not in this ledger any more."
         elif found.outcome == "reopened":
@@ -183,6 +183,7 @@ class Actions:
                 "delivering": f"It is being delivered until {moment(found.until)}; wait for that.",
                 "refund_due": "Its money is to go back.",
                 "refused": f"It is {found.state} now, and only what is paid and not delivered can be delivered again.",
+                "changed": "Somebody did something about it a moment ago: this is how it is now.",
                 "unknown": "It was forgotten a moment ago.",
             }[found.outcome]
         return Told(kind="warn", title="It cannot be delivered again", detail=detail)

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
@@ -79,9 +79,9 @@ class Work:
 
     ``delivered``: whether somebody got what was paid for. ``delivery``: ``possible`` to make it redeemable again,
     ``running`` until ``until``, ``open`` if somebody did so and its agent has not come back yet (it can until
-    ``until``; ``reopened`` says who did it and when), or "" if it is none of these. ``foreign``: the provider that took
-    it, if that is none of the app's, so that nothing goes back here; else "". ``commands``: whether the command line
-    has that provider.
+    ``until``; ``reopened`` says who did it and when), or "" if it is none of these. ``fence``: of the payment's row
+    where it is one of them. ``foreign``: the provider that took it, if that is none of the app's, so that nothing goes
+    back here; else "". ``commands``: whether the command line has that provider.
     """
 
     attempt: "Attempt"
@@ -94,6 +94,7 @@ class Work:
     refund: Refund
     remedy: str
     reopened: Deed | None = None
+    fence: int | None = None
     foreign: str = ""
     commands: bool = True
 
@@ -133,6 +134,7 @@ def work_on(ledger: "SqlLedger", attempts: Sequence["Attempt"], has_provider: Ca
         refund=_refund(one, row, history),
         remedy=remedied(finding(one), is_registered).remedy if one.due else "",
         reopened=None if reopened is None else _deed(reopened),
+        fence=cast(int, row["fence"]) if row is not None and delivery else None,
         foreign=foreign,
         commands=not foreign or is_registered(foreign),
     )

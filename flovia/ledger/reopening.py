@@ -12,7 +12,7 @@ from flovia.ledger.sql_schema import PAYMENTS
 if TYPE_CHECKING:
     from flovia.ledger.sql import SqlLedger
 
-Outcome = Literal["reopened", "delivering", "refund_due", "refused", "unknown"]
+Outcome = Literal["reopened", "delivering", "refund_due", "refused", "changed", "unknown"]
 FOR_S: Final = 7 * 86400.0
 _LOOK: Final = (
     select(PAYMENTS.c.state, PAYMENTS.c.fence, PAYMENTS.c.lease_until, PAYMENTS.c.keep_until, PAYMENTS.c.refund_due)
@@ -36,6 +36,7 @@ class Reopening:
     * ``delivering``: a delivery holds it until ``until``; only by force.
     * ``refund_due``: its money is to go back.
     * ``refused``: it was delivered or given back, or nobody has paid.
+    * ``changed``: somebody did something about it since it was looked at.
     * ``unknown``: there is no such payment.
     """
 
@@ -44,19 +45,21 @@ class Reopening:
     until: float = 0.0
 
 
-def reopen(ledger: "SqlLedger", key: str, events: tuple[EventRow, ...], *, force: bool = False) -> Reopening:
+def reopen(
+    ledger: "SqlLedger", key: str, events: tuple[EventRow, ...], *, force: bool = False, fence: int | None = None
+) -> Reopening:
     """Make a payment redeemable again, with its events in the same transaction.
 
     ``force`` ends a delivery that still holds its lease: if it is alive after all, what it delivers cannot be recorded,
-    and the credential can buy the same again.
+    and the credential can buy the same again. ``fence``: of the row that was looked at; None for whatever it is now.
 
     Raises:
         LedgerError: the ledger does not answer.
     """
-    return ledger.database.call(lambda: _reopen(ledger, key, events, force))
+    return ledger.database.call(lambda: _reopen(ledger, key, events, force, fence))
 
 
-def _reopen(ledger: "SqlLedger", key: str, events: tuple[EventRow, ...], force: bool) -> Reopening:
+def _reopen(ledger: "SqlLedger", key: str, events: tuple[EventRow, ...], force: bool, seen: int | None) -> Reopening:
     now = ledger.now()
     with ledger.database.write() as connection:
         found = connection.execute(_LOOK, {"of_key": key}).first()
@@ -70,6 +73,8 @@ def _reopen(ledger: "SqlLedger", key: str, events: tuple[EventRow, ...], force: 
         until = lease_until if state == DELIVERING and lease_until > now else 0.0
         if until and not force:
             return Reopening(outcome="delivering", state=state, until=until)
+        if seen is not None and fence != seen:
+            return Reopening(outcome="changed", state=state)
         changes = {
             "state": step(PAYMENT, DELIVERING, "fail"),
             # Whoever may still hold it has the old fence.

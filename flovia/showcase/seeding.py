@@ -64,7 +64,14 @@ class Where:
     now: float
 
 
-def seed(where: Where, attempts: int, *, number: int = 1, between: Callable[[], bool] | None = None) -> int:
+def seed(
+    where: Where,
+    attempts: int,
+    *,
+    number: int = 1,
+    between: Callable[[], bool] | None = None,
+    slice_s: float = SLICE_S,
+) -> int:
     """Let a world live that makes about so many attempts; how many it made.
 
     Args:
@@ -72,6 +79,7 @@ def seed(where: Where, attempts: int, *, number: int = 1, between: Callable[[], 
         attempts: to make; it becomes a few more or less.
         number: of the world: the same one does the same.
         between: called now and then, when the file is free for others; False ends the world early.
+        slice_s: how long the file is not free, about.
 
     Raises:
         LedgerError: the ledger does not answer.
@@ -88,7 +96,7 @@ def seed(where: Where, attempts: int, *, number: int = 1, between: Callable[[], 
             if steps % _FLUSH_EVERY:
                 continue
             ledger.flush()
-            if between is None or (batched is not None and batched.open_s < SLICE_S):
+            if between is None or (batched is not None and batched.open_s < slice_s):
                 continue
             if batched is not None:
                 batched.commit()

@@ -167,6 +167,23 @@ async def test_redelivered(shop: Shop) -> None:
     assert [(ev.PAYMENT_REOPENED, "alice", "fixed")] == shop.acts()
 
 
+@pytest.mark.parametrize("action", ["explain", "redeliver"])
+def test_many_operators_at_once(shop: Shop, action: str) -> None:
+    """One of them did it, and is on record; the others are told that somebody did."""
+    payment, _ = shop.sell(1)
+    with serve_asgi(shop.dashboard) as base, httpx.Client(base_url=base, timeout=60) as client:
+
+        def act(number: int) -> int:
+            form = {"action": action, "note": f"number {number}"}
+            who = {**SAME, "x-user": f"operator-{number}"}
+            return client.post(page_of(payment), data=form, headers=who).status_code
+
+        with ThreadPoolExecutor(8) as pool:
+            found = sorted(pool.map(act, range(8)))
+    assert [303, *[409] * 7] == found
+    assert 1 == len(shop.acts())
+
+
 @pytest.mark.anyio
 async def test_given_back(shop: Shop) -> None:
     """A step before it shows the money; then it goes back once, and whoever comes second is told so."""

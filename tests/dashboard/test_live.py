@@ -187,9 +187,11 @@ def test_a_ledger_that_fails_is_tried_again(
 
 def test_while_somebody_else_has_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reader waits for it; those who watch are told long before its patience is at an end, and so is who ends."""
+    from flovia.dashboard import desk
     from flovia.dashboard import keeper as module
 
     monkeypatch.setattr(module, "SILENT_S", 0.5)
+    monkeypatch.setattr(desk, "PATIENCE_S", 600.0)
     url = fresh(tmp_path)
     write(url, story(1))
     with dashboard(url) as app, serve_asgi(app) as base, httpx.Client(base_url=base, timeout=PATIENT_S) as client:
