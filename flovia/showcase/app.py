@@ -30,11 +30,8 @@ if TYPE_CHECKING:
 PAGE: Final = "/showcase/hitpay-mpp"
 FIRST_S: Final = 1.5
 """How long a visitor is kept waiting, at most, so that the first page of a run has its challenge on it."""
-STREAM_S: Final = 8.0
-"""How long one stream of updates lasts; the browser asks for the next one by itself. It has six connections for all its
-tabs, so with a run in each of six tabs a seventh waits for one of these to end.
-"""
-RETRY_MS: Final = 250
+STREAM_S: Final = 1500.0
+"""How long one stream of updates lasts; the browser asks for the next one by itself."""
 MOST_STREAMS: Final = 60
 """Streams at once; who comes then polls."""
 LOOK_S: Final = 1.0
@@ -191,7 +188,6 @@ class Showcase:
         try:
             last, loop = "", asyncio.get_running_loop()
             until = loop.time() + STREAM_S
-            yield f"retry: {RETRY_MS}\n\n"
             while not self._runs.closed and loop.time() < until:
                 found = await self._live(request, run, last)
                 if found["mark"] != last:
