@@ -105,35 +105,6 @@ def test_a_locked_file(path: Path, verb: str, monkeypatch: pytest.MonkeyPatch) -
     ledger.close()
 
 
-def test_who_ends_waits_for_nobody(path: Path) -> None:
-    """A call that waits for a file that somebody else has is told to give up, and later ones do at once."""
-    with closing(SqliteDatabase(path, patience_s=PROGRAM_S)) as database, closing(SqlLedger(database)) as ledger:
-        ledger.find("warm|up")
-        assert 0.0 == database.waited_s
-        other = sqlite3.connect(path, isolation_level=None)
-        other.execute("BEGIN EXCLUSIVE")
-        failed: list[LedgerError] = []
-
-        def call() -> None:
-            try:
-                ledger.find("r|a")
-            except LedgerError as error:
-                failed.append(error)
-
-        waiting = threading.Thread(target=call)
-        waiting.start()
-        assert eventually(lambda: database.waited_s, bool) > 0
-        assert [] == failed
-        database.stop_waiting()
-        waiting.join()
-        call()
-        assert 2 == len(failed)
-        assert 0.0 == database.waited_s
-        other.close()
-        call()
-        assert 2 == len(failed)
-
-
 def test_unavailable_for_a_moment(ledger: SqlLedger, path: Path, monotonic: ManualClock) -> None:
     """After a failure the ledger counts as unavailable for a second, so nobody is asked to pay meanwhile (S02)."""
     path.rename(path.with_suffix(".away"))
